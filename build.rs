@@ -1,0 +1,41 @@
+//! Generates the gRPC code: our Guardrail API from `proto/`, and the OTLP trace service with a codec that leaves
+//! the request as bytes. protox compiles the protos, so no `protoc` is needed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use tonic_prost_build::manual;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    guardrail_api()?;
+    raw_otlp_service();
+    Ok(())
+}
+
+fn guardrail_api() -> Result<(), Box<dyn Error>> {
+    let proto = "proto/slo_copilot/v1/guardrail.proto";
+    println!("cargo:rerun-if-changed={proto}");
+    let descriptors = protox::compile([proto], ["proto"])?;
+    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
+    tonic_prost_build::configure()
+        .file_descriptor_set_path(out_dir.join("guardrail_descriptor.bin"))
+        .compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// `opentelemetry.proto.collector.trace.v1.TraceService/Export`, with raw bytes on both sides.
+fn raw_otlp_service() {
+    let export = manual::Method::builder()
+        .name("export")
+        .route_name("Export")
+        .input_type("bytes::Bytes")
+        .output_type("bytes::Bytes")
+        .codec_path("crate::otlp::RawCodec")
+        .build();
+    let service = manual::Service::builder()
+        .name("TraceService")
+        .package("opentelemetry.proto.collector.trace.v1")
+        .method(export)
+        .build();
+    manual::Builder::new().compile(&[service]);
+}

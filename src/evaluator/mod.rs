@@ -1,0 +1,3 @@
+//! From windows to verdicts.
+pub mod candidate;
+pub mod statistics;

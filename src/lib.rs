@@ -1,0 +1,11 @@
+//! slo-copilot: proposes, checks and gates service level objectives from OpenTelemetry traces.
+
+pub mod api;
+pub mod cli;
+pub mod evaluator;
+pub mod exporter;
+pub mod model;
+pub mod openslo;
+pub mod otlp;
+pub mod traffic;
+pub mod window;

@@ -1,0 +1,16 @@
+//! The nouns of slo-copilot: data that the parts hand to each other, without behaviour of a part.
+//!
+//! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
+
+pub mod history;
+pub mod report;
+pub mod series;
+pub mod slo;
+pub mod span;
+pub mod window;
+
+/// Nanoseconds since the Unix epoch, the unit of every time stamp in OTLP.
+pub type UnixNanos = u64;
+
+/// Nanoseconds in a second.
+pub const NANOS_PER_SEC: u64 = 1_000_000_000;

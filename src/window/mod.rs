@@ -1,0 +1,2 @@
+//! Rolling windows over event time.
+pub mod sketch;
