@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
+pub mod batch;
 pub mod history;
 pub mod report;
 pub mod series;

@@ -1,2 +1,18 @@
 //! Rolling windows over event time.
+//!
+//! Invariant: nothing here reads a clock, does I/O or fails; `now` is an argument and what was refused is returned
+//! as counts.
+
+pub mod demand;
+pub mod event;
+pub mod latency;
+pub mod ledger;
+pub mod operation;
+pub mod rolling;
+pub mod series;
+pub mod settings;
 pub mod sketch;
+pub mod snapshot;
+mod windows;
+
+pub use windows::{Recorded, Windows};

@@ -1,0 +1,402 @@
+//! From a span to an event: which spans count, what their operation is, how they ended and what they weigh.
+//!
+//! Old and new keys of the semantic conventions are both read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::UnixNanos;
+use crate::model::batch::{BatchResource, Event, EventBatch, Rejection};
+use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
+use crate::model::span::{Outcome, SpanKind};
+use crate::window::operation::{OPERATION_BYTES_MAX, template_into};
+
+/// The value of an attribute, as far as it is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    /// Text, not necessarily UTF-8.
+    Text(&'a [u8]),
+    /// A whole number.
+    Int(i64),
+}
+
+impl<'a> Scalar<'a> {
+    fn text(self) -> Option<&'a [u8]> {
+        match self {
+            Scalar::Text(text) if !text.is_empty() => Some(text),
+            Scalar::Text(_) | Scalar::Int(_) => None,
+        }
+    }
+
+    /// Some SDKs write numbers as text.
+    fn int(self) -> Option<i64> {
+        match self {
+            Scalar::Int(value) => Some(value),
+            Scalar::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        }
+    }
+}
+
+/// The attributes of a resource that are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResourceAttributes<'a> {
+    service: Option<&'a [u8]>,
+    namespace: Option<&'a [u8]>,
+    environment: Option<&'a [u8]>,
+    environment_old: Option<&'a [u8]>,
+    version: Option<&'a [u8]>,
+}
+
+impl<'a> ResourceAttributes<'a> {
+    /// Takes an attribute if it is one that is read.
+    pub fn set(&mut self, key: &[u8], value: Scalar<'a>) {
+        match key {
+            b"service.name" => self.service = value.text(),
+            b"service.namespace" => self.namespace = value.text(),
+            b"service.version" => self.version = value.text(),
+            b"deployment.environment.name" => self.environment = value.text(),
+            b"deployment.environment" => self.environment_old = value.text(),
+            _ => {}
+        }
+    }
+}
+
+/// The attributes of a span that are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanAttributes<'a> {
+    http_method: Option<&'a [u8]>,
+    http_route: Option<&'a [u8]>,
+    http_status: Option<i64>,
+    rpc_service: Option<&'a [u8]>,
+    rpc_method: Option<&'a [u8]>,
+    grpc_status: Option<Scalar<'a>>,
+    messaging_operation: Option<&'a [u8]>,
+    messaging_template: Option<&'a [u8]>,
+    messaging_destination: Option<&'a [u8]>,
+}
+
+impl<'a> SpanAttributes<'a> {
+    /// Whether a key may be one that is read; cheap, to skip the values of the others.
+    #[inline]
+    pub fn may_read(key: &[u8]) -> bool {
+        matches!(key, [b'h', b't', ..] | [b'r', b'p', ..] | [b'm', b'e', ..])
+    }
+
+    /// Takes an attribute if it is one that is read.
+    #[inline]
+    pub fn set(&mut self, key: &[u8], value: Scalar<'a>) {
+        match key {
+            b"http.request.method" | b"http.method" => self.http_method = value.text(),
+            b"http.route" => self.http_route = value.text(),
+            b"http.response.status_code" | b"http.status_code" => self.http_status = value.int(),
+            b"rpc.service" => self.rpc_service = value.text(),
+            b"rpc.method" => self.rpc_method = value.text(),
+            b"rpc.grpc.status_code" | b"rpc.response.status_code" => self.grpc_status = Some(value),
+            b"messaging.operation.name" => self.messaging_operation = value.text(),
+            b"messaging.operation.type" | b"messaging.operation" => {
+                self.messaging_operation = self.messaging_operation.or(value.text());
+            }
+            b"messaging.destination.template" => self.messaging_template = value.text(),
+            b"messaging.destination.name" | b"messaging.destination" => {
+                self.messaging_destination = value.text();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The status of a span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpanStatus {
+    /// Nothing said.
+    #[default]
+    Unset,
+    /// Explicitly fine, which wins over every other sign.
+    Ok,
+    /// An error.
+    Error,
+}
+
+impl SpanStatus {
+    /// The status with this OTLP number.
+    pub fn from_otlp(number: u64) -> Self {
+        match number {
+            1 => Self::Ok,
+            2 => Self::Error,
+            _ => Self::Unset,
+        }
+    }
+}
+
+/// A span as every receiver hands it over, borrowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanInput<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its kind.
+    pub kind: SpanKind,
+    /// Whether it has a parent.
+    pub has_parent: bool,
+    /// Its span id.
+    pub span_id: &'a [u8],
+    /// W3C tracestate.
+    pub trace_state: &'a [u8],
+    /// Start.
+    pub start: UnixNanos,
+    /// End.
+    pub end: UnixNanos,
+    /// Status code.
+    pub status: SpanStatus,
+    /// Attributes that are read.
+    pub attributes: SpanAttributes<'a>,
+}
+
+/// What is true of the sampling of a service whose spans do not say it in their tracestate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Sampling {
+    /// Every span arrives.
+    #[default]
+    Full,
+    /// This share of the traces arrives, 0 < share ≤ 1.
+    Ratio(f64),
+    /// Nobody knows: counts are used as they are, candidates never become ready.
+    Unknown,
+}
+
+impl Serialize for Sampling {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Full => serializer.serialize_str("full"),
+            Self::Unknown => serializer.serialize_str("unknown"),
+            Self::Ratio(ratio) => serializer.serialize_f64(*ratio),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Sampling {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "full" => Ok(Self::Full),
+            "unknown" => Ok(Self::Unknown),
+            ratio => match ratio.parse::<f64>() {
+                Ok(ratio) if ratio > 0.0 && ratio <= 1.0 => Ok(Self::Ratio(ratio)),
+                Ok(_) | Err(_) => Err(serde::de::Error::custom(format!(
+                    "sampling `{text}` is not `full`, `unknown` or a ratio above 0 and at most 1"
+                ))),
+            },
+        }
+    }
+}
+
+/// Which kinds of spans are entry spans, by `sli.span_kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryKinds([bool; 6]);
+
+impl EntryKinds {
+    /// From the list of the configuration.
+    pub fn new(kinds: &[SpanKind]) -> Self {
+        Self(SpanKind::ALL.map(|kind| kinds.contains(&kind)))
+    }
+
+    /// Whether such a span is an event. Internal spans are only without a parent.
+    #[inline]
+    pub fn is_entry(self, kind: SpanKind, has_parent: bool) -> bool {
+        let listed = self
+            .0
+            .get(usize::from(kind.number()))
+            .copied()
+            .unwrap_or(false);
+        listed && !(has_parent && kind == SpanKind::Internal)
+    }
+}
+
+/// Begins a resource: the spans pushed after it are its own.
+pub fn push_resource(
+    batch: &mut EventBatch,
+    scratch: &mut Vec<u8>,
+    resource: &ResourceAttributes<'_>,
+) {
+    let service = bounded(resource.service.unwrap_or(UNKNOWN_SERVICE.as_bytes()));
+    let namespace = bounded(resource.namespace.unwrap_or_default());
+    let environment = bounded(
+        resource
+            .environment
+            .or(resource.environment_old)
+            .unwrap_or_default(),
+    );
+    let version = bounded(resource.version.unwrap_or_default());
+    let service_hash = ServiceKey::hash_parts(scratch, namespace, environment, service);
+    let entry = BatchResource {
+        service_hash,
+        namespace: batch.push_text(namespace),
+        environment: batch.push_text(environment),
+        service: batch.push_text(service),
+        version: batch.push_text(version),
+        events: 0,
+    };
+    batch.resources.push(entry);
+}
+
+fn bounded(text: &[u8]) -> &[u8] {
+    text.get(..OPERATION_BYTES_MAX).unwrap_or(text)
+}
+
+/// Adds a span of the newest resource, if it is an event. Spans of every kind are counted.
+#[inline]
+pub fn push_span(
+    batch: &mut EventBatch,
+    scratch: &mut Vec<u8>,
+    span: &SpanInput<'_>,
+    entry_kinds: EntryKinds,
+    sampling: Sampling,
+) {
+    if span.end < span.start {
+        batch.reject(Rejection::EndBeforeStart);
+        return;
+    }
+    batch.spans += 1;
+    batch.roots += u64::from(!span.has_parent);
+    if !entry_kinds.is_entry(span.kind, span.has_parent) {
+        return;
+    }
+    let (arena, start) = batch.begin_text();
+    write_operation(arena, span);
+    let operation = batch.end_text(start);
+    let service_hash = batch
+        .resources
+        .last()
+        .map_or(0, |resource| resource.service_hash);
+    let series = SeriesId::of_operation(scratch, service_hash, span.kind, batch.bytes(operation));
+    let weight = weight_of(span.trace_state, sampling);
+    batch.events.push(Event {
+        series,
+        operation,
+        end: span.end,
+        duration_nanos: span.end - span.start,
+        weight,
+        count: whole_count(weight, span.span_id),
+        kind: span.kind,
+        outcome: outcome_of(span),
+        excluded: false,
+    });
+    if let Some(resource) = batch.resources.last_mut() {
+        resource.events += 1;
+    }
+}
+
+/// `GET /users/{id}`, else `pkg.Svc/Method`, else `process orders`, else the span's name.
+fn write_operation(out: &mut Vec<u8>, span: &SpanInput<'_>) {
+    let attributes = &span.attributes;
+    let destination = attributes
+        .messaging_template
+        .or(attributes.messaging_destination);
+    if let (Some(method), Some(route)) = (attributes.http_method, attributes.http_route) {
+        template_into(out, method);
+        out.push(b' ');
+        template_into(out, route);
+    } else if let (Some(service), Some(method)) = (attributes.rpc_service, attributes.rpc_method) {
+        template_into(out, service);
+        out.push(b'/');
+        template_into(out, method);
+    } else if let Some(method) = attributes.rpc_method {
+        template_into(out, method);
+    } else if let (Some(operation), Some(destination)) =
+        (attributes.messaging_operation, destination)
+    {
+        template_into(out, operation);
+        out.push(b' ');
+        template_into(out, destination);
+    } else {
+        template_into(out, span.name);
+    }
+}
+
+fn outcome_of(span: &SpanInput<'_>) -> Outcome {
+    let failed = match span.status {
+        SpanStatus::Ok => false,
+        SpanStatus::Error => true,
+        SpanStatus::Unset => {
+            let server_error = span.kind != SpanKind::Consumer
+                && span.attributes.http_status.is_some_and(|code| code >= 500);
+            server_error
+                || span
+                    .attributes
+                    .grpc_status
+                    .is_some_and(is_grpc_server_error)
+        }
+    };
+    if failed { Outcome::Error } else { Outcome::Ok }
+}
+
+/// The gRPC codes for which the server is to blame, by number or by name.
+fn is_grpc_server_error(code: Scalar<'_>) -> bool {
+    match code {
+        Scalar::Int(code) => matches!(code, 2 | 4 | 12 | 13 | 14 | 15),
+        Scalar::Text(name) => matches!(
+            name,
+            b"UNKNOWN"
+                | b"DEADLINE_EXCEEDED"
+                | b"UNIMPLEMENTED"
+                | b"INTERNAL"
+                | b"UNAVAILABLE"
+                | b"DATA_LOSS"
+                | b"2"
+                | b"4"
+                | b"12"
+                | b"13"
+                | b"14"
+                | b"15"
+        ),
+    }
+}
+
+/// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured.
+#[inline]
+fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
+    if !trace_state.is_empty()
+        && let Some(weight) = tracestate_weight(trace_state)
+    {
+        return weight;
+    }
+    match sampling {
+        Sampling::Full | Sampling::Unknown => 1.0,
+        Sampling::Ratio(ratio) => 1.0 / ratio,
+    }
+}
+
+/// The adjusted count of the OpenTelemetry entry of a tracestate (OTel spec, "TraceState: Probability Sampling").
+pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
+    let entry = trace_state
+        .split(|byte| *byte == b',')
+        .find_map(|entry| entry.trim_ascii().strip_prefix(b"ot="))?;
+    let digits = entry
+        .split(|byte| *byte == b';')
+        .find_map(|field| field.strip_prefix(b"th:"))?;
+    if digits.is_empty() || digits.len() > 14 {
+        return None;
+    }
+    let mut threshold = 0_u64;
+    for digit in digits {
+        threshold = threshold * 16 + u64::from(char::from(*digit).to_digit(16)?);
+    }
+    // Trailing zeros may be left out.
+    threshold <<= 4 * (14 - digits.len());
+    let all = (1_u64 << 56) as f64;
+    Some(all / (all - threshold as f64))
+}
+
+/// ⌊w⌋ + [hash(span id) < frac(w)]: right on average and the same on every replica.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to u32 before"
+)]
+fn whole_count(weight: f64, span_id: &[u8]) -> u32 {
+    #[expect(clippy::float_cmp, reason = "exactly 1 is what unsampled events carry")]
+    if weight == 1.0 {
+        return 1;
+    }
+    let hash = xxhash_rust::xxh3::xxh3_64(span_id) as f64 / u64::MAX as f64;
+    let whole = weight.floor() + f64::from(u8::from(hash < weight.fract()));
+    whole.clamp(0.0, f64::from(u32::MAX)) as u32
+}

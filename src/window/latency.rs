@@ -1,0 +1,297 @@
+//! Latency of a series: precise for the minutes that are open, compact for those that are closed.
+//!
+//! An open minute keeps its durations as they are until there are [`VALUES_MAX`] of them, then an HdrHistogram
+//! (≤ 1 % off). When the minute closes it becomes a [`Sketch`] (≤ 1.6 % off) that is added to slots of a
+//! minute, twelve minutes, an hour and a day. A window takes the slots from the boundary nearest to its start.
+
+use std::collections::VecDeque;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::window::Window;
+use crate::model::{NANOS_PER_SEC, UnixNanos};
+use crate::window::sketch::{LatencyCounts, Sketch, bucket_bounds_micros, bucket_of};
+
+/// Durations an open minute keeps before it changes to an HdrHistogram.
+pub const VALUES_MAX: usize = 256;
+
+/// Longest duration told apart: one hour.
+const MICROS_MAX: u64 = 3_600_000_000;
+
+/// Durations of an open minute.
+#[derive(Clone, Debug)]
+pub enum OpenLatency {
+    /// Few durations, in microseconds.
+    Values(Vec<u32>),
+    /// Many.
+    Dense(Box<Histogram<u32>>),
+}
+
+impl Default for OpenLatency {
+    fn default() -> Self {
+        Self::Values(Vec::new())
+    }
+}
+
+impl OpenLatency {
+    /// Counts a duration `count` times.
+    #[inline]
+    pub fn record(&mut self, micros: u64, count: u32) {
+        let micros = micros.clamp(1, MICROS_MAX);
+        match self {
+            #[expect(clippy::cast_possible_truncation, reason = "MICROS_MAX is below 2³²")]
+            Self::Values(values) if count == 1 && values.len() < VALUES_MAX => {
+                values.push(micros as u32);
+            }
+            Self::Dense(histogram) => histogram.saturating_record_n(micros, count),
+            Self::Values(values) => {
+                let mut histogram = dense(values.iter().map(|value| (u64::from(*value), 1)));
+                if let Some(histogram) = &mut histogram {
+                    histogram.saturating_record_n(micros, count);
+                }
+                if let Some(histogram) = histogram {
+                    *self = Self::Dense(Box::new(histogram));
+                }
+            }
+        }
+    }
+
+    /// The compact form.
+    pub fn to_sketch(&self) -> Sketch {
+        match self {
+            Self::Values(values) => {
+                let mut buckets: Vec<u16> = values
+                    .iter()
+                    .map(|value| bucket_of(u64::from(*value)))
+                    .collect();
+                buckets.sort_unstable();
+                Sketch::from_sorted(
+                    buckets
+                        .chunk_by(|a, b| a == b)
+                        .filter_map(|run| run.first().map(|bucket| (*bucket, run.len() as u64))),
+                )
+            }
+            // Recorded values come sorted and HdrHistogram's steps nest in the sketch's buckets.
+            Self::Dense(histogram) => {
+                let mut counts: Vec<(u16, u64)> = Vec::new();
+                for step in histogram.iter_recorded() {
+                    let bucket = bucket_of(step.value_iterated_to());
+                    match counts.last_mut() {
+                        Some((last, count)) if *last == bucket => {
+                            *count += step.count_since_last_iteration();
+                        }
+                        _ => counts.push((bucket, step.count_since_last_iteration())),
+                    }
+                }
+                Sketch::from_sorted(counts)
+            }
+        }
+    }
+}
+
+/// Two significant digits from 1 µs to an hour; the bounds are constant and valid, so this is never `None`.
+fn dense(values: impl Iterator<Item = (u64, u32)>) -> Option<Histogram<u32>> {
+    let mut histogram = Histogram::new_with_bounds(1, MICROS_MAX, 2).ok()?;
+    for (micros, count) in values {
+        histogram.saturating_record_n(micros, count);
+    }
+    Some(histogram)
+}
+
+impl Serialize for OpenLatency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_sketch().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OpenLatency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sketch = Sketch::deserialize(deserializer)?;
+        let values = sketch.iter().map(|(bucket, count)| {
+            let (low, high) = bucket_bounds_micros(bucket);
+            (
+                u64::midpoint(low, high),
+                u32::try_from(count).unwrap_or(u32::MAX),
+            )
+        });
+        Ok(dense(values).map_or_else(Self::default, |histogram| Self::Dense(Box::new(histogram))))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tier {
+    width_minutes: u32,
+    slots: u32,
+}
+
+const TIERS: [Tier; 4] = [
+    Tier {
+        width_minutes: 1,
+        slots: 66,
+    },
+    Tier {
+        width_minutes: 12,
+        slots: 31,
+    },
+    Tier {
+        width_minutes: 60,
+        slots: 25,
+    },
+    Tier {
+        width_minutes: 1_440,
+        slots: 32,
+    },
+];
+
+fn tier_of(window: Window) -> usize {
+    match window {
+        Window::M5 | Window::M30 | Window::H1 => 0,
+        Window::H2 | Window::H6 => 1,
+        Window::D1 => 2,
+        Window::D3 | Window::D7 | Window::D28 | Window::D30 => 3,
+    }
+}
+
+/// Closed latency of a series in four tiers; slots without events take no space.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyTiers([VecDeque<(u32, Sketch)>; 4]);
+
+impl LatencyTiers {
+    /// Adds a closed minute, or what came late for it.
+    pub fn add(&mut self, minute: u32, sketch: &Sketch) {
+        for (tier, slots) in TIERS.iter().zip(&mut self.0) {
+            add_to(slots, minute / tier.width_minutes, sketch);
+            let newest = slots.back().map_or(0, |slot| slot.0);
+            while slots
+                .front()
+                .is_some_and(|slot| slot.0 + tier.slots <= newest)
+            {
+                slots.pop_front();
+            }
+        }
+    }
+
+    /// Adds the closed slots of a window to `counts`; returns the first minute that belongs to the window.
+    pub fn collect(&self, now: UnixNanos, window: Window, counts: &mut LatencyCounts) -> u32 {
+        let index = tier_of(window);
+        let (Some(tier), Some(slots)) = (TIERS.get(index), self.0.get(index)) else {
+            return 0;
+        };
+        let width_secs = u64::from(tier.width_minutes) * 60;
+        let start_secs = (now / NANOS_PER_SEC).saturating_sub(window.secs());
+        let boundary =
+            u32::try_from((start_secs + width_secs / 2) / width_secs).unwrap_or(u32::MAX);
+        for (_, sketch) in slots.iter().rev().take_while(|slot| slot.0 >= boundary) {
+            counts.add(sketch);
+        }
+        boundary.saturating_mul(tier.width_minutes)
+    }
+
+    /// Adds the slots of another series' tiers.
+    pub fn merge(&mut self, other: &Self) {
+        for ((tier, mine), theirs) in TIERS.iter().zip(&mut self.0).zip(&other.0) {
+            for (slot, sketch) in theirs {
+                add_to(mine, *slot, sketch);
+            }
+            let newest = mine.back().map_or(0, |slot| slot.0);
+            mine.retain(|slot| slot.0 + tier.slots > newest);
+        }
+    }
+}
+
+fn add_to(slots: &mut VecDeque<(u32, Sketch)>, slot: u32, sketch: &Sketch) {
+    let after = slots.iter().rev().take_while(|held| held.0 > slot).count();
+    let position = slots.len() - after;
+    match position.checked_sub(1).and_then(|last| slots.get_mut(last)) {
+        Some((held, counts)) if *held == slot => *counts = counts.merged(sketch),
+        _ => slots.insert(position, (slot, sketch.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sketch_of(values: &[u64]) -> Sketch {
+        let mut open = OpenLatency::default();
+        for value in values {
+            open.record(*value, 1);
+        }
+        open.to_sketch()
+    }
+
+    proptest! {
+        #[test]
+        fn property_few_and_many_values_give_the_same_sketch(
+            values in proptest::collection::vec(1..4_000_000_000_u64, 1..200),
+        ) {
+            let mut dense = OpenLatency::Dense(Box::new(
+                Histogram::new_with_bounds(1, MICROS_MAX, 2).unwrap(),
+            ));
+            for value in &values {
+                dense.record(*value, 1);
+            }
+            prop_assert_eq!(sketch_of(&values), dense.to_sketch());
+        }
+
+        #[test]
+        fn property_quantiles_are_within_two_and_a_half_percent(
+            mut values in proptest::collection::vec(100..10_000_000_u64, 1..2_000),
+            quantile in 0.01..1.0_f64,
+        ) {
+            let mut counts = LatencyCounts::default();
+            counts.add(&sketch_of(&values));
+            values.sort_unstable();
+            let rank = (quantile * values.len() as f64).ceil() as usize;
+            let exact = values[rank - 1] as f64 / 1e6;
+            let seen = counts.quantile_secs(quantile).unwrap();
+            prop_assert!((seen / exact - 1.0).abs() <= 0.025, "{seen} {exact}");
+        }
+
+        #[test]
+        fn property_a_window_holds_the_minutes_since_its_start(
+            ages in proptest::collection::vec(0..45_000_u32, 1..100),
+        ) {
+            let now_minute = 30_000_000_u32;
+            let mut tiers = LatencyTiers::default();
+            for age in &ages {
+                tiers.add(now_minute - age, &sketch_of(&[1_000]));
+            }
+            for (window, slack) in [(Window::H1, 1), (Window::H6, 12), (Window::D1, 60), (Window::D30, 1_440)] {
+                let minutes = u32::try_from(window.secs() / 60).unwrap();
+                let mut counts = LatencyCounts::default();
+                tiers.collect(u64::from(now_minute) * 60 * NANOS_PER_SEC, window, &mut counts);
+                let within = |limit: u32| ages.iter().filter(|age| **age < limit).count() as u64;
+                prop_assert!(counts.total() >= within(minutes - slack), "{window:?}");
+                prop_assert!(counts.total() <= within(minutes + slack + 1), "{window:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_minute_survives_serialisation_at_the_precision_of_a_sketch() {
+        let mut open = OpenLatency::default();
+        for value in 1..2_000 {
+            open.record(value * 37, 1);
+        }
+        let bytes = postcard::to_stdvec(&open).unwrap();
+        let restored: OpenLatency = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(restored.to_sketch(), open.to_sketch());
+    }
+
+    #[test]
+    fn merged_tiers_hold_the_slots_of_both() {
+        let (mut left, mut right) = (LatencyTiers::default(), LatencyTiers::default());
+        left.add(100, &sketch_of(&[5, 6]));
+        right.add(100, &sketch_of(&[6]));
+        right.add(90, &sketch_of(&[7]));
+        left.merge(&right);
+        let mut whole = LatencyTiers::default();
+        whole.add(90, &sketch_of(&[7]));
+        whole.add(100, &sketch_of(&[5, 6, 6]));
+        assert_eq!(left, whole);
+    }
+}

@@ -1,0 +1,317 @@
+//! One series: its counters in all windows, its latency, its minutes for history and the ledgers attached to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::batch::Event;
+use crate::model::history::MinuteRow;
+use crate::model::report::{DurationCounters, OutcomeDurations};
+use crate::model::series::{SeriesId, SeriesKey};
+use crate::model::span::Outcome;
+use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
+use crate::model::{NANOS_PER_SEC, UnixNanos};
+use crate::window::latency::{LatencyTiers, OpenLatency};
+use crate::window::ledger::Ledger;
+use crate::window::rolling::{Occurrence, Tally, sums_of_one};
+use crate::window::sketch::LatencyCounts;
+
+/// Minutes that may be open at once; one more closes the oldest.
+const OPEN_MINUTES_MAX: usize = 4;
+
+/// A minute closes this long after its end, since exporters batch for some seconds.
+const CLOSE_AFTER_SECS: u64 = 30;
+
+/// Closed minutes that wait for the history at most; more are counted as lost.
+const OUTBOX_ROWS_MAX: usize = 65_536;
+
+const NANOS_PER_MINUTE: u64 = 60 * NANOS_PER_SEC;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OpenMinute {
+    minute: u32,
+    sums: WindowSums,
+    latency: OpenLatency,
+}
+
+/// Durations on the ladder, one histogram an outcome; monotonic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Durations {
+    ok: OutcomeDuration,
+    error: OutcomeDuration,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct OutcomeDuration {
+    /// One per edge of the ladder and one beyond.
+    buckets: [u64; LATENCY_LADDER_MICROS.len() + 1],
+    sum_nanos: u64,
+}
+
+impl OutcomeDuration {
+    #[inline]
+    fn record(&mut self, duration_nanos: u64, count: u32) {
+        let edge = LATENCY_LADDER_MICROS.partition_point(|edge| edge * 1_000 < duration_nanos);
+        if let Some(bucket) = self.buckets.get_mut(edge) {
+            *bucket += u64::from(count);
+        }
+        let duration = duration_nanos.saturating_mul(u64::from(count));
+        self.sum_nanos = self.sum_nanos.saturating_add(duration);
+    }
+
+    fn counters(&self) -> DurationCounters {
+        DurationCounters {
+            buckets: self.buckets.to_vec(),
+            sum_secs: self.sum_nanos as f64 / NANOS_PER_SEC as f64,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+        self.sum_nanos = self.sum_nanos.saturating_add(other.sum_nanos);
+    }
+}
+
+/// What a series keeps beside its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeps {
+    /// Duration histogram for Prometheus.
+    pub durations: bool,
+    /// Rows for the history.
+    pub history: bool,
+}
+
+/// One series of events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Series {
+    /// Its identity.
+    pub key: SeriesKey,
+    /// Whether its closed minutes go to the history.
+    pub keeps_history: bool,
+    /// Operations of the service, if this is a service's own series.
+    pub operations: u32,
+    /// Series of the service's versions, if this is a service's own series.
+    pub versions: Vec<SeriesId>,
+    tally: Tally,
+    open: Vec<OpenMinute>,
+    latency: LatencyTiers,
+    durations: Option<Box<Durations>>,
+    ledgers: Vec<Ledger>,
+    outbox: Vec<MinuteRow>,
+    lost_rows: u64,
+    last_event: UnixNanos,
+}
+
+impl Series {
+    /// A series without events; its first one is expected around `first`.
+    pub fn new(key: SeriesKey, keeps: Keeps, first: UnixNanos) -> Self {
+        Self {
+            key,
+            keeps_history: keeps.history,
+            operations: 0,
+            versions: Vec::new(),
+            tally: Tally::starting_at(first),
+            open: Vec::new(),
+            latency: LatencyTiers::default(),
+            durations: keeps.durations.then(Box::default),
+            ledgers: Vec::new(),
+            outbox: Vec::new(),
+            lost_rows: 0,
+            last_event: first,
+        }
+    }
+
+    /// Counts an event. Outside of the held range (`windowed` false) only monotonic counters move.
+    #[inline]
+    pub fn record(&mut self, event: &Event, windowed: bool) {
+        let bad = event.outcome == Outcome::Error;
+        let occurrence = Occurrence {
+            at: event.end,
+            bad,
+            weight: event.weight,
+            windowed,
+        };
+        self.tally.record(occurrence);
+        for ledger in &mut self.ledgers {
+            ledger.record(occurrence, event.duration_nanos);
+        }
+        if let Some(durations) = &mut self.durations {
+            let durations = if bad {
+                &mut durations.error
+            } else {
+                &mut durations.ok
+            };
+            durations.record(event.duration_nanos, event.count);
+        }
+        if windowed {
+            self.last_event = self.last_event.max(event.end);
+            let open = self.open_minute(minute_of(event.end));
+            open.sums = open.sums.plus(sums_of_one(bad, event.weight));
+            if !bad {
+                open.latency
+                    .record(event.duration_nanos / 1_000, event.count);
+            }
+        }
+    }
+
+    #[inline]
+    fn open_minute(&mut self, minute: u32) -> &mut OpenMinute {
+        let position = match self.open.iter().rposition(|open| open.minute == minute) {
+            Some(position) => position,
+            None => self.begin_minute(minute),
+        };
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the position was just found or pushed"
+        )]
+        &mut self.open[position]
+    }
+
+    #[cold]
+    fn begin_minute(&mut self, minute: u32) -> usize {
+        if self.open.len() >= OPEN_MINUTES_MAX
+            && let Some(oldest) = self
+                .open
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, open)| open.minute)
+                .map(|(at, _)| at)
+        {
+            let open = self.open.remove(oldest);
+            self.close_minute(&open);
+        }
+        let latency = OpenLatency::default();
+        self.open.push(OpenMinute {
+            minute,
+            sums: WindowSums::default(),
+            latency,
+        });
+        self.open.len() - 1
+    }
+
+    fn close_minute(&mut self, open: &OpenMinute) {
+        let sketch = open.latency.to_sketch();
+        self.latency.add(open.minute, &sketch);
+        if !self.keeps_history {
+            return;
+        }
+        if self.outbox.len() >= OUTBOX_ROWS_MAX {
+            self.lost_rows += 1;
+            return;
+        }
+        self.outbox.push(row_of(open, sketch.iter().collect()));
+    }
+
+    /// Closes the minutes and slices that are over at `now`.
+    pub fn advance(&mut self, now: UnixNanos) {
+        let until = minute_of(now.saturating_sub(CLOSE_AFTER_SECS * NANOS_PER_SEC));
+        while let Some(position) = self.open.iter().position(|open| open.minute < until) {
+            let open = self.open.remove(position);
+            self.close_minute(&open);
+        }
+        for ledger in &mut self.ledgers {
+            ledger.close_slices(now);
+        }
+    }
+
+    /// The sums of a window.
+    pub fn window(&self, now: UnixNanos, window: Window) -> WindowSums {
+        self.tally.window(now, window)
+    }
+
+    /// The sums since the beginning; they never decrease.
+    pub fn since_start(&self) -> WindowSums {
+        self.tally.since_start()
+    }
+
+    /// Adds the latency of a window, of events without an error, to `counts`.
+    pub fn collect_latency(&self, now: UnixNanos, window: Window, counts: &mut LatencyCounts) {
+        let from = self.latency.collect(now, window, counts);
+        for open in self.open.iter().filter(|open| open.minute >= from) {
+            counts.add(&open.latency.to_sketch());
+        }
+    }
+
+    /// Duration histograms, if this series keeps them.
+    pub fn durations(&self) -> Option<OutcomeDurations> {
+        self.durations.as_ref().map(|durations| OutcomeDurations {
+            ok: durations.ok.counters(),
+            error: durations.error.counters(),
+        })
+    }
+
+    /// End of the newest event.
+    pub fn last_event(&self) -> UnixNanos {
+        self.last_event
+    }
+
+    /// Accounts of the objectives on this series.
+    pub fn ledgers(&self) -> &[Ledger] {
+        &self.ledgers
+    }
+
+    /// Attaches an account, unless the objective has one here.
+    pub fn attach(&mut self, ledger: Ledger) -> bool {
+        let fresh = self.ledgers.iter().all(|held| held.name() != ledger.name());
+        if fresh {
+            self.ledgers.push(ledger);
+        }
+        fresh
+    }
+
+    /// The account of an objective.
+    pub fn ledger_mut(&mut self, name: &str) -> Option<&mut Ledger> {
+        self.ledgers
+            .iter_mut()
+            .find(|ledger| **ledger.name() == *name)
+    }
+
+    /// Takes the closed minutes that wait for the history, and how many were lost.
+    pub fn take_outbox(&mut self) -> (Vec<MinuteRow>, u64) {
+        (
+            std::mem::take(&mut self.outbox),
+            std::mem::take(&mut self.lost_rows),
+        )
+    }
+
+    /// The minutes that the history does not have yet, open ones included.
+    pub fn unsaved_minutes(&self) -> Vec<MinuteRow> {
+        let open = self
+            .open
+            .iter()
+            .map(|open| row_of(open, open.latency.to_sketch().iter().collect()));
+        self.outbox.iter().cloned().chain(open).collect()
+    }
+
+    /// Adds the same series of another instance. Open minutes close.
+    pub fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.latency.merge(&other.latency);
+        for open in &other.open {
+            self.latency.add(open.minute, &open.latency.to_sketch());
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.durations, &other.durations) {
+            mine.ok.merge(&theirs.ok);
+            mine.error.merge(&theirs.error);
+        }
+        for ledger in &other.ledgers {
+            match self.ledger_mut(ledger.name()) {
+                Some(mine) => mine.merge(ledger),
+                None => self.ledgers.push(ledger.clone()),
+            }
+        }
+        self.last_event = self.last_event.max(other.last_event);
+    }
+}
+
+fn row_of(open: &OpenMinute, latency: Vec<(u16, u64)>) -> MinuteRow {
+    MinuteRow {
+        minute: open.minute,
+        sums: open.sums,
+        latency,
+    }
+}
+
+fn minute_of(at: UnixNanos) -> u32 {
+    u32::try_from(at / NANOS_PER_MINUTE).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,279 @@
+//! What the windows hold at an instant, and the upkeep that goes with reading it.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::model::UnixNanos;
+use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
+use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
+use crate::model::slo::Objective;
+use crate::model::window::{Window, WindowSums};
+use crate::window::ledger::{Ledger, LedgerDay};
+use crate::window::series::Series;
+use crate::window::sketch::LatencyCounts;
+use crate::window::windows::{Slot, Windows, selects};
+
+/// Sums of every window, in the order of [`Window::ALL`].
+pub type AllWindows = [WindowSums; Window::ALL.len()];
+
+/// One series at an instant.
+#[derive(Clone, Debug)]
+pub struct SeriesView {
+    /// Its key in the map.
+    pub id: SeriesId,
+    /// Its identity.
+    pub key: SeriesKey,
+    /// All windows.
+    pub windows: AllWindows,
+    /// Since the beginning, monotonic.
+    pub since_start: WindowSums,
+    /// Duration histograms, where they are kept.
+    pub durations: Option<OutcomeDurations>,
+    /// End of its newest event.
+    pub last_event: UnixNanos,
+}
+
+/// One adopted objective at an instant: the sum over the series that it selects.
+#[derive(Clone, Debug)]
+pub struct ObjectiveView {
+    /// The objective.
+    pub objective: Arc<Objective>,
+    /// All windows.
+    pub windows: AllWindows,
+    /// Since the beginning, monotonic.
+    pub since_start: WindowSums,
+    /// Days of its ledger, the oldest first.
+    pub days: Vec<LedgerDay>,
+}
+
+/// Everything that an evaluation needs.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The instant.
+    pub now: UnixNanos,
+    /// Series of the services, sorted by key.
+    pub services: Vec<SeriesView>,
+    /// Series of the operations, sorted by key.
+    pub operations: Vec<SeriesView>,
+    /// Series of the versions, sorted by key.
+    pub versions: Vec<SeriesView>,
+    /// Adopted objectives in the order of their adoption.
+    pub objectives: Vec<ObjectiveView>,
+    /// How full the table is.
+    pub usage: SeriesUsage,
+}
+
+impl Windows {
+    /// Closes what is over, forgets idle series, and ranks the operations that go to the history.
+    pub fn maintain(&self, now: UnixNanos) {
+        let idle_nanos = u64::try_from(self.config.idle_expiry.as_nanos()).unwrap_or(u64::MAX);
+        let oldest = now.saturating_sub(idle_nanos);
+        let mut idle = Vec::new();
+        let mut traffic = Vec::new();
+        for mut slot in self.map.iter_mut() {
+            let id = *slot.key();
+            let Slot::Series(series) = slot.value_mut() else {
+                continue;
+            };
+            series.advance(now);
+            let is_service = series.key.scope == SeriesScope::Service;
+            let is_busy = is_service && series.operations > 0;
+            if series.last_event() < oldest && series.ledgers().is_empty() && !is_busy {
+                idle.push(id);
+            } else if series.key.operation_name().is_some() {
+                let events = series.window(now, Window::D1).observed_total;
+                traffic.push((series.key.service.hash(), u64::MAX - events, id));
+            }
+        }
+        for id in idle {
+            self.remove(id);
+        }
+        self.rank_operations(traffic);
+    }
+
+    /// The operations of each service with the most traffic keep their minutes.
+    fn rank_operations(&self, mut traffic: Vec<(u128, u64, SeriesId)>) {
+        traffic.sort_unstable();
+        for service in traffic.chunk_by(|a, b| a.0 == b.0) {
+            for (rank, (_, _, id)) in service.iter().enumerate() {
+                if let Some(Slot::Series(series)) = self.map.get_mut(id).as_deref_mut() {
+                    let is_top = rank < self.config.history_operations_per_service;
+                    series.keeps_history = is_top || !series.ledgers().is_empty();
+                }
+            }
+        }
+    }
+
+    /// All windows of the adopted objectives: the hot part of a tick.
+    pub fn objectives(&self, now: UnixNanos) -> Vec<ObjectiveView> {
+        let adopted = self
+            .objectives
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let index: std::collections::BTreeMap<&str, usize> = adopted
+            .iter()
+            .enumerate()
+            .map(|(at, objective)| (objective.name.as_str(), at))
+            .collect();
+        let mut views: Vec<ObjectiveView> = adopted
+            .iter()
+            .map(|objective| ObjectiveView {
+                objective: Arc::clone(objective),
+                windows: AllWindows::default(),
+                since_start: WindowSums::default(),
+                days: Vec::new(),
+            })
+            .collect();
+        for slot in &self.map {
+            let Slot::Series(series) = slot.value() else {
+                continue;
+            };
+            for ledger in series.ledgers() {
+                let view = index
+                    .get(&**ledger.name())
+                    .and_then(|at| views.get_mut(*at));
+                if let Some(view) = view {
+                    view.add(ledger, now);
+                }
+            }
+        }
+        views
+    }
+
+    /// Everything at once, sorted.
+    pub fn snapshot(&self, now: UnixNanos) -> Snapshot {
+        let mut snapshot = Snapshot {
+            now,
+            objectives: self.objectives(now),
+            usage: self.usage(),
+            ..Snapshot::default()
+        };
+        for slot in &self.map {
+            let Slot::Series(series) = slot.value() else {
+                continue;
+            };
+            let view = view_of(*slot.key(), series, now);
+            match view.key.scope {
+                SeriesScope::Service => snapshot.services.push(view),
+                SeriesScope::Operation { .. } => snapshot.operations.push(view),
+                SeriesScope::Version { .. } => snapshot.versions.push(view),
+            }
+        }
+        for views in [
+            &mut snapshot.services,
+            &mut snapshot.operations,
+            &mut snapshot.versions,
+        ] {
+            views.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        }
+        snapshot
+    }
+
+    /// Latency quantiles of a series, of events without an error; `None` without such events.
+    pub fn latency(
+        &self,
+        id: SeriesId,
+        window: Window,
+        now: UnixNanos,
+    ) -> Option<LatencyQuantiles> {
+        let mut counts = LatencyCounts::default();
+        match self.map.get(&id).as_deref()? {
+            Slot::Series(series) => series.collect_latency(now, window, &mut counts),
+            Slot::Excluded => return None,
+        }
+        Some(LatencyQuantiles {
+            window,
+            events: counts.total(),
+            p50: counts.quantile_secs(0.5)?,
+            p95: counts.quantile_secs(0.95)?,
+            p99: counts.quantile_secs(0.99)?,
+        })
+    }
+
+    /// The minutes of a series that the history does not have yet.
+    pub fn unsaved_minutes(&self, id: SeriesId) -> Vec<crate::model::history::MinuteRow> {
+        match self.map.get(&id).as_deref() {
+            Some(Slot::Series(series)) => series.unsaved_minutes(),
+            Some(Slot::Excluded) | None => Vec::new(),
+        }
+    }
+
+    /// All series as plain data, sorted by key: a checkpoint.
+    pub fn export(&self) -> Vec<Series> {
+        let mut all: Vec<Series> = self
+            .map
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Series(series) => Some(series.as_ref().clone()),
+                Slot::Excluded => None,
+            })
+            .collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// Adds the series of a checkpoint or of another instance.
+    pub fn merge(&self, all: Vec<Series>) {
+        for theirs in all {
+            let id = theirs.key.id();
+            if let Some(Slot::Series(mine)) = self.map.get_mut(&id).as_deref_mut() {
+                mine.merge(&theirs);
+                continue;
+            }
+            self.insert_restored(id, theirs);
+        }
+    }
+
+    /// Whether an objective selects a series that is held.
+    pub fn is_measured(&self, objective: &Objective) -> bool {
+        self.map.iter().any(|slot| match slot.value() {
+            Slot::Series(series) => selects(objective, &series.key),
+            Slot::Excluded => false,
+        })
+    }
+}
+
+impl ObjectiveView {
+    fn add(&mut self, ledger: &Ledger, now: UnixNanos) {
+        for (sums, window) in self.windows.iter_mut().zip(Window::ALL) {
+            *sums = sums.plus(ledger.tally().window(now, window));
+        }
+        self.since_start = self.since_start.plus(ledger.tally().since_start());
+        if self.days.is_empty() {
+            self.days = ledger.days().to_vec();
+        } else {
+            self.days.extend_from_slice(ledger.days());
+            self.days.sort_unstable_by_key(|day| day.day);
+        }
+    }
+
+    /// The sums of one window.
+    pub fn window(&self, window: Window) -> WindowSums {
+        window_of(&self.windows, window)
+    }
+}
+
+impl SeriesView {
+    /// The sums of one window.
+    pub fn window(&self, window: Window) -> WindowSums {
+        window_of(&self.windows, window)
+    }
+}
+
+fn window_of(windows: &AllWindows, window: Window) -> WindowSums {
+    let at = Window::ALL.iter().position(|held| *held == window);
+    at.and_then(|at| windows.get(at))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn view_of(id: SeriesId, series: &Series, now: UnixNanos) -> SeriesView {
+    SeriesView {
+        id,
+        key: series.key.clone(),
+        windows: Window::ALL.map(|window| series.window(now, window)),
+        since_start: series.since_start(),
+        durations: series.durations(),
+        last_event: series.last_event(),
+    }
+}
