@@ -2,10 +2,14 @@
 
 pub mod api;
 pub mod cli;
+pub mod clock;
 pub mod evaluator;
 pub mod exporter;
 pub mod model;
 pub mod openslo;
 pub mod otlp;
+pub mod pipeline;
+pub mod receiver;
+pub mod telemetry;
 pub mod traffic;
 pub mod window;

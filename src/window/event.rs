@@ -2,6 +2,8 @@
 //!
 //! Old and new keys of the semantic conventions are both read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
@@ -9,6 +11,7 @@ use crate::model::batch::{BatchResource, Event, EventBatch, Rejection};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::operation::{OPERATION_BYTES_MAX, template_into};
+use crate::window::settings::SliConfig;
 
 /// The value of an attribute, as far as it is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +50,11 @@ pub struct ResourceAttributes<'a> {
 }
 
 impl<'a> ResourceAttributes<'a> {
+    /// The service's name, or [`UNKNOWN_SERVICE`].
+    pub fn service_name(&self) -> &'a [u8] {
+        self.service.unwrap_or(UNKNOWN_SERVICE.as_bytes())
+    }
+
     /// Takes an attribute if it is one that is read.
     pub fn set(&mut self, key: &[u8], value: Scalar<'a>) {
         match key {
@@ -210,13 +218,44 @@ impl EntryKinds {
     }
 }
 
+/// The rules of section `sli`, ready to be applied.
+#[derive(Clone, Debug)]
+pub struct EventRules {
+    /// Which kinds are entry spans.
+    pub entry_kinds: EntryKinds,
+    sampling: Sampling,
+    sampling_by_service: BTreeMap<Vec<u8>, Sampling>,
+}
+
+impl EventRules {
+    /// From the configuration.
+    pub fn new(config: &SliConfig) -> Self {
+        let by_service = config.sampling_by_service.iter();
+        Self {
+            entry_kinds: EntryKinds::new(&config.span_kinds),
+            sampling: config.sampling,
+            sampling_by_service: by_service
+                .map(|(service, sampling)| (service.as_bytes().to_vec(), *sampling))
+                .collect(),
+        }
+    }
+
+    /// What is configured for a service.
+    pub fn sampling_of(&self, service: &[u8]) -> Sampling {
+        self.sampling_by_service
+            .get(service)
+            .copied()
+            .unwrap_or(self.sampling)
+    }
+}
+
 /// Begins a resource: the spans pushed after it are its own.
 pub fn push_resource(
     batch: &mut EventBatch,
     scratch: &mut Vec<u8>,
     resource: &ResourceAttributes<'_>,
 ) {
-    let service = bounded(resource.service.unwrap_or(UNKNOWN_SERVICE.as_bytes()));
+    let service = bounded(resource.service_name());
     let namespace = bounded(resource.namespace.unwrap_or_default());
     let environment = bounded(
         resource

@@ -1,0 +1,83 @@
+//! From the views of a request to a batch of events.
+
+use crate::model::batch::{EventBatch, Rejection};
+use crate::model::span::SpanKind;
+use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
+use crate::receiver::wire::Malformed;
+use crate::window::event::{
+    EventRules, ResourceAttributes, Sampling, SpanAttributes, SpanInput, SpanStatus, push_resource,
+    push_span,
+};
+
+/// Fills `batch` from the bytes of an `ExportTraceServiceRequest`.
+pub fn collect_protobuf(
+    request: &[u8],
+    rules: &EventRules,
+    batch: &mut EventBatch,
+) -> Result<(), Malformed> {
+    batch.clear();
+    let mut collector = Collector {
+        batch,
+        rules,
+        sampling: Sampling::Full,
+        scratch: Vec::new(),
+    };
+    scan(request, &mut collector)
+}
+
+struct Collector<'b> {
+    batch: &'b mut EventBatch,
+    rules: &'b EventRules,
+    sampling: Sampling,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Visitor<'a> for Collector<'_> {
+    fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
+        let mut attributes = ResourceAttributes::default();
+        resource.for_each_attribute(|key, value| attributes.set(key, value))?;
+        self.sampling = self.rules.sampling_of(attributes.service_name());
+        push_resource(self.batch, &mut self.scratch, &attributes);
+        Ok(())
+    }
+
+    #[inline]
+    fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed> {
+        if !is_valid_id(span.trace_id, 16) || !is_valid_id(span.span_id, 8) {
+            self.batch.reject(Rejection::InvalidId);
+            return Ok(());
+        }
+        let mut input = SpanInput {
+            name: span.name,
+            kind: SpanKind::from_otlp(span.kind),
+            has_parent: span.parent_span_id.iter().any(|byte| *byte != 0),
+            span_id: span.span_id,
+            trace_state: span.trace_state,
+            start: span.start_time_unix_nano,
+            end: span.end_time_unix_nano,
+            status: SpanStatus::from_otlp(span.status_code),
+            attributes: SpanAttributes::default(),
+        };
+        if self
+            .rules
+            .entry_kinds
+            .is_entry(input.kind, input.has_parent)
+        {
+            span.for_each_attribute(SpanAttributes::may_read, |key, value| {
+                input.attributes.set(key, value);
+            })?;
+        }
+        push_span(
+            self.batch,
+            &mut self.scratch,
+            &input,
+            self.rules.entry_kinds,
+            self.sampling,
+        );
+        Ok(())
+    }
+}
+
+fn is_valid_id(id: &[u8], len: usize) -> bool {
+    id.len() == len && id.iter().any(|byte| *byte != 0)
+}

@@ -1,0 +1,201 @@
+//! What stands before a request is read: how many bytes may be under way at once.
+//!
+//! A request takes its announced length from a semaphore before its body is read, and more if it turns out longer. The body
+//! reaches the server only when all of it is there: decompression and counting then run without waiting for
+//! the network, so that at most one decompressed body a thread is in memory.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes taken for a request that does not announce its length.
+const UNKNOWN_LENGTH_BYTES: u64 = 64 * 1024;
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too many bytes are under way; come again.
+    #[error(
+        "too many request bytes are in flight; retry later, or raise receivers.otlp.max_in_flight_bytes"
+    )]
+    Overload,
+    /// The request alone is too large; do not come again.
+    #[error(
+        "the request is larger than {limit} bytes; send smaller batches, or raise receivers.otlp.max_request_bytes"
+    )]
+    TooLarge {
+        /// `receivers.otlp.max_request_bytes`.
+        limit: u64,
+    },
+}
+
+/// Lets requests in by their bytes.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    in_flight: Arc<Semaphore>,
+    /// Largest request, before and after decompression.
+    pub max_request_bytes: u64,
+    /// When a refused client may come again.
+    pub retry_after: Duration,
+}
+
+impl Intake {
+    /// At most `max_in_flight_bytes` at once, and at least one request of the largest size.
+    pub fn new(max_in_flight_bytes: u64, max_request_bytes: u64, retry_after: Duration) -> Self {
+        let permits = max_in_flight_bytes.max(max_request_bytes);
+        let permits = usize::try_from(permits)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            in_flight: Arc::new(Semaphore::new(permits)),
+            max_request_bytes,
+            retry_after,
+        }
+    }
+
+    /// Takes the bytes of a request before its body is read.
+    pub fn admit<B: Body>(&self, headers: &HeaderMap, body: B) -> Result<Metered<B>, Refused> {
+        let announced = headers
+            .get(http::header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+            .or(body.size_hint().exact());
+        // gRPC puts five bytes before its message.
+        if announced.is_some_and(|length| length > self.max_request_bytes + 5) {
+            return Err(Refused::TooLarge {
+                limit: self.max_request_bytes,
+            });
+        }
+        let reserved = announced
+            .unwrap_or(UNKNOWN_LENGTH_BYTES)
+            .min(self.max_request_bytes);
+        let permit = self.take(reserved)?;
+        Ok(Metered {
+            inner: Some(body),
+            intake: self.clone(),
+            lease: Lease(Arc::new(Mutex::new(permit))),
+            reserved,
+            received: 0,
+            chunks: VecDeque::new(),
+            trailers: None,
+        })
+    }
+
+    fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refused> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.in_flight)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| Refused::Overload)
+    }
+}
+
+/// The bytes that a request holds until it is answered.
+#[derive(Clone, Debug)]
+pub struct Lease(Arc<Mutex<OwnedSemaphorePermit>>);
+
+/// A body that counts its bytes, and gives them only when all of them are there.
+#[derive(Debug)]
+pub struct Metered<B> {
+    inner: Option<B>,
+    intake: Intake,
+    lease: Lease,
+    reserved: u64,
+    received: u64,
+    chunks: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl<B> Metered<B> {
+    /// Keep it as long as the bytes are in memory.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
+    }
+
+    fn take_chunk(&mut self, chunk: Bytes) -> Result<(), Refused> {
+        self.received += chunk.len() as u64;
+        if self.received > self.intake.max_request_bytes + 5 {
+            return Err(Refused::TooLarge {
+                limit: self.intake.max_request_bytes,
+            });
+        }
+        if self.received > self.reserved {
+            let wanted = self
+                .received
+                .max(2 * self.reserved)
+                .min(self.intake.max_request_bytes + 5);
+            let more = self.intake.take(wanted - self.reserved)?;
+            self.lease
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .merge(more);
+            self.reserved = wanted;
+        }
+        self.chunks.push_back(chunk);
+        Ok(())
+    }
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError<E> {
+    /// We did not let it in.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The connection broke.
+    #[error("the request body ended early: {0}")]
+    Transport(E),
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        while let Some(inner) = &mut this.inner {
+            match ready!(Pin::new(inner).poll_frame(context)) {
+                None => this.inner = None,
+                Some(Err(error)) => {
+                    this.inner = None;
+                    this.chunks.clear();
+                    return Poll::Ready(Some(Err(BodyError::Transport(error))));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        if let Err(refused) = this.take_chunk(chunk) {
+                            this.inner = None;
+                            this.chunks.clear();
+                            return Poll::Ready(Some(Err(refused.into())));
+                        }
+                    }
+                    Err(frame) => this.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+        let data = this.chunks.pop_front().map(Frame::data);
+        Poll::Ready(
+            data.or_else(|| this.trailers.take().map(Frame::trailers))
+                .map(Ok),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_none() && self.chunks.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}

@@ -1,0 +1,326 @@
+//! OTLP/JSON: an `ExportTraceServiceRequest` as text.
+//!
+//! Ids are hexadecimal, 64-bit numbers are strings or numbers, enums are numbers (names are read too), unknown fields
+//! are ignored, and `null` is as good as absent, as the OTLP specification and proto3's JSON mapping have it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::model::batch::{EventBatch, Rejection};
+use crate::model::span::SpanKind;
+use crate::window::event::{
+    EventRules, ResourceAttributes, Scalar, SpanAttributes, SpanInput, SpanStatus, push_resource,
+    push_span,
+};
+
+/// Fills `batch` from OTLP/JSON.
+pub fn collect_json(
+    request: &[u8],
+    rules: &EventRules,
+    batch: &mut EventBatch,
+) -> Result<(), serde_json::Error> {
+    batch.clear();
+    let request: Request<'_> = serde_json::from_slice(request)?;
+    let mut scratch = Vec::new();
+    for resource_spans in request.resource_spans.iter().flatten() {
+        let mut attributes = ResourceAttributes::default();
+        for attribute in resource_spans
+            .resource
+            .iter()
+            .flat_map(|resource| &resource.attributes)
+            .flatten()
+        {
+            if let Some(value) = attribute.scalar() {
+                attributes.set(attribute.key.as_bytes(), value);
+            }
+        }
+        push_resource(batch, &mut scratch, &attributes);
+        let sampling = rules.sampling_of(attributes.service_name());
+        let spans = resource_spans
+            .scope_spans
+            .iter()
+            .flatten()
+            .flat_map(|scope| &scope.spans);
+        for span in spans.flatten() {
+            match span.input() {
+                Some(input) => push_span(batch, &mut scratch, &input, rules.entry_kinds, sampling),
+                None => batch.reject(Rejection::InvalidId),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    resource_spans: Option<Vec<ResourceSpans<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    #[serde(borrow, default)]
+    resource: Option<Resource<'a>>,
+    #[serde(borrow, default)]
+    scope_spans: Option<Vec<ScopeSpans<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    attributes: Option<Vec<KeyValue<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ScopeSpans<'a> {
+    #[serde(borrow, default)]
+    spans: Option<Vec<Span<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Span<'a> {
+    #[serde(borrow, default)]
+    trace_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    span_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    parent_span_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    trace_state: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    name: Option<BorrowedText<'a>>,
+    #[serde(default)]
+    kind: Number<KindNames>,
+    #[serde(default)]
+    start_time_unix_nano: Number<NoNames>,
+    #[serde(default)]
+    end_time_unix_nano: Number<NoNames>,
+    #[serde(borrow, default)]
+    attributes: Option<Vec<KeyValue<'a>>>,
+    #[serde(default)]
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    code: Number<StatusNames>,
+}
+
+impl Span<'_> {
+    /// `None` if an id is not what it must be.
+    fn input(&self) -> Option<SpanInput<'_>> {
+        let span_id = text_of(&self.span_id)?;
+        if !is_hex_id(text_of(&self.trace_id)?, 32) || !is_hex_id(span_id, 16) {
+            return None;
+        }
+        let mut attributes = SpanAttributes::default();
+        for attribute in self.attributes.iter().flatten() {
+            if let Some(value) = attribute.scalar() {
+                attributes.set(attribute.key.as_bytes(), value);
+            }
+        }
+        let parent = text_of(&self.parent_span_id).unwrap_or_default();
+        Some(SpanInput {
+            name: text_of(&self.name).unwrap_or_default().as_bytes(),
+            kind: SpanKind::from_otlp(self.kind.value),
+            has_parent: parent.bytes().any(|byte| byte != b'0'),
+            span_id: span_id.as_bytes(),
+            trace_state: text_of(&self.trace_state).unwrap_or_default().as_bytes(),
+            start: self.start_time_unix_nano.value,
+            end: self.end_time_unix_nano.value,
+            status: SpanStatus::from_otlp(
+                self.status.as_ref().map_or(0, |status| status.code.value),
+            ),
+            attributes,
+        })
+    }
+}
+
+fn is_hex_id(id: &str, len: usize) -> bool {
+    id.len() == len
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && id.bytes().any(|byte| byte != b'0')
+}
+
+#[derive(Deserialize)]
+struct KeyValue<'a> {
+    #[serde(borrow, default)]
+    key: Cow<'a, str>,
+    #[serde(borrow, default)]
+    value: Option<AnyValue<'a>>,
+}
+
+impl KeyValue<'_> {
+    fn scalar(&self) -> Option<Scalar<'_>> {
+        match self.value.as_ref()? {
+            AnyValue::Text(text) => Some(Scalar::Text(text.as_bytes())),
+            AnyValue::Int(value) => Some(Scalar::Int(*value)),
+            AnyValue::Other => None,
+        }
+    }
+}
+
+/// An `AnyValue` as far as it is read.
+enum AnyValue<'a> {
+    Text(Cow<'a, str>),
+    Int(i64),
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for AnyValue<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOf<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for OneOf<'a> {
+            type Value = AnyValue<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object such as {\"stringValue\": \"…\"}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut value = AnyValue::Other;
+                while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+                    match key.as_ref() {
+                        "stringValue" => {
+                            value = map
+                                .next_value::<Option<BorrowedText<'a>>>()?
+                                .map_or(AnyValue::Other, |text| AnyValue::Text(text.0));
+                        }
+                        "intValue" => {
+                            let number: Number<NoNames> = map.next_value()?;
+                            value = AnyValue::Int(number.value.cast_signed());
+                        }
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(value)
+            }
+        }
+        deserializer.deserialize_map(OneOf(PhantomData))
+    }
+}
+
+/// Text that stays in the request unless it holds escapes; serde borrows no `Option<Cow>` by itself.
+#[derive(Deserialize)]
+struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn text_of<'a>(text: &'a Option<BorrowedText<'_>>) -> Option<&'a str> {
+    text.as_ref().map(|text| text.0.as_ref())
+}
+
+/// Names that proto3's JSON mapping allows in place of a number.
+trait Names {
+    const NAMES: &'static [&'static str];
+}
+
+struct NoNames;
+struct KindNames;
+struct StatusNames;
+
+impl Names for NoNames {
+    const NAMES: &'static [&'static str] = &[];
+}
+
+impl Names for KindNames {
+    const NAMES: &'static [&'static str] = &[
+        "SPAN_KIND_UNSPECIFIED",
+        "SPAN_KIND_INTERNAL",
+        "SPAN_KIND_SERVER",
+        "SPAN_KIND_CLIENT",
+        "SPAN_KIND_PRODUCER",
+        "SPAN_KIND_CONSUMER",
+    ];
+}
+
+impl Names for StatusNames {
+    const NAMES: &'static [&'static str] =
+        &["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+}
+
+/// A whole number, as a number, as text, by name, or `null` for 0. Negative ones keep their bits.
+struct Number<N> {
+    value: u64,
+    names: PhantomData<N>,
+}
+
+impl<N> Default for Number<N> {
+    fn default() -> Self {
+        Self {
+            value: 0,
+            names: PhantomData,
+        }
+    }
+}
+
+impl<'de, N: Names> Deserialize<'de> for Number<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(NumberVisitor(PhantomData::<N>))
+            .map(|value| Self {
+                value,
+                names: PhantomData,
+            })
+    }
+}
+
+struct NumberVisitor<N>(PhantomData<N>);
+
+impl<'de, N: Names> Visitor<'de> for NumberVisitor<N> {
+    type Value = u64;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number, as a number or as text")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u64, E> {
+        Ok(value)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u64, E> {
+        Ok(value.cast_unsigned())
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked before"
+    )]
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
+        // 1e18 and the like are whole numbers that some writers give exponents.
+        if value.fract() == 0.0 && (0.0..u64::MAX as f64).contains(&value) {
+            Ok(value as u64)
+        } else {
+            Err(E::invalid_value(serde::de::Unexpected::Float(value), &self))
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+        if let Some(number) = N::NAMES.iter().position(|name| *name == text) {
+            return Ok(number as u64);
+        }
+        text.parse::<u64>()
+            .or_else(|_| text.parse::<i64>().map(i64::cast_unsigned))
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<u64, E> {
+        Ok(0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<u64, A::Error> {
+        Err(serde::de::Error::invalid_type(
+            serde::de::Unexpected::Seq,
+            &self,
+        ))
+    }
+}

@@ -1,0 +1,310 @@
+//! OTLP/HTTP: `POST /v1/traces` as protobuf or JSON, plain, gzip or zstd.
+
+use std::future::Future;
+use std::io::Read;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use prost::Message;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::pipeline::Consumed;
+use crate::receiver::Receiver;
+use crate::receiver::collect::collect_protobuf;
+use crate::receiver::intake::{BodyError, Refused};
+use crate::receiver::json::collect_json;
+use crate::receiver::respond::{TRACES_ONLY, export_response, export_response_bytes};
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+/// Serves until `shutdown` ends, then lets the requests under way finish.
+pub async fn serve(
+    listener: TcpListener,
+    receiver: Receiver,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/traces", post(export))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(receiver);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+/// How a body is encoded, also that of the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        match content_type
+            .split(';')
+            .next()?
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            PROTOBUF => Some(Self::Protobuf),
+            JSON => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Protobuf => PROTOBUF,
+            Self::Json => JSON,
+        })
+    }
+}
+
+/// Why a request is not counted.
+enum Failure {
+    Refused(Refused),
+    Malformed(String),
+    UnsupportedMediaType(String),
+    Timeout,
+}
+
+async fn export(State(receiver): State<Receiver>, request: Request) -> Response {
+    let encoding = Encoding::of(request.headers());
+    let outcome = match encoding {
+        Some(encoding) => consume(&receiver, encoding, request).await,
+        None => Err(Failure::UnsupportedMediaType(format!(
+            "Content-Type must be {PROTOBUF} or {JSON}"
+        ))),
+    };
+    // Whoever sends something else reads JSON.
+    let encoding = encoding.unwrap_or(Encoding::Json);
+    match outcome {
+        Ok(consumed) => {
+            receiver.count(&consumed);
+            success(encoding, &consumed)
+        }
+        Err(failure) => {
+            match &failure {
+                Failure::Refused(refused) => receiver.count_refused(*refused),
+                Failure::Malformed(_) | Failure::UnsupportedMediaType(_) | Failure::Timeout => {
+                    receiver.counters.refused.malformed.increment(0);
+                }
+            }
+            failed(encoding, &failure, receiver.intake.retry_after)
+        }
+    }
+}
+
+async fn consume(
+    receiver: &Receiver,
+    encoding: Encoding,
+    request: Request,
+) -> Result<Consumed, Failure> {
+    let (parts, body) = request.into_parts();
+    let compression = Compression::of(&parts.headers)?;
+    let body = receiver
+        .intake
+        .admit(&parts.headers, body)
+        .map_err(Failure::Refused)?;
+    // Held until the request is counted.
+    let _lease = body.lease();
+    let collected = tokio::time::timeout(receiver.config.request_timeout, body.collect()).await;
+    let body = match collected {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(BodyError::Refused(refused))) => return Err(Failure::Refused(refused)),
+        Ok(Err(BodyError::Transport(error))) => {
+            return Err(Failure::Malformed(format!("the body ended early: {error}")));
+        }
+        Err(_) => return Err(Failure::Timeout),
+    };
+    let body = compression.unpack(body, receiver.intake.max_request_bytes)?;
+    let malformed = |error: String| Failure::Malformed(error);
+    receiver.pipeline.consume(|rules, batch| match encoding {
+        Encoding::Protobuf => collect_protobuf(&body, rules, batch).map_err(|error| {
+            malformed(format!(
+                "the body is not an ExportTraceServiceRequest: {error}"
+            ))
+        }),
+        Encoding::Json => collect_json(&body, rules, batch)
+            .map_err(|error| malformed(format!("the body is not OTLP/JSON: {error}"))),
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Self::None);
+        };
+        match encoding
+            .to_str()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "" | "identity" => Ok(Self::None),
+            "gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            other => Err(Failure::UnsupportedMediaType(format!(
+                "Content-Encoding `{other}` is not supported; use gzip, zstd or none"
+            ))),
+        }
+    }
+
+    fn unpack(self, body: Bytes, limit: u64) -> Result<Bytes, Failure> {
+        let broken = |what: &str, error: std::io::Error| {
+            Failure::Malformed(format!("the body is not valid {what}: {error}"))
+        };
+        match self {
+            Self::None => Ok(body),
+            Self::Gzip => {
+                let decoder = flate2::read::MultiGzDecoder::new(body.as_ref());
+                read_at_most(decoder, limit)?.map_err(|error| broken("gzip", error))
+            }
+            Self::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref())
+                    .map_err(|error| broken("zstd", error))?;
+                read_at_most(decoder, limit)?.map_err(|error| broken("zstd", error))
+            }
+        }
+    }
+}
+
+/// Reads all of it, unless it is more than `limit` bytes.
+fn read_at_most(reader: impl Read, limit: u64) -> Result<std::io::Result<Bytes>, Failure> {
+    let mut unpacked = Vec::new();
+    match reader.take(limit + 1).read_to_end(&mut unpacked) {
+        Ok(_) if unpacked.len() as u64 > limit => {
+            Err(Failure::Refused(Refused::TooLarge { limit }))
+        }
+        Ok(_) => Ok(Ok(unpacked.into())),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn success(encoding: Encoding, consumed: &Consumed) -> Response {
+    let body = match encoding {
+        Encoding::Protobuf => Body::from(export_response_bytes(consumed)),
+        Encoding::Json => Body::from(match export_response(consumed).partial_success {
+            None => "{}".to_owned(),
+            // 64-bit numbers are text in proto3's JSON mapping.
+            Some(partial) => json!({"partialSuccess": {
+                "rejectedSpans": partial.rejected_spans.to_string(),
+                "errorMessage": partial.error_message,
+            }})
+            .to_string(),
+        }),
+    };
+    ([(header::CONTENT_TYPE, encoding.content_type())], body).into_response()
+}
+
+/// An answer with a `google.rpc.Status` as its body.
+fn failed(encoding: Encoding, failure: &Failure, retry_after: Duration) -> Response {
+    let (code, grpc_code, message) = match failure {
+        Failure::Refused(refused @ Refused::Overload) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            tonic::Code::ResourceExhausted,
+            refused.to_string(),
+        ),
+        Failure::Refused(refused @ Refused::TooLarge { .. }) => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            tonic::Code::ResourceExhausted,
+            refused.to_string(),
+        ),
+        Failure::Malformed(message) => (
+            StatusCode::BAD_REQUEST,
+            tonic::Code::InvalidArgument,
+            message.clone(),
+        ),
+        Failure::UnsupportedMediaType(message) => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            tonic::Code::InvalidArgument,
+            message.clone(),
+        ),
+        Failure::Timeout => (
+            StatusCode::REQUEST_TIMEOUT,
+            tonic::Code::DeadlineExceeded,
+            "the body took longer than receivers.otlp.request_timeout to arrive".to_owned(),
+        ),
+    };
+    let mut response = status_response(encoding, code, grpc_code, message);
+    if matches!(failure, Failure::Refused(Refused::Overload)) {
+        let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+        if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+    }
+    response
+}
+
+fn status_response(
+    encoding: Encoding,
+    code: StatusCode,
+    grpc_code: tonic::Code,
+    message: String,
+) -> Response {
+    let status = tonic_types::pb::Status {
+        code: grpc_code as i32,
+        message,
+        details: Vec::new(),
+    };
+    let body = match encoding {
+        Encoding::Protobuf => Body::from(status.encode_to_vec()),
+        Encoding::Json => {
+            Body::from(json!({"code": status.code, "message": status.message}).to_string())
+        }
+    };
+    (
+        code,
+        [(header::CONTENT_TYPE, encoding.content_type())],
+        body,
+    )
+        .into_response()
+}
+
+async fn not_found(request: Request) -> Response {
+    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    let other_signal = request.uri().path().starts_with("/v1");
+    let message = if other_signal {
+        TRACES_ONLY
+    } else {
+        "traces go to POST /v1/traces"
+    };
+    status_response(
+        encoding,
+        StatusCode::NOT_FOUND,
+        tonic::Code::Unimplemented,
+        message.to_owned(),
+    )
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    let message = "traces go to POST /v1/traces".to_owned();
+    status_response(
+        encoding,
+        StatusCode::METHOD_NOT_ALLOWED,
+        tonic::Code::Unimplemented,
+        message,
+    )
+}

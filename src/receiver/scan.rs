@@ -1,0 +1,203 @@
+//! One pass over an `ExportTraceServiceRequest`, yielding borrowed views and allocating nothing.
+//!
+//! The views say what the messages of opentelemetry-proto would say: fields in any order, a message split over several
+//! fields merged, the last of repeated scalars taken, unknown fields skipped. Attribute values are read only when somebody
+//! asks for them, so what is malformed inside an attribute that nobody asks for goes unnoticed.
+
+use crate::receiver::wire::{Fields, Malformed, Value};
+use crate::window::event::Scalar;
+
+/// Takes what [`scan`] finds: a resource, then its spans.
+pub trait Visitor<'a> {
+    /// A resource begins.
+    fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed>;
+    /// A span of the newest resource.
+    fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed>;
+}
+
+/// Walks a request.
+pub fn scan<'a>(request: &'a [u8], visitor: &mut impl Visitor<'a>) -> Result<(), Malformed> {
+    let mut fields = Fields::new(request);
+    while let Some((number, value)) = fields.next_field()? {
+        if let (1, Value::Bytes(resource_spans)) = (number, value) {
+            scan_resource_spans(resource_spans, visitor)?;
+        }
+    }
+    Ok(())
+}
+
+fn scan_resource_spans<'a>(
+    resource_spans: &'a [u8],
+    visitor: &mut impl Visitor<'a>,
+) -> Result<(), Malformed> {
+    visitor.resource(ResourceView { resource_spans })?;
+    let mut fields = Fields::new(resource_spans);
+    while let Some((number, value)) = fields.next_field()? {
+        if let (2, Value::Bytes(scope_spans)) = (number, value) {
+            let mut fields = Fields::new(scope_spans);
+            while let Some((number, value)) = fields.next_field()? {
+                if let (2, Value::Bytes(span)) = (number, value) {
+                    visitor.span(&SpanView::read(span)?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The resource of a `ResourceSpans`, wherever in it its fields stand.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceView<'a> {
+    resource_spans: &'a [u8],
+}
+
+impl<'a> ResourceView<'a> {
+    /// Calls `take` with each attribute.
+    pub fn for_each_attribute(
+        &self,
+        mut take: impl FnMut(&'a [u8], Scalar<'a>),
+    ) -> Result<(), Malformed> {
+        let mut fields = Fields::new(self.resource_spans);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (1, Value::Bytes(resource)) = (number, value) {
+                for_each_attribute(resource, 1, |_| true, &mut take)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A span.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpanView<'a> {
+    /// Field 1, 16 bytes.
+    pub trace_id: &'a [u8],
+    /// Field 2, 8 bytes.
+    pub span_id: &'a [u8],
+    /// Field 3, W3C tracestate.
+    pub trace_state: &'a [u8],
+    /// Field 4, empty or all zeros for a root.
+    pub parent_span_id: &'a [u8],
+    /// Field 5.
+    pub name: &'a [u8],
+    /// Field 6, as a number.
+    pub kind: u64,
+    /// Field 7.
+    pub start_time_unix_nano: u64,
+    /// Field 8.
+    pub end_time_unix_nano: u64,
+    /// Code of field 15, as a number.
+    pub status_code: u64,
+    /// The span's bytes from the first attribute to the last.
+    attributes: &'a [u8],
+}
+
+impl<'a> SpanView<'a> {
+    fn read(span: &'a [u8]) -> Result<Self, Malformed> {
+        let mut view = SpanView::default();
+        let mut fields = Fields::new(span);
+        let mut before = fields.rest();
+        let mut attributes: Option<(&'a [u8], &'a [u8])> = None;
+        while let Some((number, value)) = fields.next_field()? {
+            match (number, value) {
+                (9, Value::Bytes(_)) => {
+                    let from = attributes.map_or(before, |(from, _)| from);
+                    attributes = Some((from, fields.rest()));
+                }
+                (1, Value::Bytes(id)) => view.trace_id = id,
+                (2, Value::Bytes(id)) => view.span_id = id,
+                (3, Value::Bytes(state)) => view.trace_state = state,
+                (4, Value::Bytes(id)) => view.parent_span_id = id,
+                (5, Value::Bytes(name)) => view.name = name,
+                (6, Value::Varint(kind)) => view.kind = kind,
+                (7, Value::Fixed64(time)) => view.start_time_unix_nano = time,
+                (8, Value::Fixed64(time)) => view.end_time_unix_nano = time,
+                (15, Value::Bytes(status)) => view.read_status(status)?,
+                _ => {}
+            }
+            before = fields.rest();
+        }
+        if let Some((from, rest)) = attributes {
+            view.attributes = from.get(..from.len() - rest.len()).unwrap_or_default();
+        }
+        Ok(view)
+    }
+
+    fn read_status(&mut self, status: &[u8]) -> Result<(), Malformed> {
+        let mut fields = Fields::new(status);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (3, Value::Varint(code)) = (number, value) {
+                self.status_code = code;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `take` with each attribute whose key passes `wanted`; values of the others are not read.
+    #[inline]
+    pub fn for_each_attribute(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut take: impl FnMut(&'a [u8], Scalar<'a>),
+    ) -> Result<(), Malformed> {
+        for_each_attribute(self.attributes, 9, wanted, &mut take)
+    }
+}
+
+/// Walks the `KeyValue` fields with this number. Values that are neither text nor whole numbers are passed over.
+#[inline]
+fn for_each_attribute<'a>(
+    message: &'a [u8],
+    field: u32,
+    wanted: impl Fn(&[u8]) -> bool,
+    take: &mut impl FnMut(&'a [u8], Scalar<'a>),
+) -> Result<(), Malformed> {
+    let mut fields = Fields::new(message);
+    while let Some((number, value)) = fields.next_field()? {
+        let Value::Bytes(key_value) = value else {
+            continue;
+        };
+        if number != field {
+            continue;
+        }
+        let (mut key, mut scalar) = (&[][..], None);
+        let mut parts = Fields::new(key_value);
+        while let Some((number, value)) = parts.next_field()? {
+            match (number, value) {
+                (1, Value::Bytes(text)) => {
+                    key = text;
+                    if !wanted(key) {
+                        break;
+                    }
+                }
+                (2, Value::Bytes(any_value)) => scalar = read_scalar(any_value, scalar)?,
+                _ => {}
+            }
+        }
+        if let Some(scalar) = scalar
+            && wanted(key)
+        {
+            take(key, scalar);
+        }
+    }
+    Ok(())
+}
+
+/// The text or whole number of an `AnyValue`; the last of a oneof's fields holds.
+#[inline]
+fn read_scalar<'a>(
+    any_value: &'a [u8],
+    before: Option<Scalar<'a>>,
+) -> Result<Option<Scalar<'a>>, Malformed> {
+    let mut scalar = before;
+    let mut fields = Fields::new(any_value);
+    while let Some((number, value)) = fields.next_field()? {
+        scalar = match (number, value) {
+            (1, Value::Bytes(text)) => Some(Scalar::Text(text)),
+            (3, Value::Varint(number)) => Some(Scalar::Int(number.cast_signed())),
+            (2, Value::Varint(_)) | (4, Value::Fixed64(_)) | (5..=7, Value::Bytes(_)) => None,
+            _ => scalar,
+        };
+    }
+    Ok(scalar)
+}
