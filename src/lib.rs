@@ -10,6 +10,7 @@ pub mod openslo;
 pub mod otlp;
 pub mod pipeline;
 pub mod receiver;
+pub mod store;
 pub mod telemetry;
 pub mod traffic;
 pub mod window;

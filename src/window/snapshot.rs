@@ -30,6 +30,8 @@ pub struct SeriesView {
     pub durations: Option<OutcomeDurations>,
     /// End of its newest event.
     pub last_event: UnixNanos,
+    /// Latency quantiles, where they are computed.
+    pub latency: Vec<LatencyQuantiles>,
 }
 
 /// One adopted objective at an instant: the sum over the series that it selects.
@@ -140,8 +142,9 @@ impl Windows {
         views
     }
 
-    /// Everything at once, sorted.
-    pub fn snapshot(&self, now: UnixNanos) -> Snapshot {
+    /// Everything at once, sorted. Latency is computed for services, versions, and the operations of each service with
+    /// the most traffic in the last hour, `latency_operations` of them.
+    pub fn snapshot(&self, now: UnixNanos, latency_operations: usize) -> Snapshot {
         let mut snapshot = Snapshot {
             now,
             objectives: self.objectives(now),
@@ -166,7 +169,34 @@ impl Windows {
         ] {
             views.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         }
+        self.add_latency(&mut snapshot, latency_operations);
         snapshot
+    }
+
+    fn add_latency(&self, snapshot: &mut Snapshot, latency_operations: usize) {
+        let now = snapshot.now;
+        let of = |view: &SeriesView, windows: &[Window]| -> Vec<LatencyQuantiles> {
+            windows
+                .iter()
+                .filter_map(|window| self.latency(view.id, *window, now))
+                .collect()
+        };
+        for view in &mut snapshot.services {
+            view.latency = of(view, &[Window::M5, Window::H1, Window::D1]);
+        }
+        for view in &mut snapshot.versions {
+            view.latency = of(view, &[Window::H1]);
+        }
+        for service in snapshot
+            .operations
+            .chunk_by_mut(|a, b| a.key.service == b.key.service)
+        {
+            let mut busiest: Vec<&mut SeriesView> = service.iter_mut().collect();
+            busiest.sort_by_key(|view| std::cmp::Reverse(view.window(Window::H1).observed_total));
+            for view in busiest.into_iter().take(latency_operations) {
+                view.latency = of(view, &[Window::H1]);
+            }
+        }
     }
 
     /// Latency quantiles of a series, of events without an error; `None` without such events.
@@ -275,5 +305,6 @@ fn view_of(id: SeriesId, series: &Series, now: UnixNanos) -> SeriesView {
         since_start: series.since_start(),
         durations: series.durations(),
         last_event: series.last_event(),
+        latency: Vec::new(),
     }
 }

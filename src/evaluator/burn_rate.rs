@@ -1,0 +1,174 @@
+//! Multi-window, multi-burn-rate rules (Google SRE Workbook, chapter 5, table 5-8 and its PromQL example).
+
+use crate::model::report::{BurnRateCheck, Severity};
+use crate::model::window::{Window, WindowSums};
+
+/// One rule: both windows must burn faster than the factor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// How loud it is.
+    pub severity: Severity,
+    /// Multiple of the rate that spends the budget exactly within the period.
+    pub factor: f64,
+    /// Long window: enough is burnt.
+    pub long: Window,
+    /// Short window: it is still burning.
+    pub short: Window,
+}
+
+const fn rule(severity: Severity, factor: f64, long: Window, short: Window) -> Rule {
+    Rule {
+        severity,
+        factor,
+        long,
+        short,
+    }
+}
+
+/// The rules for a period of thirty days.
+const RULES_30D: [Rule; 4] = [
+    rule(Severity::Page, 14.4, Window::H1, Window::M5),
+    rule(Severity::Page, 6.0, Window::H6, Window::M30),
+    rule(Severity::Ticket, 3.0, Window::D1, Window::H2),
+    rule(Severity::Ticket, 1.0, Window::D3, Window::H6),
+];
+
+/// The rules for a period. Factors stay; windows scale with the period, to the nearest that is held.
+pub fn rules_for(period: Window) -> [Rule; 4] {
+    let scale = period.secs() as f64 / Window::D30.secs() as f64;
+    RULES_30D.map(|base| Rule {
+        long: Window::nearest(base.long.secs() as f64 * scale),
+        short: Window::nearest(base.short.secs() as f64 * scale),
+        ..base
+    })
+}
+
+/// Bounds that keep a rule able to fire, and quiet on a single failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// No rule asks for a higher error ratio than this: at a target of 90 %, 14.4 times the budget is more than everything.
+    pub error_ratio_max: f64,
+    /// Bad events that must have been seen in the long window.
+    pub min_bad_events: u64,
+}
+
+/// Applies a rule to the sums of its windows.
+pub fn check(
+    rule: Rule,
+    budget: f64,
+    long: WindowSums,
+    short: WindowSums,
+    limits: Limits,
+) -> BurnRateCheck {
+    let wanted = rule.factor * budget;
+    let error_ratio_limit = wanted.min(limits.error_ratio_max);
+    let exceeds = |sums: &WindowSums| {
+        sums.error_ratio()
+            .is_some_and(|ratio| ratio > error_ratio_limit)
+    };
+    BurnRateCheck {
+        severity: rule.severity,
+        factor: rule.factor,
+        long_window: rule.long,
+        short_window: rule.short,
+        error_ratio_limit,
+        capped: wanted > limits.error_ratio_max,
+        long_burn_rate: burn_rate(&long, budget),
+        short_burn_rate: burn_rate(&short, budget),
+        firing: exceeds(&long) && exceeds(&short) && long.observed_bad >= limits.min_bad_events,
+    }
+}
+
+/// Error ratio over budget: 1 spends the budget exactly within the period. `None` without events.
+pub fn burn_rate(sums: &WindowSums, budget: f64) -> Option<f64> {
+    sums.error_ratio().map(|ratio| ratio / budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        error_ratio_max: 0.9,
+        min_bad_events: 2,
+    };
+
+    fn sums(bad: u64, total: u64) -> WindowSums {
+        WindowSums {
+            total: total as f64,
+            bad: bad as f64,
+            squared: total as f64,
+            observed_total: total,
+            observed_bad: bad,
+        }
+    }
+
+    fn page() -> Rule {
+        rules_for(Window::D30)[0]
+    }
+
+    /// SRE Workbook: at 99.9 %, 2 % of the budget in an hour is an error ratio of 1.44 %.
+    #[test]
+    fn the_page_fires_above_fourteen_point_four_times_the_budget() {
+        let below = check(page(), 0.001, sums(144, 10_000), sums(144, 10_000), LIMITS);
+        let above = check(page(), 0.001, sums(145, 10_000), sums(145, 10_000), LIMITS);
+        assert!(!below.firing && above.firing, "{below:?} {above:?}");
+        assert!((above.long_burn_rate.unwrap() - 14.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn it_stops_when_the_short_window_is_clean() {
+        assert!(!check(page(), 0.001, sums(500, 10_000), sums(0, 1_000), LIMITS).firing);
+        assert!(!check(page(), 0.001, sums(500, 10_000), sums(0, 0), LIMITS).firing);
+    }
+
+    /// SRE Workbook, low traffic: one failure in ten requests an hour is a burn rate of 100 at 99.9 %.
+    #[test]
+    fn one_failure_alone_never_fires() {
+        let one = check(page(), 0.001, sums(1, 10), sums(1, 1), LIMITS);
+        assert!((one.long_burn_rate.unwrap() - 100.0).abs() < 1e-9);
+        assert!(!one.firing);
+        assert!(check(page(), 0.001, sums(2, 10), sums(1, 1), LIMITS).firing);
+    }
+
+    /// SRE Workbook, extreme goals: at 90 % an uncapped page could never fire.
+    #[test]
+    fn a_total_outage_pages_at_a_low_target_and_the_cap_is_told() {
+        let outage = check(page(), 0.1, sums(100, 100), sums(10, 10), LIMITS);
+        assert!(outage.firing && outage.capped);
+        assert!((outage.error_ratio_limit - 0.9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn windows_scale_with_the_period_and_factors_stay() {
+        let week = rules_for(Window::D7);
+        assert_eq!(
+            week.map(|rule| rule.factor.to_bits()),
+            RULES_30D.map(|rule| rule.factor.to_bits())
+        );
+        assert_eq!((week[0].long, week[0].short), (Window::M30, Window::M5));
+        assert_eq!((week[3].long, week[3].short), (Window::D1, Window::H1));
+        assert_eq!(rules_for(Window::D28), RULES_30D);
+        for period in [Window::D7, Window::D28, Window::D30] {
+            assert!(
+                rules_for(period).iter().all(|rule| rule.short < rule.long),
+                "{period:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn property_more_bad_events_never_stop_a_rule(
+            bad in 0..1_000_u64, more in 0..1_000_u64, good in 1..100_000_u64, budget in 0.0001..0.2_f64,
+        ) {
+            let few = check(page(), budget, sums(bad, bad + good), sums(bad, bad + good), LIMITS);
+            let many = bad + more;
+            let worse = check(page(), budget, sums(many, many + good), sums(many, many + good), LIMITS);
+            prop_assert!(!few.firing || worse.firing);
+            prop_assert!(few.long_burn_rate <= worse.long_burn_rate);
+        }
+    }
+}

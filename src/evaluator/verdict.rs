@@ -1,0 +1,261 @@
+//! From measured objectives to a verdict, and how long a bad one stays.
+
+use std::collections::BTreeMap;
+
+use crate::evaluator::objective::reason_of;
+use crate::model::report::{ObjectiveStatus, Reason, Verdict, VerdictEvidence, VerdictReport};
+use crate::model::series::ServiceKey;
+use crate::model::{NANOS_PER_SEC, UnixNanos};
+
+/// What a gate is told when nothing was adopted.
+const NO_OBJECTIVES: &str = "no objective is adopted; adopt a candidate with \
+    `curl -X POST http://ADMIN/api/v1/candidates/NAME:accept` or list objectives in the configuration";
+
+/// `fail > warn > pass` over the conclusive objectives; inconclusive if none is, or a required one is not.
+pub fn judge(
+    service: Option<&ServiceKey>,
+    statuses: &[&ObjectiveStatus],
+    now: UnixNanos,
+) -> VerdictReport {
+    let conclusive: Vec<&&ObjectiveStatus> = statuses
+        .iter()
+        .filter(|status| status.state != Verdict::Inconclusive)
+        .collect();
+    let required_open = statuses
+        .iter()
+        .any(|status| status.state == Verdict::Inconclusive && status.objective.required);
+    let worst = conclusive.iter().map(|status| status.state).max();
+    let verdict = match worst {
+        // A failure stands, whatever else is unknown.
+        Some(Verdict::Fail) => Verdict::Fail,
+        Some(_) | None if required_open => Verdict::Inconclusive,
+        Some(worst) => worst,
+        None => Verdict::Inconclusive,
+    };
+    let mut reasons: Vec<Reason> = conclusive
+        .iter()
+        .filter_map(|status| Some((status.state, reason_of(status)?)))
+        .map(|(_, reason)| reason)
+        .collect();
+    if statuses.is_empty() {
+        reasons.push(Reason {
+            source: "objective".to_owned(),
+            name: String::new(),
+            window: None,
+            observed: None,
+            limit: None,
+            text: NO_OBJECTIVES.to_owned(),
+        });
+    }
+    let undecided = statuses
+        .iter()
+        .filter(|status| status.state == Verdict::Inconclusive);
+    VerdictReport {
+        verdict,
+        ok: is_ok(verdict),
+        score: (verdict != Verdict::Inconclusive).then(|| score_of(&conclusive)),
+        service: service.cloned(),
+        version: None,
+        window: None,
+        reasons,
+        undecided: undecided.filter_map(|status| reason_of(status)).collect(),
+        evidence: VerdictEvidence::default(),
+        action: None,
+        generated_at: timestamp(now),
+    }
+}
+
+/// RFC 3339; the epoch for times beyond the calendar.
+pub fn timestamp(now: UnixNanos) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(now)).unwrap_or_default()
+}
+
+fn is_ok(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Pass | Verdict::Warn => true,
+        Verdict::Fail | Verdict::Inconclusive => false,
+    }
+}
+
+/// 100·Σw·s/Σw with pass 1, warn ½, fail 0.
+fn score_of(conclusive: &[&&ObjectiveStatus]) -> f64 {
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for status in conclusive {
+        let points = match status.state {
+            Verdict::Pass => 1.0,
+            Verdict::Warn => 0.5,
+            Verdict::Fail | Verdict::Inconclusive => 0.0,
+        };
+        sum += status.objective.weight * points;
+        weights += status.objective.weight;
+    }
+    if weights > 0.0 {
+        100.0 * sum / weights
+    } else {
+        0.0
+    }
+}
+
+/// Keeps a bad verdict until things have been better for a while. Worsening is immediate.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    shown: BTreeMap<Option<ServiceKey>, Shown>,
+}
+
+#[derive(Clone, Debug)]
+struct Shown {
+    verdict: VerdictReport,
+    /// Since when the raw verdict has been better than the shown one.
+    better_since: Option<UnixNanos>,
+}
+
+impl Recovery {
+    /// What to show for `raw`, when improving takes `recovery_secs`.
+    pub fn apply(
+        &mut self,
+        raw: VerdictReport,
+        now: UnixNanos,
+        recovery_secs: u64,
+    ) -> VerdictReport {
+        let Some(shown) = self.shown.get_mut(&raw.service) else {
+            let shown = Shown {
+                verdict: raw.clone(),
+                better_since: None,
+            };
+            self.shown.insert(raw.service.clone(), shown);
+            return raw;
+        };
+        if badness(raw.verdict) >= badness(shown.verdict.verdict) {
+            *shown = Shown {
+                verdict: raw.clone(),
+                better_since: None,
+            };
+            return raw;
+        }
+        let since = *shown.better_since.get_or_insert(now);
+        let better_secs = now.saturating_sub(since) / NANOS_PER_SEC;
+        if better_secs >= recovery_secs {
+            *shown = Shown {
+                verdict: raw.clone(),
+                better_since: None,
+            };
+            return raw;
+        }
+        let mut held = VerdictReport {
+            evidence: raw.evidence,
+            generated_at: raw.generated_at,
+            undecided: raw.undecided,
+            ..shown.verdict.clone()
+        };
+        held.reasons.push(Reason {
+            source: "recovery".to_owned(),
+            name: String::new(),
+            window: None,
+            observed: Some(better_secs as f64),
+            limit: Some(recovery_secs as f64),
+            text: format!(
+                "measured {} for {better_secs} s; the verdict improves after {recovery_secs} s (evaluator.recovery)",
+                raw.verdict.label()
+            ),
+        });
+        held
+    }
+
+    /// Forgets services that are gone.
+    pub fn retain(&mut self, services: &[ServiceKey]) {
+        self.shown.retain(|service, _| {
+            service
+                .as_ref()
+                .is_none_or(|service| services.contains(service))
+        });
+    }
+}
+
+/// Pass and inconclusive are equally good to leave at once.
+fn badness(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass | Verdict::Inconclusive => 0,
+        Verdict::Warn => 1,
+        Verdict::Fail => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluator::objective::tests::status;
+
+    const NOW: UnixNanos = 1_700_000_000 * NANOS_PER_SEC;
+
+    fn verdict_of(statuses: &[ObjectiveStatus]) -> VerdictReport {
+        judge(None, &statuses.iter().collect::<Vec<_>>(), NOW)
+    }
+
+    #[test]
+    fn the_worst_conclusive_objective_decides() {
+        let (pass, warn, fail) = (
+            status("a", 0, 1_000),
+            status("b", 15, 1_000),
+            status("c", 100, 1_000),
+        );
+        assert_eq!(
+            verdict_of(std::slice::from_ref(&pass)).verdict,
+            Verdict::Pass
+        );
+        assert_eq!(
+            verdict_of(&[pass.clone(), warn.clone()]).verdict,
+            Verdict::Warn
+        );
+        let all = verdict_of(&[pass, warn, fail]);
+        assert_eq!((all.verdict, all.ok), (Verdict::Fail, false));
+        assert!((all.score.unwrap() - 50.0).abs() < 1e-9);
+        assert_eq!(all.reasons.len(), 2);
+    }
+
+    #[test]
+    fn an_undecided_objective_is_listed_and_does_not_decide() {
+        let report = verdict_of(&[status("a", 0, 1_000), status("b", 0, 5)]);
+        assert_eq!(report.verdict, Verdict::Pass);
+        assert_eq!(report.undecided.len(), 1);
+    }
+
+    #[test]
+    fn a_required_objective_that_is_undecided_makes_it_inconclusive_but_hides_no_failure() {
+        let mut required = status("b", 0, 5);
+        required.objective.required = true;
+        let open = verdict_of(&[status("a", 0, 1_000), required.clone()]);
+        assert_eq!((open.verdict, open.score), (Verdict::Inconclusive, None));
+        assert_eq!(
+            verdict_of(&[status("a", 100, 1_000), required]).verdict,
+            Verdict::Fail
+        );
+    }
+
+    #[test]
+    fn without_objectives_the_answer_says_how_to_adopt_one() {
+        let report = verdict_of(&[]);
+        assert_eq!(report.verdict, Verdict::Inconclusive);
+        assert!(report.reasons[0].text.contains(":accept"));
+    }
+
+    #[test]
+    fn worsening_is_immediate_and_improving_takes_its_time() {
+        let mut recovery = Recovery::default();
+        let good = || verdict_of(&[status("a", 0, 1_000)]);
+        let bad = || verdict_of(&[status("a", 100, 1_000)]);
+        let at = |secs: u64| NOW + secs * NANOS_PER_SEC;
+        let mut shown = |raw, secs| recovery.apply(raw, at(secs), 300).verdict;
+        assert_eq!(shown(good(), 0), Verdict::Pass);
+        assert_eq!(shown(bad(), 10), Verdict::Fail);
+        assert_eq!(shown(good(), 20), Verdict::Fail);
+        assert_eq!(shown(good(), 319), Verdict::Fail);
+        assert_eq!(shown(bad(), 320), Verdict::Fail);
+        assert_eq!(
+            shown(good(), 330),
+            Verdict::Fail,
+            "a relapse starts the wait again"
+        );
+        assert_eq!(shown(good(), 629), Verdict::Fail);
+        assert_eq!(shown(good(), 630), Verdict::Pass);
+    }
+}

@@ -1,0 +1,406 @@
+//! The embedded store (redb, one file in `storage.dir`): history, ledgers, adopted objectives, transitions.
+//!
+//! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it.
+
+mod rows;
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use crate::model::UnixNanos;
+use crate::model::history::{MinuteRow, SeriesMinute};
+use crate::model::series::{SeriesId, SeriesKey};
+use crate::model::slo::Objective;
+use crate::store::rows::{HistoryKey, decode_row, encode_row};
+use crate::window::ledger::{LedgerDay, LedgerRow};
+
+const FILE_NAME: &str = "slo-copilot.redb";
+
+/// (series, minute, sequence) → row.
+const HISTORY: TableDefinition<'_, &[u8; HistoryKey::LEN], &[u8]> = TableDefinition::new("history");
+/// series → its key.
+const SERIES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("series");
+/// (objective, series, day) → the day.
+const LEDGER: TableDefinition<'_, (&str, u128, u32), &[u8]> = TableDefinition::new("ledger");
+/// name → objective that was accepted or adopted automatically, as JSON.
+const OBJECTIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objectives");
+/// name of a candidate → why it was rejected.
+const REJECTED: TableDefinition<'_, &str, &str> = TableDefinition::new("rejected");
+/// (time, sequence) → transition.
+const TRANSITIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transitions");
+
+/// Section `storage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Directory of the store; made if it is missing. Default ./slo-copilot-data.
+    pub dir: PathBuf,
+    /// `none`: commits reach the disk when the system writes them; a crash of the process loses at most the open minutes, one of the
+    /// machine perhaps more. `fsync`: each commit (one a minute) waits for the disk. Default none.
+    pub durability: DurabilityConfig,
+    /// Days of minutes that the history keeps. Default 35; at least 1.
+    pub history_days: u32,
+    /// Transitions that are kept; the oldest go. Default 10000.
+    pub max_transitions: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("./slo-copilot-data"),
+            durability: DurabilityConfig::None,
+            history_days: 35,
+            max_transitions: 10_000,
+        }
+    }
+}
+
+/// How far a commit goes before work goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DurabilityConfig {
+    /// To the operating system.
+    #[default]
+    None,
+    /// To the disk.
+    Fsync,
+}
+
+/// What went wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be made.
+    #[error("cannot make storage.dir {dir}: {source}")]
+    Directory {
+        /// `storage.dir`.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened.
+    #[error(
+        "cannot open the store {path}: {source}; is another slo-copilot using it? Set storage.dir to another directory"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::DatabaseError>,
+    },
+    /// A read or write failed.
+    #[error("the store failed: {0}")]
+    Database(Box<redb::Error>),
+    /// A record cannot be encoded or decoded.
+    #[error("a record of the store's table `{table}` cannot be read or written: {source}")]
+    Record {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// Something that changed, for people and for those who were not watching.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When.
+    pub at: UnixNanos,
+    /// `verdict`, `candidate` or `objective`.
+    pub kind: String,
+    /// The service or the name.
+    pub subject: String,
+    /// Before; empty if it is new.
+    pub from: String,
+    /// After.
+    pub to: String,
+    /// Why.
+    pub text: String,
+}
+
+/// The open store. Its calls block; callers in async code move them to a blocking thread.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    config: Config,
+}
+
+impl Store {
+    /// Opens or makes the store.
+    pub fn open(config: Config) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&config.dir).map_err(|source| StoreError::Directory {
+            dir: config.dir.clone(),
+            source,
+        })?;
+        let path = config.dir.join(FILE_NAME);
+        let database = open_database(&path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(HISTORY)?;
+        transaction.open_table(SERIES)?;
+        transaction.open_table(LEDGER)?;
+        transaction.open_table(OBJECTIVES)?;
+        transaction.open_table(REJECTED)?;
+        transaction.open_table(TRANSITIONS)?;
+        transaction.commit()?;
+        Ok(Self { database, config })
+    }
+
+    fn begin_write(&self) -> Result<redb::WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(match self.config.durability {
+            DurabilityConfig::None => Durability::None,
+            DurabilityConfig::Fsync => Durability::Immediate,
+        })?;
+        Ok(transaction)
+    }
+
+    /// Makes everything written so far durable, whatever the configuration says: the last step of a shutdown.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Appends minutes and replaces days of ledgers, together.
+    pub fn append(
+        &self,
+        minutes: &[SeriesMinute],
+        keys: &[(SeriesId, SeriesKey)],
+        days: &[LedgerRow],
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin_write()?;
+        {
+            let mut series = transaction.open_table(SERIES)?;
+            for (id, key) in keys {
+                if series.get(id.0)?.is_none() {
+                    series.insert(id.0, encode("series", key)?.as_slice())?;
+                }
+            }
+            let mut history = transaction.open_table(HISTORY)?;
+            for minute in minutes {
+                let mut key = HistoryKey::new(minute.series, minute.row.minute);
+                while history.get(&key.bytes())?.is_some() {
+                    key = key.next();
+                }
+                history.insert(&key.bytes(), encode_row(&minute.row).as_slice())?;
+            }
+            let mut ledger = transaction.open_table(LEDGER)?;
+            for row in days {
+                let value = encode("ledger", &row.day)?;
+                ledger.insert(
+                    (&*row.objective, row.series.0, row.day.day),
+                    value.as_slice(),
+                )?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// All series that have history, with their keys.
+    pub fn series(&self) -> Result<Vec<(SeriesId, SeriesKey)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(SERIES)?;
+        let mut all = Vec::new();
+        for entry in table.iter()? {
+            let (id, key) = entry?;
+            all.push((SeriesId(id.value()), decode("series", key.value())?));
+        }
+        Ok(all)
+    }
+
+    /// The minutes of a series since `from_minute`, in order.
+    pub fn minutes(
+        &self,
+        series: SeriesId,
+        from_minute: u32,
+    ) -> Result<Vec<MinuteRow>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(HISTORY)?;
+        let (first, last) = HistoryKey::range(series, from_minute);
+        let mut rows = Vec::new();
+        for entry in table.range::<&[u8; HistoryKey::LEN]>(&first.bytes()..=&last.bytes())? {
+            let (key, value) = entry?;
+            let minute = HistoryKey::from_bytes(key.value()).minute();
+            let row = decode_row(minute, value.value());
+            rows.push(row.map_err(|source| StoreError::Record {
+                table: "history",
+                source,
+            })?);
+        }
+        Ok(rows)
+    }
+
+    /// The days of an objective on a series, in order.
+    pub fn ledger(&self, objective: &str, series: SeriesId) -> Result<Vec<LedgerDay>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(LEDGER)?;
+        let mut days = Vec::new();
+        for entry in table.range((objective, series.0, 0)..=(objective, series.0, u32::MAX))? {
+            days.push(decode("ledger", entry?.1.value())?);
+        }
+        Ok(days)
+    }
+
+    /// Removes minutes older than the history keeps; returns how many.
+    pub fn prune(&self, now: UnixNanos) -> Result<u64, StoreError> {
+        let today = now / crate::model::NANOS_PER_SEC / 86_400;
+        let first_day = today.saturating_sub(u64::from(self.config.history_days));
+        let first_minute = u32::try_from(first_day * 1_440).unwrap_or(u32::MAX);
+        let series = self.series()?;
+        let transaction = self.begin_write()?;
+        let mut removed = 0;
+        {
+            let mut history = transaction.open_table(HISTORY)?;
+            for (id, _) in &series {
+                let (first, end) = (HistoryKey::new(*id, 0), HistoryKey::new(*id, first_minute));
+                let old = history.extract_from_if::<&[u8; HistoryKey::LEN], _>(
+                    &first.bytes()..&end.bytes(),
+                    |_, _| true,
+                )?;
+                for entry in old {
+                    entry?;
+                    removed += 1;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(removed)
+    }
+
+    /// Objectives that were accepted or adopted automatically.
+    pub fn objectives(&self) -> Result<Vec<Objective>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(OBJECTIVES)?;
+        let mut all = Vec::new();
+        for entry in table.iter()? {
+            let objective = serde_json::from_slice(entry?.1.value());
+            all.push(objective.map_err(|source| unreadable("objectives", source))?);
+        }
+        Ok(all)
+    }
+
+    /// Keeps an adopted objective, with the transition that tells of it.
+    pub fn adopt(&self, objective: &Objective, transition: &Transition) -> Result<(), StoreError> {
+        let value =
+            serde_json::to_vec(objective).map_err(|source| unreadable("objectives", source))?;
+        let transaction = self.begin_write()?;
+        {
+            let mut table = transaction.open_table(OBJECTIVES)?;
+            table.insert(objective.name.as_str(), value.as_slice())?;
+            transaction
+                .open_table(REJECTED)?
+                .remove(objective.name.as_str())?;
+        }
+        append_transitions(
+            &transaction,
+            std::slice::from_ref(transition),
+            self.config.max_transitions,
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Names of the candidates that a person rejected.
+    pub fn rejected(&self) -> Result<Vec<String>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(REJECTED)?;
+        let mut names = Vec::new();
+        for entry in table.iter()? {
+            names.push(entry?.0.value().to_owned());
+        }
+        Ok(names)
+    }
+
+    /// Keeps a rejection.
+    pub fn reject(&self, name: &str, transition: &Transition) -> Result<(), StoreError> {
+        let transaction = self.begin_write()?;
+        transaction
+            .open_table(REJECTED)?
+            .insert(name, transition.text.as_str())?;
+        append_transitions(
+            &transaction,
+            std::slice::from_ref(transition),
+            self.config.max_transitions,
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Appends what changed.
+    pub fn append_transitions(&self, transitions: &[Transition]) -> Result<(), StoreError> {
+        let transaction = self.begin_write()?;
+        append_transitions(&transaction, transitions, self.config.max_transitions)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// What changed, the oldest first.
+    pub fn transitions(&self) -> Result<Vec<Transition>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(TRANSITIONS)?;
+        let mut all = Vec::new();
+        for entry in table.iter()? {
+            all.push(decode("transitions", entry?.1.value())?);
+        }
+        Ok(all)
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, StoreError> {
+    Database::create(path).map_err(|source| StoreError::Open {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn append_transitions(
+    transaction: &redb::WriteTransaction,
+    transitions: &[Transition],
+    limit: u64,
+) -> Result<(), StoreError> {
+    use redb::ReadableTableMetadata;
+    let mut table = transaction.open_table(TRANSITIONS)?;
+    for transition in transitions {
+        let same_time = (transition.at, 0)..=(transition.at, u32::MAX);
+        let last = table.range(same_time)?.next_back().transpose()?;
+        let sequence = last.map_or(0, |(key, _)| key.value().1 + 1);
+        table.insert(
+            (transition.at, sequence),
+            encode("transitions", transition)?.as_slice(),
+        )?;
+    }
+    while table.len()? > limit {
+        table.pop_first()?;
+    }
+    Ok(())
+}
+
+fn encode<T: Serialize>(table: &'static str, value: &T) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(value).map_err(|source| unreadable(table, source))
+}
+
+fn decode<'a, T: Deserialize<'a>>(table: &'static str, bytes: &'a [u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|source| unreadable(table, source))
+}
+
+fn unreadable(
+    table: &'static str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> StoreError {
+    StoreError::Record {
+        table,
+        source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests;
