@@ -24,6 +24,7 @@ use crate::traffic::shop::conventions::{
 };
 use crate::traffic::shop::services::{Endpoint, Latency, Step, VISITS};
 
+pub(super) use export::export_request;
 pub use export::{export_requests, span_count};
 pub use services::ShopService;
 
@@ -106,6 +107,11 @@ impl Trace {
     /// The spans and who reports them.
     pub fn spans(&self) -> &[(ShopService, Span)] {
         &self.spans
+    }
+
+    /// The spans by value.
+    pub fn into_spans(self) -> Vec<(ShopService, Span)> {
+        self.spans
     }
 
     /// When the last span ends. Live traffic is sent no earlier, since nobody reports an unfinished span.
