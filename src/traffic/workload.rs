@@ -19,7 +19,7 @@ pub enum Workload {
     /// Patched templates: the cheapest for the client.
     Batch(BatchWorkload),
     /// Visits to the shop, encoded one by one.
-    Shop(ShopWorkload),
+    Shop(Box<ShopWorkload>),
 }
 
 impl Workload {
@@ -30,9 +30,9 @@ impl Workload {
 
     /// Requests from a healthy shop with this seed.
     pub fn shop(seed: u64) -> Self {
-        Self::Shop(ShopWorkload {
+        Self::Shop(Box::new(ShopWorkload {
             shop: Mutex::new((Shop::new(seed), Vec::new())),
-        })
+        }))
     }
 
     /// Request number `number` of the run with exactly `spans` spans, which end before `now`.

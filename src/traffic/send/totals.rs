@@ -42,7 +42,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub(super) fn empty() -> Result<Self, SendError> {
+    pub(in crate::traffic) fn empty() -> Result<Self, SendError> {
         Ok(Self {
             requests: 0,
             accepted_spans: 0,
