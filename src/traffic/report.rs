@@ -1,7 +1,11 @@
 //! What a load run measured, and what it cost the server.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
+#[cfg(target_os = "linux")]
+use crate::model::NANOS_PER_SEC;
 use crate::traffic::send::Totals;
 
 /// The report of a load run, as `loadgen --report` prints it.
@@ -21,9 +25,9 @@ pub struct LoadReport {
     pub refused_requests: u64,
     /// Requests that failed.
     pub failed_requests: u64,
-    /// Median latency of a request.
+    /// Median latency of the requests that the server took.
     pub request_latency_ms_p50: f64,
-    /// 99th percentile of the latency of a request.
+    /// 99th percentile of the same.
     pub request_latency_ms_p99: f64,
     /// CPU time of the server during the run, user and system; none if its process is not known.
     pub server_cpu_secs: Option<f64>,
@@ -39,7 +43,8 @@ impl LoadReport {
         let elapsed_secs = totals.elapsed.as_secs_f64();
         let accepted = totals.accepted_spans as f64;
         let millis = |quantile| totals.latency_micros.value_at_quantile(quantile) as f64 / 1e3;
-        let server_cpu_secs = server.map(|(before, after)| after.cpu_secs - before.cpu_secs);
+        let server_cpu_secs = server
+            .map(|(before, after)| after.cpu_time.saturating_sub(before.cpu_time).as_secs_f64());
         Self {
             elapsed_secs,
             accepted_spans: totals.accepted_spans,
@@ -65,7 +70,7 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessUsage {
     /// User and system time of all its threads. The kernel counts it in ticks of 10 ms.
-    pub cpu_secs: f64,
+    pub cpu_time: Duration,
     /// Resident memory.
     pub rss_bytes: u64,
 }
@@ -98,10 +103,11 @@ impl ProcessUsage {
         let stat = procfs::process::Process::new(pid)
             .and_then(|process| process.stat())
             .map_err(|source| UsageError::Process { pid, source })?;
-        let ticks = stat.utime + stat.stime;
+        let nanos_per_tick = NANOS_PER_SEC / procfs::ticks_per_second().max(1);
+        let ticks = stat.utime.saturating_add(stat.stime);
         Ok(Self {
-            cpu_secs: ticks as f64 / procfs::ticks_per_second() as f64,
-            rss_bytes: stat.rss * procfs::page_size(),
+            cpu_time: Duration::from_nanos(ticks.saturating_mul(nanos_per_tick)),
+            rss_bytes: stat.rss.saturating_mul(procfs::page_size()),
         })
     }
 
@@ -114,8 +120,6 @@ impl ProcessUsage {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn totals() -> Totals {
@@ -128,16 +132,16 @@ mod tests {
         totals
     }
 
-    fn usage(cpu_secs: f64, rss_bytes: u64) -> ProcessUsage {
+    fn usage(cpu_millis: u64, rss_bytes: u64) -> ProcessUsage {
         ProcessUsage {
-            cpu_secs,
+            cpu_time: Duration::from_millis(cpu_millis),
             rss_bytes,
         }
     }
 
     #[test]
     fn rates_are_by_wall_time_and_by_the_cpu_time_of_the_run() {
-        let report = LoadReport::new(&totals(), Some((usage(1.0, 10), usage(1.5, 20))));
+        let report = LoadReport::new(&totals(), Some((usage(1_000, 10), usage(1_500, 20))));
         assert!((report.accepted_spans_per_sec - 3_000.0).abs() < 1e-6);
         assert!((report.spans_per_cpu_sec.unwrap() - 12_000.0).abs() < 1e-6);
         assert_eq!(report.server_rss_bytes, Some(20));
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn cpu_time_below_a_tick_makes_no_rate() {
-        let report = LoadReport::new(&totals(), Some((usage(1.0, 10), usage(1.0, 10))));
+        let report = LoadReport::new(&totals(), Some((usage(1_000, 10), usage(1_000, 10))));
         assert_eq!(report.server_cpu_secs, Some(0.0));
         assert_eq!(report.spans_per_cpu_sec, None);
     }

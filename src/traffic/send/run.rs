@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::model::UnixNanos;
-use crate::traffic::send::totals::Totals;
+use crate::traffic::send::totals::{Answer, Totals};
 use crate::traffic::send::{Client, count, export};
 use crate::traffic::workload::Workload;
 
@@ -135,7 +135,9 @@ pub(super) async fn send_load(mut client: Client, run: Arc<Run>, mut totals: Tot
         let answer = export(&mut client, request.clone()).await;
         run.workload.recycle(number, request);
         let latency = u64::try_from(intended.elapsed().as_micros()).unwrap_or(u64::MAX);
-        totals.latency_micros.saturating_record(latency);
+        if matches!(answer, Answer::Accepted { .. }) {
+            totals.latency_micros.saturating_record(latency);
+        }
         totals.elapsed = run.start.elapsed();
 
         let pause = answer.pause();

@@ -160,6 +160,7 @@ async fn a_load_run_counts_a_refusal_and_goes_on() {
     let totals = run(&serve(server).await, batch(), load(500)).await;
     assert_eq!((totals.refused_requests, totals.failed_requests), (2, 0));
     assert_eq!(totals.accepted_spans, 300);
+    assert_eq!(totals.latency_micros.len(), 3, "a refusal has no latency");
 }
 
 #[tokio::test]

@@ -27,15 +27,15 @@ pub struct Totals {
     pub accepted_spans: u64,
     /// Spans that the server rejected for good, by partial success.
     pub rejected_spans: u64,
-    /// Answers that asked to come back later. A load run does not offer these spans again; a
-    /// [`Sender::send_all`] does.
+    /// Answers that asked to come back later. A load run does not offer these spans again;
+    /// [`send_all`](crate::traffic::send::Sender::send_all) does.
     pub refused_requests: u64,
     /// Requests that failed for good.
     pub failed_requests: u64,
     /// The message of a failure, if there was any.
     pub failure: Option<String>,
-    /// Latency of the answered requests of a load run in microseconds. In an open loop a request that had to
-    /// wait for one in flight counts from when it was due.
+    /// Latency of the requests of a load run that the server took, in microseconds: a failure may be quick. In
+    /// an open loop a request that had to wait for one in flight counts from when it was due.
     pub latency_micros: Histogram<u64>,
     /// From the first request to the last answer.
     pub elapsed: Duration,
