@@ -1,0 +1,212 @@
+//! What a load run sends: one request after the other, from the templates or from the shop.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+
+use crate::model::{NANOS_PER_SEC, UnixNanos};
+use crate::traffic::batch::{BatchShape, BatchTemplate, Variation};
+use crate::traffic::shop::{Faults, Shop, ShopService, export_request};
+
+/// Time for the slowest visit to the shop to end before it is sent.
+const SHOP_LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
+
+/// A source of encoded requests, shared by everyone who sends.
+#[derive(Debug)]
+pub enum Workload {
+    /// Patched templates: the cheapest for the client.
+    Batch(BatchWorkload),
+    /// Visits to the shop, encoded one by one.
+    Shop(Box<ShopWorkload>),
+}
+
+impl Workload {
+    /// Requests of this shape; `seed` determines ids, durations and outcomes.
+    pub fn batch(shape: BatchShape, seed: u64) -> Self {
+        Self::Batch(BatchWorkload::new(shape, seed))
+    }
+
+    /// Requests from a healthy shop with this seed.
+    pub fn shop(seed: u64) -> Self {
+        Self::Shop(Box::new(ShopWorkload {
+            shop: Mutex::new((Shop::new(seed), Vec::new())),
+        }))
+    }
+
+    /// Request number `number` of the run with exactly `spans` spans, which end before `now`.
+    pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Bytes {
+        match self {
+            Self::Batch(batch) => batch.request(number, spans, now),
+            Self::Shop(shop) => shop.request(spans, now),
+        }
+    }
+
+    /// Takes the bytes of a request that was answered back, for the next one.
+    pub fn recycle(&self, number: u64, request: Bytes) {
+        match self {
+            Self::Batch(batch) => batch.recycle(number, request),
+            Self::Shop(_) => {}
+        }
+    }
+}
+
+/// Templates, and the buffers that are not on their way.
+#[derive(Debug)]
+pub struct BatchWorkload {
+    shape: BatchShape,
+    seed: u64,
+    variation: Variation,
+    templates: Vec<(BatchTemplate, Mutex<Vec<BytesMut>>)>,
+}
+
+impl BatchWorkload {
+    fn new(shape: BatchShape, seed: u64) -> Self {
+        Self {
+            shape,
+            seed,
+            variation: Variation::new(shape.error_ratio, seed),
+            templates: BatchTemplate::covering(&shape)
+                .into_iter()
+                .map(|template| (template, Mutex::default()))
+                .collect(),
+        }
+    }
+
+    fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Bytes {
+        let Some((template, free)) = self.template(number) else {
+            return Bytes::new();
+        };
+        let seed = self.seed.wrapping_add(number);
+        if spans != template.span_count() {
+            return self.odd_request(seed, spans, now);
+        }
+        let mut buffer = lock(free)
+            .pop()
+            .unwrap_or_else(|| BytesMut::from(template.encoded()));
+        template.patch(&mut buffer, &self.variation, seed, now);
+        buffer.freeze()
+    }
+
+    /// The last request of a run may be smaller than the others.
+    fn odd_request(&self, seed: u64, spans: usize, now: UnixNanos) -> Bytes {
+        let shape = BatchShape {
+            spans_per_request: spans,
+            ..self.shape
+        };
+        let template = BatchTemplate::new(&shape, 0);
+        let mut buffer = template.encoded().to_vec();
+        template.patch(&mut buffer, &self.variation, seed, now);
+        buffer.into()
+    }
+
+    fn recycle(&self, number: u64, request: Bytes) {
+        let Some((template, free)) = self.template(number) else {
+            return;
+        };
+        // Fails while the transport still holds the bytes; then the next request copies the template anew.
+        if let Ok(buffer) = request.try_into_mut()
+            && buffer.len() == template.encoded().len()
+        {
+            lock(free).push(buffer);
+        }
+    }
+
+    fn template(&self, number: u64) -> Option<&(BatchTemplate, Mutex<Vec<BytesMut>>)> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        self.templates.get(number % self.templates.len())
+    }
+}
+
+/// The shop, and the spans of its last visit that did not fit into the last request.
+#[derive(Debug)]
+pub struct ShopWorkload {
+    shop: Mutex<(Shop, Vec<(ShopService, Span)>)>,
+}
+
+impl ShopWorkload {
+    fn request(&self, spans: usize, now: UnixNanos) -> Bytes {
+        let start = now.saturating_sub(SHOP_LAG_NANOS);
+        let taken = {
+            let mut guard = lock(&self.shop);
+            let (shop, waiting) = &mut *guard;
+            while waiting.len() < spans {
+                waiting.extend(shop.trace(start, &Faults::none()).into_spans());
+            }
+            let later = waiting.split_off(spans);
+            std::mem::replace(waiting, later)
+        };
+        export_request(taken).encode_to_vec().into()
+    }
+}
+
+/// A panic elsewhere leaves buffers and random numbers as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+    use super::*;
+    use crate::traffic::shop::span_count;
+
+    const NOW: UnixNanos = 1_800_000_000 * NANOS_PER_SEC;
+
+    fn decode(request: &Bytes) -> ExportTraceServiceRequest {
+        ExportTraceServiceRequest::decode(request.as_ref()).unwrap()
+    }
+
+    #[test]
+    fn every_request_has_the_wanted_number_of_spans() {
+        for workload in [Workload::batch(BatchShape::default(), 1), Workload::shop(1)] {
+            for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
+                let request = workload.request(number, spans, NOW);
+                assert_eq!(span_count(&decode(&request)), spans);
+            }
+        }
+    }
+
+    #[test]
+    fn the_buffer_of_an_answered_request_is_used_again() {
+        let shape = BatchShape {
+            series: 10,
+            ..BatchShape::default()
+        };
+        let workload = Workload::batch(shape, 1);
+        let first = workload.request(0, 100, NOW);
+        let (address, before) = (first.as_ptr(), decode(&first));
+        workload.recycle(0, first);
+        let second = workload.request(1, 100, NOW);
+        assert_eq!(second.as_ptr(), address);
+        assert_ne!(decode(&second), before);
+    }
+
+    #[test]
+    fn a_buffer_that_the_transport_still_holds_is_not_overwritten() {
+        let shape = BatchShape {
+            series: 10,
+            ..BatchShape::default()
+        };
+        let workload = Workload::batch(shape, 1);
+        let first = workload.request(0, 100, NOW);
+        let (held, before) = (first.clone(), decode(&first));
+        workload.recycle(0, first);
+        let second = workload.request(1, 100, NOW);
+        assert_ne!(second.as_ptr(), held.as_ptr());
+        assert_eq!(decode(&held), before);
+    }
+
+    #[test]
+    fn spans_of_the_shop_have_ended_when_they_are_sent() {
+        let request = decode(&Workload::shop(1).request(0, 500, NOW));
+        let spans = request
+            .resource_spans
+            .iter()
+            .flat_map(|resource| &resource.scope_spans)
+            .flat_map(|scope| &scope.spans);
+        assert!(spans.into_iter().all(|span| span.end_time_unix_nano <= NOW));
+    }
+}
