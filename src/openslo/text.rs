@@ -75,3 +75,32 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
     let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
     kept + "…"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_an_integer_with_its_largest_unit() {
+        let labels = [500, 300_000, 1_000_000, 1_500_000, 60_000_000].map(threshold_label);
+        assert_eq!(labels, ["500us", "300ms", "1s", "1500ms", "60s"]);
+    }
+
+    #[test]
+    fn a_label_value_cannot_end_its_promql_string() {
+        assert_eq!(promql_string(r#"a"} or b{c="\"#), r#""a\"} or b{c=\"\\""#);
+        assert_eq!(promql_string("two\nlines"), r#""two\nlines""#);
+    }
+
+    #[test]
+    fn a_percentage_has_no_noise() {
+        let printed = [0.9, 0.999, 0.9995, 1.0 - 0.0001].map(percent);
+        assert_eq!(printed, ["90%", "99.9%", "99.95%", "99.99%"]);
+    }
+
+    #[test]
+    fn what_is_cut_ends_in_an_ellipsis_within_the_limit() {
+        assert_eq!(cut("größe", 5), "größe");
+        assert_eq!(cut("größer", 5), "größ…");
+    }
+}

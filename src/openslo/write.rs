@@ -244,13 +244,16 @@ fn service_document(name: &str, group: &ServiceObjectives<'_>) -> Document {
     let service = &group.service;
     let said = |part| Some(part).filter(|part: &&str| !part.is_empty());
     let (namespace, environment) = (said(&*service.namespace), said(&*service.environment));
-    let mut description = format!("{}, as its traces show it", service.name);
-    if let Some(namespace) = namespace {
-        description += &format!(", in namespace {namespace}");
-    }
-    if let Some(environment) = environment {
-        description += &format!(", in environment {environment}");
-    }
+    let place = |word, part: Option<&str>| match part {
+        Some(part) => format!(", in {word} {part}"),
+        None => String::new(),
+    };
+    let description = format!(
+        "{}, as its traces show it{}{}.",
+        service.name,
+        place("namespace", namespace),
+        place("environment", environment),
+    );
     Document {
         metadata: Metadata {
             name: name.to_owned(),
@@ -259,7 +262,7 @@ fn service_document(name: &str, group: &ServiceObjectives<'_>) -> Document {
             ..Metadata::default()
         },
         spec: Spec::Service(ServiceSpec {
-            description: Some(cut(&(description + "."), DESCRIPTION_CHARS)),
+            description: Some(cut(&description, DESCRIPTION_CHARS)),
         }),
     }
 }
@@ -488,9 +491,20 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_an_integer_with_its_largest_unit() {
-        let labels = [500, 300_000, 1_000_000, 1_500_000, 60_000_000].map(threshold_label);
-        assert_eq!(labels, ["500us", "300ms", "1s", "1500ms", "60s"]);
+    fn a_display_name_that_is_cut_keeps_its_mark_and_its_target() {
+        let key = ServiceKey::named(&"x".repeat(300));
+        let mut report = report(0, &[]);
+        report.slo_candidates = vec![latency_candidate("a", &key, CandidateState::Provisional)];
+        let display_name = documents(&report)[1].metadata.display_name.clone().unwrap();
+        assert!(
+            display_name.starts_with("provisional: xxx"),
+            "{display_name}"
+        );
+        assert!(
+            display_name.ends_with("xxx… latency 300ms 99%"),
+            "{display_name}"
+        );
+        assert_eq!(display_name.chars().count(), 63);
     }
 
     proptest! {

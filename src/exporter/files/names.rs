@@ -62,14 +62,21 @@ pub(super) fn unique_names(services: BTreeSet<ServiceKey>) -> BTreeMap<ServiceKe
     names
 }
 
-/// An RFC 1123 label; where it says less than the text, it ends in a hash of the text.
+/// The text itself if it is an RFC 1123 label, else one that ends in a hash of the text.
 fn slug(text: &str) -> String {
-    let reduced = reduce(text);
-    if reduced == text && !text.is_empty() && text.len() <= LABEL_CHARS {
-        reduced
+    if is_label(text) {
+        text.to_owned()
     } else {
-        with_hash(&reduced, xxh3_128(text.as_bytes()), HASH_DIGITS)
+        with_hash(&reduce(text), xxh3_128(text.as_bytes()), HASH_DIGITS)
     }
+}
+
+fn is_label(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LABEL_CHARS).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 /// Lower-case letters and digits, with a single `-` for each run of anything else between them.
@@ -81,8 +88,7 @@ fn reduce(text: &str) -> String {
         } else if !reduced.is_empty() && !reduced.ends_with('-') {
             reduced.push('-');
         }
-        // One more than fits, so that a cut shows.
-        if reduced.len() > LABEL_CHARS {
+        if reduced.len() >= LABEL_CHARS {
             break;
         }
     }
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_a_label_is_kept() {
-        assert_eq!(slug("checkout-2"), "checkout-2");
+        assert_eq!(slug("checkout--2"), "checkout--2");
         assert_eq!(slug(&"a".repeat(63)), "a".repeat(63));
     }
 
@@ -125,7 +131,7 @@ mod tests {
             ("../../etc/passwd", "etc-passwd-"),
             ("Checkout", "checkout-"),
             ("com.example.Shop", "com-example-shop-"),
-            ("a--b", "a-b-"),
+            ("A--B", "a-b-"),
             ("-a-", "a-"),
             ("größe", "gr-e-"),
             ("", ""),

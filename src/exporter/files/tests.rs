@@ -1,3 +1,5 @@
+//! The output directory on a real file system.
+
 use std::fs;
 use std::time::Duration;
 
