@@ -1,5 +1,7 @@
 //! Objectives and candidates as OpenSLO v1: `openslo/<service>.yaml` and `openslo/bundle.json`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::exporter::files::names::service_names;
@@ -7,6 +9,7 @@ use crate::exporter::files::{OutputDirectory, OutputFile};
 use crate::exporter::{ExportError, Exporter};
 use crate::model::report::Report;
 use crate::openslo::grouping::objectives_by_service;
+use crate::openslo::v1::Document;
 use crate::openslo::write;
 
 const HEADER: &str = "\
@@ -33,41 +36,43 @@ impl Exporter for OpenSloExporter {
     }
 
     async fn export(&mut self, report: &Report) -> Result<(), ExportError> {
-        self.directory.publish(self.name(), render(report)?).await?;
+        let services = documents_by_name(report);
+        self.directory
+            .render_and_publish(self.name(), move || render(&services))
+            .await?;
         Ok(())
     }
 }
 
-fn render(report: &Report) -> Result<Vec<OutputFile>, ExportError> {
-    let names = service_names(report);
-    let mut bundle = Vec::new();
-    let mut files = Vec::new();
-    for (service, group) in objectives_by_service(report) {
-        let Some(name) = names.get(&service) else {
-            continue;
-        };
-        let documents = write::service_documents(name, &group);
+/// The documents of each service, by the name that stands for it.
+fn documents_by_name(report: &Report) -> BTreeMap<String, Vec<Document>> {
+    let mut names = service_names(report);
+    objectives_by_service(report)
+        .into_iter()
+        .filter_map(|(service, group)| {
+            let name = names.remove(&service)?;
+            let documents = write::service_documents(&name, &group);
+            Some((name, documents))
+        })
+        .collect()
+}
+
+fn render(services: &BTreeMap<String, Vec<Document>>) -> Result<Vec<OutputFile>, ExportError> {
+    let path = "openslo/bundle.json";
+    let json =
+        write::bundle(services.values().flatten()).map_err(|cause| not_rendered(path, cause))?;
+    let mut files = vec![OutputFile::fixed(path, json)];
+    for (name, documents) in services {
         let path = format!("openslo/{name}.yaml");
-        match write::yaml(&documents) {
-            Ok(yaml) => files.push(OutputFile::of_service(path, format!("{HEADER}{yaml}"))),
-            Err(cause) => return Err(not_rendered(path, cause)),
-        }
-        bundle.extend(documents);
-    }
-    let path = "openslo/bundle.json".to_owned();
-    match write::bundle(&bundle) {
-        Ok(json) => files.push(OutputFile::fixed(path, json)),
-        Err(cause) => return Err(not_rendered(path, cause)),
+        let yaml = write::yaml(documents).map_err(|cause| not_rendered(&path, cause))?;
+        files.push(OutputFile::of_service(path, format!("{HEADER}{yaml}")));
     }
     Ok(files)
 }
 
-fn not_rendered(
-    what: String,
-    cause: impl std::error::Error + Send + Sync + 'static,
-) -> ExportError {
+fn not_rendered(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> ExportError {
     ExportError::Render {
-        what,
+        what: what.to_owned(),
         source: Box::new(cause),
     }
 }

@@ -57,8 +57,11 @@ pub fn yaml(documents: &[Document]) -> Result<String, serde_saphyr::ser::Error> 
 }
 
 /// Documents as a JSON array.
-pub fn bundle(documents: &[Document]) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(documents).map(|json| json + "\n")
+pub fn bundle<'a>(
+    documents: impl IntoIterator<Item = &'a Document>,
+) -> Result<String, serde_json::Error> {
+    let documents: Vec<&Document> = documents.into_iter().collect();
+    serde_json::to_string_pretty(&documents).map(|json| json + "\n")
 }
 
 /// What an SLO document says, whether adopted or suggested.

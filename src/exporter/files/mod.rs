@@ -97,8 +97,20 @@ impl OutputDirectory {
         exporter: &'static str,
         files: Vec<OutputFile>,
     ) -> Result<Published, ExportError> {
+        self.render_and_publish(exporter, || Ok(files)).await
+    }
+
+    /// As [`Self::publish`], with files that take long to render: that is done on the writing thread too.
+    pub async fn render_and_publish<Render>(
+        &self,
+        exporter: &'static str,
+        render: Render,
+    ) -> Result<Published, ExportError>
+    where
+        Render: FnOnce() -> Result<Vec<OutputFile>, ExportError> + Send + 'static,
+    {
         let mut state = Arc::clone(&self.state).lock_owned().await;
-        tokio::task::spawn_blocking(move || state.publish(exporter, files))
+        tokio::task::spawn_blocking(move || state.publish(exporter, render()?))
             .await
             .map_err(ExportError::Interrupted)?
     }
