@@ -1,1 +1,208 @@
-//! Reports out.
+//! Reports out: the seam that every exporter implements, and the loop that drives one.
+//!
+//! Each exporter runs in a task of its own and sees the newest report, so a slow one skips reports and holds up nobody.
+//! To add one: a file with its `impl Exporter`, a field of [`Config`], a line in [`build`].
+
+pub mod files;
+mod guardrail;
+mod openslo;
+mod report;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::error;
+
+use crate::exporter::files::OutputDirectory;
+use crate::exporter::guardrail::GuardrailExporter;
+use crate::exporter::openslo::OpenSloExporter;
+use crate::exporter::report::ReportExporter;
+use crate::model::report::{OutputScope, Report};
+
+const EXPORTS_METRIC: &str = "slo_copilot_exporter_exports_total";
+
+/// Hands reports to somebody outside.
+#[async_trait]
+pub trait Exporter: Send {
+    /// As in logs and the `exporter` label.
+    fn name(&self) -> &'static str;
+
+    /// Called with the newest report, never twice at a time.
+    ///
+    /// The future is dropped when it takes longer than the timeout of [`run`]; the next call may follow at once.
+    async fn export(&mut self, report: &Report) -> Result<(), ExportError>;
+}
+
+/// Why a report did not get out. The next report is the next attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The file system refused.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried, for example `write`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The report has no form in this format.
+    #[error("cannot render {what}")]
+    Render {
+        /// The file or message.
+        what: String,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The thread that writes files stopped.
+    #[error("the thread that writes files stopped")]
+    Interrupted(#[source] tokio::task::JoinError),
+}
+
+/// `exporters`: which files are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `openslo/<service>.yaml` and `openslo/bundle.json`: objectives and candidates as OpenSLO v1.
+    pub openslo: FileExporterConfig,
+    /// `guardrail/verdict.json` and `guardrail/<service>.verdict.json`: the verdicts that gates read.
+    pub guardrail: FileExporterConfig,
+    /// `report.json`: everything that the last evaluation found.
+    pub report: FileExporterConfig,
+}
+
+/// Settings of an exporter that writes to the output directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileExporterConfig {
+    /// Whether its files are written; default true. When false, files of an earlier run stay as they are.
+    pub enabled: bool,
+}
+
+impl Default for FileExporterConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// `output`: where files go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputConfig {
+    /// The output directory, made when it is missing; default `./slo-copilot-out`, seen from the working directory.
+    /// It must belong to one running program: two would remove each other's files.
+    pub dir: PathBuf,
+    /// `instance` (default): files speak for this instance, as a sidecar's do. `service`: they speak for the whole
+    /// service, as a gateway's do. The files say which.
+    pub scope: OutputScope,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("./slo-copilot-out"),
+            scope: OutputScope::default(),
+        }
+    }
+}
+
+/// `limits`: how much the exporters may write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Most files in the output directory that are written one a service, over all exporters; default 1000.
+    /// Files of further services are refused and counted in `slo_copilot_exporter_refused_files_total`.
+    /// 0 writes only the files that speak for all services.
+    pub output_files: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { output_files: 1000 }
+    }
+}
+
+/// The exporters that are enabled. Nothing is written before the first report.
+pub fn build(
+    config: &Config,
+    output: &OutputConfig,
+    limits: &LimitsConfig,
+) -> Vec<Box<dyn Exporter>> {
+    let Config {
+        openslo,
+        guardrail,
+        report,
+    } = config;
+    let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
+    let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();
+    if openslo.enabled {
+        exporters.push(Box::new(OpenSloExporter::new(directory.clone())));
+    }
+    if guardrail.enabled {
+        exporters.push(Box::new(GuardrailExporter::new(directory.clone())));
+    }
+    if report.enabled {
+        exporters.push(Box::new(ReportExporter::new(directory)));
+    }
+    exporters
+}
+
+/// Help texts of this module's metrics, for the recorder that is installed.
+pub fn describe() {
+    metrics::describe_counter!(
+        EXPORTS_METRIC,
+        "Reports handed to an exporter, by outcome: ok, error, timeout."
+    );
+    files::describe();
+}
+
+/// Exports each report that is the newest when the exporter is free, until the sender is gone and the last report is out.
+///
+/// An export that takes longer than `limit` is given up; like an error it is logged and counted.
+pub async fn run(
+    mut exporter: Box<dyn Exporter>,
+    mut reports: watch::Receiver<Option<Arc<Report>>>,
+    limit: Duration,
+) {
+    let name = exporter.name();
+    let counter =
+        |outcome| metrics::counter!(EXPORTS_METRIC, "exporter" => name, "outcome" => outcome);
+    // All three exist from the start: increase() does not see a counter that is born with its first error.
+    let [exported, failed, timed_out] = ["ok", "error", "timeout"].map(counter);
+
+    reports.mark_changed();
+    while reports.changed().await.is_ok() {
+        let Some(report) = reports.borrow_and_update().clone() else {
+            continue;
+        };
+        match timeout(limit, exporter.export(&report)).await {
+            Ok(Ok(())) => exported.increment(1),
+            Ok(Err(cause)) => {
+                failed.increment(1);
+                let cause: &(dyn Error + 'static) = &cause;
+                error!(
+                    message = "Report not exported.",
+                    exporter = name,
+                    error = cause
+                );
+            }
+            Err(_elapsed) => {
+                timed_out.increment(1);
+                error!(
+                    message = "Report not exported in time.",
+                    exporter = name,
+                    timeout_secs = limit.as_secs_f64(),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The file system, as far as whole files need it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::exporter::ExportError;
+
+/// How the names of our temporary files begin.
+pub(super) const TEMPORARY_PREFIX: &str = ".slo-copilot-tmp-";
+
+/// Replaces a file so that readers see the old content or the new one, also after a crash. Makes missing folders.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ExportError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let write = || {
+        fs::create_dir_all(folder)?;
+        let mut file = temporary_file(folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(failed("write", path))
+}
+
+/// The content of a file, `None` if there is none.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(failed("read", path)(cause)),
+    }
+}
+
+/// Removes a file.
+pub(super) fn remove(path: &Path) -> Result<(), ExportError> {
+    fs::remove_file(path).map_err(failed("remove", path))
+}
+
+/// Removes the temporary files that a crash left in this folder, not in those below it.
+pub(super) fn remove_leftovers(folder: &Path) -> Result<(), ExportError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(failed("list", folder)(cause)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed("list", folder))?;
+        let ours = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(TEMPORARY_PREFIX);
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if ours && is_file {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ExportError {
+    let path = path.to_owned();
+    move |source| ExportError::File {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(unix)]
+fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+
+    // As any new file has them, less the umask: the default is for the owner only, and others read these.
+    tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+}
+
+#[cfg(not(unix))]
+fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempfile_in(folder)
+}

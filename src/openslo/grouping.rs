@@ -1,0 +1,132 @@
+//! Which objectives and candidates of a report belong to which service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::report::{OutputScope, Report};
+use crate::model::series::{OVERFLOW, ServiceKey};
+use crate::model::slo::{Candidate, CandidateState, Objective, Sli};
+
+/// What a report says about the objectives of one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceObjectives<'a> {
+    /// The service.
+    pub service: ServiceKey,
+    /// Whose view this is.
+    pub scope: OutputScope,
+    /// Adopted objectives by name.
+    pub objectives: Vec<&'a Objective>,
+    /// Candidates that wait for an answer: the ready ones, then the provisional ones, by name.
+    pub candidates: Vec<&'a Candidate>,
+}
+
+/// Sorts the report's objectives and candidates by the service that they speak of.
+///
+/// An objective that selects exactly one known service belongs to it. One that selects several, or none yet, belongs to
+/// the service as the objective itself names it.
+/// Left out are error rates that nobody adopted, and targets that OpenSLO cannot express (0 < target < 1).
+pub fn objectives_by_service(report: &Report) -> BTreeMap<ServiceKey, ServiceObjectives<'_>> {
+    let mut groups = Groups::new(report.scope);
+    let seen = report.services.iter().map(|found| &found.service);
+    let suggested = report.slo_candidates.iter().map(|found| &found.service);
+    for service in seen.chain(suggested).filter(|key| *key.name != *OVERFLOW) {
+        groups.of(service);
+    }
+
+    let known = KnownServices::new(groups.by_service.keys());
+    let mut adopted_names = BTreeSet::new();
+    for status in &report.baseline_evaluations {
+        let objective = &status.objective;
+        adopted_names.insert(objective.name.as_str());
+        if is_expressible(objective.target) {
+            groups
+                .of(&known.service_of(objective))
+                .objectives
+                .push(objective);
+        }
+    }
+    for candidate in &report.slo_candidates {
+        if awaits_answer(candidate) && !adopted_names.contains(candidate.name.as_str()) {
+            groups.of(&candidate.service).candidates.push(candidate);
+        }
+    }
+    groups.sorted()
+}
+
+struct Groups<'a> {
+    scope: OutputScope,
+    by_service: BTreeMap<ServiceKey, ServiceObjectives<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(scope: OutputScope) -> Self {
+        Self {
+            scope,
+            by_service: BTreeMap::new(),
+        }
+    }
+
+    fn of(&mut self, service: &ServiceKey) -> &mut ServiceObjectives<'a> {
+        self.by_service
+            .entry(service.clone())
+            .or_insert_with_key(|service| ServiceObjectives {
+                service: service.clone(),
+                scope: self.scope,
+                objectives: Vec::new(),
+                candidates: Vec::new(),
+            })
+    }
+
+    fn sorted(mut self) -> BTreeMap<ServiceKey, ServiceObjectives<'a>> {
+        for group in self.by_service.values_mut() {
+            group.objectives.sort_by(|a, b| a.name.cmp(&b.name));
+            group.candidates.sort_by(|a, b| {
+                let rank = |one: &Candidate| one.state != CandidateState::Ready;
+                (rank(a), &a.name).cmp(&(rank(b), &b.name))
+            });
+        }
+        self.by_service
+    }
+}
+
+/// The services of a report by `service.name`.
+struct KnownServices(BTreeMap<Arc<str>, Vec<ServiceKey>>);
+
+impl KnownServices {
+    fn new<'a>(services: impl Iterator<Item = &'a ServiceKey>) -> Self {
+        let mut by_name: BTreeMap<Arc<str>, Vec<ServiceKey>> = BTreeMap::new();
+        for service in services {
+            by_name
+                .entry(Arc::clone(&service.name))
+                .or_default()
+                .push(service.clone());
+        }
+        Self(by_name)
+    }
+
+    fn service_of(&self, objective: &Objective) -> ServiceKey {
+        let namesakes = self.0.get(objective.service.as_str()).into_iter().flatten();
+        let mut selected = namesakes.filter(|service| objective.selects(service));
+        match (selected.next(), selected.next()) {
+            (Some(service), None) => service.clone(),
+            (None | Some(_), _) => ServiceKey {
+                namespace: objective.namespace.as_deref().unwrap_or_default().into(),
+                environment: objective.environment.as_deref().unwrap_or_default().into(),
+                name: objective.service.as_str().into(),
+            },
+        }
+    }
+}
+
+fn is_expressible(target: f64) -> bool {
+    target > 0.0 && target < 1.0
+}
+
+/// Whether a candidate is neither adopted nor rejected, and can be an SLO of its own.
+fn awaits_answer(candidate: &Candidate) -> bool {
+    let open = match candidate.state {
+        CandidateState::Provisional | CandidateState::Ready => true,
+        CandidateState::Adopted | CandidateState::Rejected => false,
+    };
+    open && candidate.sli != Sli::ErrorRate && is_expressible(candidate.target)
+}

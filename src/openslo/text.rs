@@ -1,0 +1,106 @@
+//! Numbers and words as OpenSLO documents hold them: exact, escaped and within their limits.
+
+use crate::model::slo::{Evidence, Sli};
+
+/// A latency threshold as in annotations and texts: an integer and `us`, `ms` or `s`.
+pub fn threshold_label(micros: u64) -> String {
+    match (micros % 1_000, micros % 1_000_000) {
+        (_, 0) => format!("{}s", micros / 1_000_000),
+        (0, _) => format!("{}ms", micros / 1_000),
+        _ => format!("{micros}us"),
+    }
+}
+
+/// Why a candidate may be believed, in one line.
+pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
+    let unit = match sli {
+        Sli::Availability | Sli::ErrorRate => "",
+        Sli::Latency { .. } => " s",
+    };
+    format!(
+        "{} events ({:.0} effective) over {:.1} days, {:.0}% of its slices with traffic; {}: \
+         measured {:.6}{unit}, bound {:.6}{unit} at {}; sampling {}",
+        evidence.events,
+        evidence.effective_events,
+        evidence.history_secs as f64 / 86_400.0,
+        evidence.coverage_ratio * 100.0,
+        evidence.method,
+        evidence.measured,
+        evidence.bound,
+        percent(evidence.confidence),
+        evidence.sampling,
+    )
+}
+
+/// A double-quoted PromQL string, which escapes as Go does.
+pub(super) fn promql_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A target as people wrote it: without the noise of binary arithmetic, and still below 1.
+pub(super) fn exact_ratio(target: f64) -> f64 {
+    let rounded = round_to(target, 1e12);
+    if rounded > 0.0 && rounded < 1.0 {
+        rounded
+    } else {
+        target
+    }
+}
+
+/// A ratio in percent, for people: `99.9%`.
+pub(super) fn percent(ratio: f64) -> String {
+    format!("{}%", round_to(ratio * 100.0, 1e10))
+}
+
+fn round_to(value: f64, steps_per_unit: f64) -> f64 {
+    (value * steps_per_unit).round() / steps_per_unit
+}
+
+/// At most `limit` characters; what was cut shows as `…`.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    kept + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_an_integer_with_its_largest_unit() {
+        let labels = [500, 300_000, 1_000_000, 1_500_000, 60_000_000].map(threshold_label);
+        assert_eq!(labels, ["500us", "300ms", "1s", "1500ms", "60s"]);
+    }
+
+    #[test]
+    fn a_label_value_cannot_end_its_promql_string() {
+        assert_eq!(promql_string(r#"a"} or b{c="\"#), r#""a\"} or b{c=\"\\""#);
+        assert_eq!(promql_string("two\nlines"), r#""two\nlines""#);
+    }
+
+    #[test]
+    fn a_percentage_has_no_noise() {
+        let printed = [0.9, 0.999, 0.9995, 1.0 - 0.0001].map(percent);
+        assert_eq!(printed, ["90%", "99.9%", "99.95%", "99.99%"]);
+    }
+
+    #[test]
+    fn what_is_cut_ends_in_an_ellipsis_within_the_limit() {
+        assert_eq!(cut("größe", 5), "größe");
+        assert_eq!(cut("größer", 5), "größ…");
+    }
+}
