@@ -268,15 +268,17 @@ impl Source {
         let mut region = Region::Production;
         for line in text.lines() {
             let code = line.trim_start();
-            region = match region {
-                Region::Production if code == "#[cfg(test)]" => Region::TestAttribute,
+            let next = match &region {
+                Region::Production => (code == "#[cfg(test)]").then_some(Region::TestAttribute),
                 Region::TestAttribute if code.starts_with("mod ") && code.ends_with('{') => {
-                    Region::Tests(line.replace(code, "}"))
+                    Some(Region::Tests(line.replace(code, "}")))
                 }
-                Region::TestAttribute if code.ends_with([';', '{', '}']) => Region::Production,
-                Region::Tests(end) if line == end => Region::Production,
-                unchanged => unchanged,
+                Region::TestAttribute => code
+                    .ends_with([';', '{', '}'])
+                    .then_some(Region::Production),
+                Region::Tests(end) => (line == end).then_some(Region::Production),
             };
+            region = next.unwrap_or(region);
             if !is_test_file && !matches!(region, Region::Tests(_)) {
                 production.push_str(without_comment(line));
                 production_lines += 1;
