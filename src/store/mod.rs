@@ -231,10 +231,7 @@ impl Store {
             let (key, value) = entry?;
             let minute = HistoryKey::from_bytes(key.value()).minute();
             let row = decode_row(minute, value.value());
-            rows.push(row.map_err(|source| StoreError::Record {
-                table: "history",
-                source,
-            })?);
+            rows.push(row.map_err(|source| unreadable("history", source))?);
         }
         Ok(rows)
     }
