@@ -168,7 +168,7 @@ impl Default for LatencyCounts {
 impl LatencyCounts {
     /// Adds a sketch.
     pub fn add(&mut self, sketch: &Sketch) {
-        for (bucket, count) in sketch.iter() {
+        for (bucket, count) in sketch {
             self.add_bucket(bucket, count);
         }
     }
@@ -198,15 +198,19 @@ impl LatencyCounts {
             .map(|(bucket, _)| bucket)
     }
 
-    /// The middle of the bucket that holds the quantile, in seconds; `None` without events.
+    /// The bucket that holds the quantile; `None` without events.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a quantile is at most 1, and the conversion saturates"
     )]
+    pub fn bucket_at_quantile(&self, quantile: f64) -> Option<u16> {
+        self.bucket_at_rank((quantile * self.total as f64).ceil() as u64)
+    }
+
+    /// The middle of the bucket that holds the quantile, in seconds; `None` without events.
     pub fn quantile_secs(&self, quantile: f64) -> Option<f64> {
-        let rank = (quantile * self.total as f64).ceil() as u64;
-        let (low, high) = bucket_bounds_micros(self.bucket_at_rank(rank)?);
+        let (low, high) = bucket_bounds_micros(self.bucket_at_quantile(quantile)?);
         Some((low + high) as f64 / 2e6)
     }
 
