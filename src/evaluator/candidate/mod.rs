@@ -67,8 +67,8 @@ pub fn fit(history: &SeriesHistory<'_>, settings: &Settings) -> Vec<Candidate> {
     };
     let mut candidates = Vec::with_capacity(3);
     if let Some(availability) = fit.availability() {
-        candidates.push(error_rate_of(&availability));
-        candidates.insert(0, availability);
+        let error_rate = error_rate_of(&availability);
+        candidates.extend([availability, error_rate]);
     }
     candidates.extend(fit.latency());
     for candidate in &mut candidates {
@@ -297,7 +297,7 @@ impl Fit<'_> {
 /// A number with one digit, rounded down, so that what is missing never looks complete; whole numbers without it.
 fn tenths(number: f64) -> String {
     let text = format!("{:.1}", (number * 10.0).floor() / 10.0);
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

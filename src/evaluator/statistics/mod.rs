@@ -4,7 +4,7 @@
 //!
 //! Numerical trap: the incomplete beta function of `statrs` stops its continued fraction after 140 terms, so that
 //! with ten million events and more a binomial probability within half a standard deviation of the mean is wrong,
-//! by whole units. All searches here therefore start above that region ([`CLEAR_OF_MEAN_SIGMAS`]) and confidences
+//! by whole units. All searches here therefore start above that region and confidences
 //! start at [`CONFIDENCE_MIN`]; up to [`EVENTS_MAX`] events the error is then below 1e-6.
 
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF, Normal};
