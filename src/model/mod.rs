@@ -7,6 +7,7 @@ pub mod history;
 pub mod report;
 pub mod series;
 pub mod slo;
+pub mod slug;
 pub mod span;
 pub mod window;
 
