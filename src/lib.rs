@@ -7,5 +7,6 @@ pub mod exporter;
 pub mod model;
 pub mod openslo;
 pub mod otlp;
+pub mod telemetry;
 pub mod traffic;
 pub mod window;

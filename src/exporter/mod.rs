@@ -1,1 +1,3 @@
 //! Reports out.
+
+pub mod prometheus;

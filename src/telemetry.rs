@@ -1,0 +1,488 @@
+//! What slo-copilot says about itself: logs on standard error, and the metrics of its own work.
+//!
+//! Families that come from the windows are not here: they are restored after a restart and number thousands, so
+//! `exporter::prometheus` encodes them from the report. Everything below starts at 0 with the process.
+//!
+//! Invariant: each name is written once, as a constant, and is described once, in [`describe`]. Labels are bounded by this
+//! file, except `exporter`, which is bounded by the configuration.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// Raw spans of every kind in requests that were answered with success; labels `transport`.
+pub const ACCEPTED_SPANS: &str = "slo_copilot_receiver_accepted_spans_total";
+/// Raw spans of requests that were refused as a whole after they were scanned; labels `transport`, `reason`.
+pub const REFUSED_SPANS: &str = "slo_copilot_receiver_refused_spans_total";
+/// Requests that were refused as a whole; labels `transport`, `reason`.
+pub const REFUSED_REQUESTS: &str = "slo_copilot_receiver_refused_requests_total";
+/// Spans that could not be used and were reported back as `rejected_spans`; labels `transport`, `reason`.
+pub const REJECTED_SPANS: &str = "slo_copilot_receiver_rejected_spans_total";
+/// Accepted entry spans outside the open minute; labels `transport`, `reason`.
+pub const LATE_SPANS: &str = "slo_copilot_receiver_late_spans_total";
+/// Accepted entry spans that `sli.exclude` keeps out of every indicator; labels `transport`.
+pub const EXCLUDED_SPANS: &str = "slo_copilot_receiver_excluded_spans_total";
+/// Events that went to a reserved `_other` series since a cap was reached.
+pub const OVERFLOW_EVENTS: &str = "slo_copilot_overflow_events_total";
+/// Series held.
+pub const SERIES: &str = "slo_copilot_series";
+/// Most series that may be held.
+pub const SERIES_LIMIT: &str = "slo_copilot_series_limit";
+/// Estimate of the series that were wanted.
+pub const SERIES_DEMAND: &str = "slo_copilot_series_demand";
+/// Time of one evaluation.
+pub const TICK_DURATION: &str = "slo_copilot_tick_duration_seconds";
+/// Resident memory of the process.
+pub const MEMORY: &str = "slo_copilot_memory_bytes";
+/// Always 1; label `version`.
+pub const BUILD_INFO: &str = "slo_copilot_build_info";
+/// Exports by exporter; labels `exporter`, `outcome`.
+pub const EXPORTS: &str = "slo_copilot_exporter_exports_total";
+
+/// Upper edges of the tick's histogram in seconds: the target is 20 ms, the interval 10 s.
+const TICK_BUCKETS_SECS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why logs or metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log filter, or `RUST_LOG`, cannot be read.
+    #[error("log filter `{filter}` cannot be read: {source}")]
+    Filter {
+        /// The text that was tried.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The program that embeds this library has logs already.
+    #[error("logs are set up already: {0}")]
+    Logs(#[from] TryInitError),
+    /// The program that embeds this library has a metrics recorder already.
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// Sends logs to standard error. `filter` is what the configuration says, for example `info,slo_copilot=debug`; the environment's
+/// `RUST_LOG` wins over it.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let env_filter = env_filter(std::env::var(EnvFilter::DEFAULT_ENV).ok(), filter)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(env_filter);
+    match format {
+        LogFormat::Text => registry
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .try_init()?,
+        LogFormat::Json => registry.with(lines.json()).try_init()?,
+    }
+    Ok(())
+}
+
+fn env_filter(rust_log: Option<String>, filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let chosen = rust_log
+        .filter(|text| !text.trim().is_empty())
+        .unwrap_or_else(|| filter.to_owned());
+    EnvFilter::try_new(&chosen).map_err(|source| TelemetryError::Filter {
+        filter: chosen,
+        source,
+    })
+}
+
+/// Makes this process record metrics. Several services in one process (tests, embedders) share the recorder: every call
+/// after the first one returns the same handle.
+///
+/// Counters are bound to the recorder when they are made, so this comes before [`ReceiverCounters::new`] and its like.
+pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    static INSTALLING: Mutex<()> = Mutex::new(());
+
+    let _guard = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = prometheus_builder()?.install_recorder()?;
+    describe();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// The recorder's settings, without a listener: the admin endpoint serves the page.
+fn prometheus_builder() -> Result<PrometheusBuilder, BuildError> {
+    let tick = Matcher::Full(TICK_DURATION.to_owned());
+    PrometheusBuilder::new().set_buckets_for_metric(tick, &TICK_BUCKETS_SECS)
+}
+
+/// Help texts, and the one metric that never changes.
+fn describe() {
+    describe_counter!(ACCEPTED_SPANS, "Spans of every kind in accepted requests.");
+    describe_counter!(
+        REFUSED_SPANS,
+        "Spans of scanned requests that were refused as a whole."
+    );
+    describe_counter!(
+        REFUSED_REQUESTS,
+        "Requests refused as a whole; most before their spans could be counted."
+    );
+    describe_counter!(
+        REJECTED_SPANS,
+        "Spans that could not be used, reported to the sender as rejected."
+    );
+    describe_counter!(
+        LATE_SPANS,
+        "Entry spans outside the open minute; only reason=\"held\" reached a window."
+    );
+    describe_counter!(EXCLUDED_SPANS, "Entry spans left out by sli.exclude.");
+    describe_counter!(
+        OVERFLOW_EVENTS,
+        "Events counted in a reserved _other series because a cap was reached."
+    );
+    describe_gauge!(SERIES, "Series held.");
+    describe_gauge!(
+        SERIES_LIMIT,
+        "Most series that may be held (windows.max_series)."
+    );
+    describe_gauge!(SERIES_DEMAND, "Estimate of the series that were wanted.");
+    describe_histogram!(TICK_DURATION, "Time of one evaluation.");
+    describe_gauge!(MEMORY, "Resident memory of the process.");
+    describe_gauge!(BUILD_INFO, "Always 1; the version is the label.");
+    describe_counter!(EXPORTS, "Exports of a report by exporter and outcome.");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// The self-telemetry page in the Prometheus text format 0.0.4, always in the same order: the recorder keeps hash maps.
+pub fn render(handle: &PrometheusHandle) -> String {
+    let text = handle.render();
+    let mut families: Vec<String> = text
+        .split("\n\n")
+        .map(str::trim_end)
+        .filter(|family| !family.is_empty())
+        .map(sorted_family)
+        .collect();
+    families.sort_unstable();
+    families.concat()
+}
+
+/// One family with its samples sorted. A histogram stays as it is: its buckets stand in the order of their edges, and the recorder
+/// keeps its series in the order they came.
+fn sorted_family(family: &str) -> String {
+    let (mut comments, mut samples): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for line in family.lines() {
+        if line.starts_with('#') {
+            comments.push(line);
+        } else {
+            samples.push(line);
+        }
+    }
+    let histogram = comments.iter().any(|line| line.ends_with(" histogram"));
+    if !histogram {
+        samples.sort_unstable();
+    }
+    let mut sorted = String::with_capacity(family.len() + 1);
+    for line in comments.into_iter().chain(samples) {
+        sorted.push_str(line);
+        sorted.push('\n');
+    }
+    sorted
+}
+
+/// How spans came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP.
+    Http,
+}
+
+impl Transport {
+    /// The value of the `transport` label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Counters of one receiver. Add to them once a request, not once a span: each increment is one atomic addition.
+#[derive(Clone)]
+pub struct ReceiverCounters {
+    /// Spans of every kind in accepted requests.
+    pub accepted: Counter,
+    /// Entry spans left out by `sli.exclude`.
+    pub excluded: Counter,
+    /// Requests refused as a whole, by reason.
+    pub refused: RefusedCounters,
+    /// Spans reported back as rejected, by reason.
+    pub rejected: RejectedCounters,
+    /// Accepted entry spans outside the open minute, by reason.
+    pub late: LateCounters,
+}
+
+/// What is counted when a request is refused as a whole.
+#[derive(Clone)]
+pub struct RefusedCounters {
+    /// No room for its bytes now; the sender may try again.
+    pub overload: RefusedCounter,
+    /// Larger than the limit, before or after decompression.
+    pub too_large: RefusedCounter,
+    /// Not OTLP: broken bytes, compression or JSON, or an unknown content type.
+    pub malformed: RefusedCounter,
+    /// The store did not take it, so it must not be acknowledged.
+    pub storage: RefusedCounter,
+    /// The server drains.
+    pub shutdown: RefusedCounter,
+}
+
+/// Refused requests, and their spans where they had been counted.
+#[derive(Clone)]
+pub struct RefusedCounter {
+    requests: Counter,
+    spans: Counter,
+}
+
+impl RefusedCounter {
+    fn new(transport: &'static str, reason: &'static str) -> Self {
+        Self {
+            requests: counter!(REFUSED_REQUESTS, "transport" => transport, "reason" => reason),
+            spans: counter!(REFUSED_SPANS, "transport" => transport, "reason" => reason),
+        }
+    }
+
+    /// Counts one request with `spans` spans; 0 if they were not counted yet.
+    pub fn increment(&self, spans: u64) {
+        self.requests.increment(1);
+        self.spans.increment(spans);
+    }
+}
+
+/// Rejected spans by reason.
+#[derive(Clone)]
+pub struct RejectedCounters {
+    /// Trace id or span id of a wrong length or all zero.
+    pub invalid_id: Counter,
+    /// The span ends before it starts, or has no time.
+    pub invalid_time: Counter,
+}
+
+/// Late spans by reason.
+#[derive(Clone)]
+pub struct LateCounters {
+    /// Counted in the slot they belong to.
+    pub held: Counter,
+    /// Older than everything held: in monotonic counters only.
+    pub too_old: Counter,
+    /// Further ahead than the allowed skew: in monotonic counters only.
+    pub future: Counter,
+}
+
+impl ReceiverCounters {
+    /// Registers every counter of this transport, so that each starts at 0 on the page.
+    pub fn new(transport: Transport) -> Self {
+        let transport = transport.label();
+        let refused = |reason| RefusedCounter::new(transport, reason);
+        let by_reason = |name, reason| counter!(name, "transport" => transport, "reason" => reason);
+        Self {
+            accepted: counter!(ACCEPTED_SPANS, "transport" => transport),
+            excluded: counter!(EXCLUDED_SPANS, "transport" => transport),
+            refused: RefusedCounters {
+                overload: refused("overload"),
+                too_large: refused("too_large"),
+                malformed: refused("malformed"),
+                storage: refused("storage"),
+                shutdown: refused("shutdown"),
+            },
+            rejected: RejectedCounters {
+                invalid_id: by_reason(REJECTED_SPANS, "invalid_id"),
+                invalid_time: by_reason(REJECTED_SPANS, "invalid_time"),
+            },
+            late: LateCounters {
+                held: by_reason(LATE_SPANS, "held"),
+                too_old: by_reason(LATE_SPANS, "too_old"),
+                future: by_reason(LATE_SPANS, "future"),
+            },
+        }
+    }
+}
+
+/// What the evaluator's task reports after each tick.
+#[derive(Clone)]
+pub struct EvaluatorMetrics {
+    /// Series held.
+    pub series: Gauge,
+    /// Most series that may be held.
+    pub series_limit: Gauge,
+    /// Estimate of the series that were wanted.
+    pub series_demand: Gauge,
+    /// Events in `_other` series; the windows count them, so set it with `absolute`.
+    pub overflow_events: Counter,
+    /// Seconds of one evaluation.
+    pub tick_duration: Histogram,
+}
+
+impl EvaluatorMetrics {
+    /// Registers the metrics.
+    pub fn new() -> Self {
+        Self {
+            series: gauge!(SERIES),
+            series_limit: gauge!(SERIES_LIMIT),
+            series_demand: gauge!(SERIES_DEMAND),
+            overflow_events: counter!(OVERFLOW_EVENTS),
+            tick_duration: histogram!(TICK_DURATION),
+        }
+    }
+}
+
+impl Default for EvaluatorMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Counters of one exporter.
+#[derive(Clone)]
+pub struct ExporterCounters {
+    /// Exports that succeeded.
+    pub ok: Counter,
+    /// Exports that failed.
+    pub error: Counter,
+}
+
+impl ExporterCounters {
+    /// Registers both outcomes of the exporter with this name.
+    pub fn new(exporter: &'static str) -> Self {
+        Self {
+            ok: counter!(EXPORTS, "exporter" => exporter, "outcome" => "ok"),
+            error: counter!(EXPORTS, "exporter" => exporter, "outcome" => "error"),
+        }
+    }
+}
+
+/// Sets [`MEMORY`] from the operating system; nothing happens where it does not tell. Called before the page is rendered.
+pub fn observe_memory() {
+    if let Some(usage) = memory_stats::memory_stats() {
+        gauge!(MEMORY).set(usage.physical_mem as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page of metrics that no other test touches.
+    fn page_of(record: impl FnOnce()) -> String {
+        let recorder = prometheus_builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            record();
+        });
+        render(&recorder.handle())
+    }
+
+    #[test]
+    fn a_receiver_shows_every_reason_from_the_start() {
+        let page = page_of(|| {
+            ReceiverCounters::new(Transport::Grpc);
+        });
+        for line in [
+            "slo_copilot_receiver_accepted_spans_total{transport=\"grpc\"} 0",
+            "slo_copilot_receiver_excluded_spans_total{transport=\"grpc\"} 0",
+            "slo_copilot_receiver_refused_spans_total{transport=\"grpc\",reason=\"overload\"} 0",
+            "slo_copilot_receiver_refused_requests_total{transport=\"grpc\",reason=\"too_large\"} 0",
+            "slo_copilot_receiver_rejected_spans_total{transport=\"grpc\",reason=\"invalid_id\"} 0",
+            "slo_copilot_receiver_late_spans_total{transport=\"grpc\",reason=\"future\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_refused_request_counts_once_and_its_spans_apart() {
+        let page = page_of(|| {
+            let counters = ReceiverCounters::new(Transport::Http);
+            counters.refused.overload.increment(0);
+            counters.refused.storage.increment(500);
+        });
+        for line in [
+            "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"overload\"} 1",
+            "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"overload\"} 0",
+            "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"storage\"} 1",
+            "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"storage\"} 500",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_family_has_help_and_type_and_the_order_never_changes() {
+        let record = || {
+            ReceiverCounters::new(Transport::Http);
+            ReceiverCounters::new(Transport::Grpc);
+            EvaluatorMetrics::new().tick_duration.record(0.003);
+            ExporterCounters::new("report").ok.increment(1);
+            observe_memory();
+        };
+        let page = page_of(record);
+        let helps: Vec<&str> = page.lines().filter(|l| l.starts_with("# HELP")).collect();
+        let types = page.lines().filter(|l| l.starts_with("# TYPE")).count();
+        assert_eq!((helps.len(), types), (14, 14), "{page}");
+        assert!(helps.is_sorted(), "{helps:?}");
+        let without_memory = |page: &str| -> Vec<String> {
+            let lines = page.lines().filter(|line| !line.starts_with(MEMORY));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(without_memory(&page), without_memory(&page_of(record)));
+    }
+
+    #[test]
+    fn ticks_fall_into_buckets_with_the_target_as_an_edge() {
+        let page = page_of(|| EvaluatorMetrics::new().tick_duration.record(0.019));
+        for line in [
+            "slo_copilot_tick_duration_seconds_bucket{le=\"0.01\"} 0",
+            "slo_copilot_tick_duration_seconds_bucket{le=\"0.02\"} 1",
+            "slo_copilot_tick_duration_seconds_count 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_recorder_can_be_installed_twice() {
+        install_metrics().unwrap();
+        let handle = install_metrics().unwrap();
+        assert!(render(&handle).contains(BUILD_INFO));
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let error = env_filter(None, "slo_copilot=loudest").unwrap_err();
+        assert!(error.to_string().contains("slo_copilot=loudest"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_configured_filter_unless_it_is_blank() {
+        let chosen = |rust_log: &str| {
+            let filter = env_filter(Some(rust_log.to_owned()), "info").unwrap();
+            filter.to_string()
+        };
+        assert_eq!(chosen("debug"), "debug");
+        assert_eq!(chosen(" "), "info");
+    }
+}
