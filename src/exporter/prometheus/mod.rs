@@ -9,7 +9,7 @@ pub(crate) mod fixture;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
 use crate::model::report::{
     DurationCounters, ObjectiveStatus, Report, SeriesCounters, Verdict, VerdictReport,
@@ -292,10 +292,8 @@ impl<'a> Family<'a> {
         for part in [self.name, suffix, "{", &labels.0, le, "} "] {
             self.page.push_str(part);
         }
-        // A String takes every write.
-        if writeln!(self.page, "{value}").is_err() {
-            self.page.push('\n');
-        }
+        self.page.push_str(&value.to_string());
+        self.page.push('\n');
     }
 }
 
