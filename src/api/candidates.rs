@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -83,13 +83,13 @@ async fn send(shared: &Shared, command: Command) -> Result<(), Refusal> {
     sent.map_err(|_| Refusal::Stopped)
 }
 
-/// Browsers say in `Origin` which page sends a POST, and let any page send one to the loopback interface. Other clients do not send
-/// the header.
+/// Browsers say in `Origin` which page sends a POST, and let any page send one to the loopback
+/// interface. Other clients do not send the header.
 fn from_another_site(uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return false;
     };
-    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     let own = host.or_else(|| uri.authority().map(Authority::as_str).map(str::as_bytes));
     let page = origin.as_bytes();
     let page = [&b"http://"[..], b"https://"]

@@ -123,7 +123,8 @@ impl Guardrail for GuardrailService {
     }
 }
 
-/// Whether a watcher should hear of it: evidence and time change with every evaluation, and do not count.
+/// Whether a watcher should hear of it: evidence and time change with every evaluation, and do not
+/// count.
 fn differs(last: &VerdictReport, next: &VerdictReport) -> bool {
     let said = |report: &VerdictReport| {
         let VerdictReport {
@@ -164,7 +165,8 @@ pub(super) fn reflection()
         .build_v1()
 }
 
-/// Keeps gRPC health equal to readiness until shutdown; then says NOT_SERVING once more and ends the streams of watchers.
+/// Keeps gRPC health equal to readiness until shutdown; then says `NOT_SERVING` once more and ends
+/// the streams of watchers.
 pub(super) async fn report_health(
     mut reporter: HealthReporter,
     mut is_ready: watch::Receiver<bool>,

@@ -102,7 +102,8 @@ fn list<T: Serialize>(name: &str, items: &[T]) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&BTreeMap::from([(name, items)]))
 }
 
-/// Encodes a part of the newest report on a blocking thread: with thousands of series it is megabytes.
+/// Encodes a part of the newest report on a blocking thread: with thousands of series it is
+/// megabytes.
 async fn encode<F>(shared: &Shared, encode: F) -> Response
 where
     F: FnOnce(&Report) -> serde_json::Result<Vec<u8>> + Send + 'static,

@@ -1,6 +1,7 @@
 //! `GET /metrics`: self-telemetry as it is now, then the window families of the newest report.
 //!
-//! The window families are encoded once a report at most, however many scrapers there are, and on a blocking thread.
+//! The window families are encoded once a report at most, however many scrapers there are, and on a
+//! blocking thread.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
@@ -27,7 +28,8 @@ pub(super) struct PageCache {
     newest: Mutex<Option<Page>>,
 }
 
-/// The encoded families of one report. The weak reference keeps its address from being used again, and nothing else of it.
+/// The encoded families of one report. The weak reference keeps its address from being used again,
+/// and nothing else of it.
 struct Page {
     report: Weak<Report>,
     text: Bytes,

@@ -1,10 +1,11 @@
 //! The admin endpoint: HTTP/1, HTTP/2 and gRPC on one port.
 //!
-//! It reads the newest report and hands commands to the evaluator's task; it calculates nothing itself. Large answers are encoded on
-//! blocking threads, so that no receiver waits for a scrape.
+//! It reads the newest report and hands commands to the evaluator's task; it calculates nothing
+//! itself. Large answers are encoded on blocking threads, so that no receiver waits for a scrape.
 //!
-//! There is no authentication: the default binds the loopback interface, and whoever opens the port decides who reaches it.
-//! Requests that change something are refused when a browser sends them from another site's page.
+//! There is no authentication: the default binds the loopback interface, and whoever opens the port
+//! decides who reaches it. Requests that change something are refused when a browser sends them
+//! from another site's page.
 
 mod candidates;
 mod grpc;
@@ -34,8 +35,8 @@ use crate::model::slo::Objective;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port of HTTP and gRPC. Default `127.0.0.1:9464`; port 0 binds a free one. Bind `0.0.0.0` so that a kubelet and
-    /// Prometheus reach it; there is no authentication.
+    /// Address and port of HTTP and gRPC. Default `127.0.0.1:9464`; port 0 binds a free one. Bind
+    /// `0.0.0.0` so that a kubelet and Prometheus reach it; there is no authentication.
     pub endpoint: SocketAddr,
 }
 
@@ -127,7 +128,8 @@ impl Shared {
     }
 }
 
-/// Serves until `shutdown` is cancelled and the requests under way are answered; streams of verdicts and of health end then.
+/// Serves until `shutdown` is cancelled and the requests under way are answered; streams of
+/// verdicts and of health end then.
 ///
 /// A client that keeps another stream open can hold this up: the caller sets the deadline.
 pub async fn serve(

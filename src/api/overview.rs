@@ -1,6 +1,7 @@
 //! `GET /`: the newest report on one page, without scripts or anything to load.
 //!
-//! Names come from telemetry, so everything is escaped, and the page's policy forbids scripts besides.
+//! Names come from telemetry, so everything is escaped, and the page's policy forbids scripts
+//! besides.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -22,18 +23,30 @@ const HEAD: &str = r#"<!doctype html>
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem .3rem 0; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem .3rem 0; }
+th, td { text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font-size: .9em; }
 .verdict { border-radius: .3rem; color: #fff; padding: .1rem .5rem; }
-.pass { background: #1a7f37; } .warn { background: #9a6700; } .fail { background: #cf222e; } .inconclusive { background: #6e7781; }
+.pass { background: #1a7f37; }
+.warn { background: #9a6700; }
+.fail { background: #cf222e; }
+.inconclusive { background: #6e7781; }
 meter { width: 8rem; }
 nav a { margin-right: 1rem; }
 </style>
 </head>
 <body>
 <h1>slo-copilot</h1>
-<nav><a href="/metrics">metrics</a><a href="/api/v1/verdict">verdict</a><a href="/api/v1/slos">slos</a><a href="/api/v1/candidates">candidates</a><a href="/api/v1/services">services</a><a href="/api/v1/report">report</a><a href="/readyz">readiness</a></nav>
+<nav>
+<a href="/metrics">metrics</a>
+<a href="/api/v1/verdict">verdict</a>
+<a href="/api/v1/slos">slos</a>
+<a href="/api/v1/candidates">candidates</a>
+<a href="/api/v1/services">services</a>
+<a href="/api/v1/report">report</a>
+<a href="/readyz">readiness</a>
+</nav>
 "#;
 
 const FOOT: &str = "</body>\n</html>\n";
@@ -118,7 +131,8 @@ fn service(
     }
     writeln!(
         page,
-        "</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
+        "</td><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+         <td class=\"number\">{}</td></tr>",
         Known(hour.map(|sli| sli.sums.total), 0, ""),
         Known(hour.and_then(|sli| sli.error_ratio).map(percent), 2, " %"),
         Known(latency.map(|sli| sli.p95 * 1_000.0), 1, " ms"),
@@ -145,7 +159,8 @@ fn objective(page: &mut Formatter<'_>, row: &ObjectiveStatus) -> fmt::Result {
         let shown = remaining.clamp(0.0, 1.0);
         write!(
             page,
-            "<meter min=\"0\" max=\"1\" low=\"0.25\" high=\"0.5\" optimum=\"1\" value=\"{shown}\"></meter> "
+            "<meter min=\"0\" max=\"1\" low=\"0.25\" high=\"0.5\" optimum=\"1\" \
+             value=\"{shown}\"></meter> "
         )?;
     }
     writeln!(
@@ -175,7 +190,8 @@ fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         };
         writeln!(
             page,
-            "<tr><td>{}</td><td>{}</td><td class=\"number\">{}</td><td>{state}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td class=\"number\">{}</td>\
+             <td>{state}</td><td>{}</td></tr>",
             Escaped(&row.name),
             Escaped(&row.service.name),
             Known(Some(percent(row.target)), 2, " %"),

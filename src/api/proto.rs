@@ -3,13 +3,11 @@
 use crate::model;
 use crate::model::report;
 
-#[expect(
-    clippy::pedantic,
-    clippy::wildcard_enum_match_arm,
-    reason = "generated code"
-)]
+#[expect(clippy::pedantic, reason = "generated code")]
 #[expect(
     unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
     reason = "generated code"
 )]

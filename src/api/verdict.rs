@@ -1,7 +1,8 @@
 //! Which verdict answers a question: the same for HTTP and gRPC.
 //!
-//! A question that nothing is computed for is answered *inconclusive* with the reason, never with a verdict about something else: a
-//! gate that asks about version 2 must not pass on the strength of version 1.
+//! A question that nothing is computed for is answered *inconclusive* with the reason, never with a
+//! verdict about something else: a gate that asks about version 2 must not pass on the strength of
+//! version 1.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,8 @@ const SOURCE: &str = "request";
 /// Names listed in a reason at most.
 const LISTED_NAMES: usize = 10;
 
-/// Whose verdict is wanted; an empty field means any. Unknown fields are refused, since a misspelt one would widen the question.
+/// Whose verdict is wanted; an empty field means any. Unknown fields are refused, since a misspelt
+/// one would widen the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Question {

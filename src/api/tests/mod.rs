@@ -229,15 +229,15 @@ async fn a_version_or_window_that_nothing_is_computed_for_is_said_and_not_ignore
     assert_eq!(version["version"], "2.0");
     assert_eq!(
         reason(&version),
-        "no verdict is computed for version `2.0` of service `checkout`, versions seen lately: 1.4.0; \
-         without version and window the verdict is fail"
+        "no verdict is computed for version `2.0` of service `checkout`, \
+         versions seen lately: 1.4.0; without version and window the verdict is fail"
     );
     let window = server.json("/api/v1/verdict?window=1h").await;
     assert_eq!(window["window"], "1h");
     assert_eq!(
         reason(&window),
-        "no verdict is computed for window `1h` of all services together: the objectives' own windows decide; \
-         without version and window the verdict is fail"
+        "no verdict is computed for window `1h` of all services together: \
+         the objectives' own windows decide; without version and window the verdict is fail"
     );
     let window = server
         .json("/api/v1/verdict?service=search&window=4h")

@@ -83,9 +83,10 @@ pub(crate) fn verdict(service: Option<ServiceKey>, verdict: Verdict) -> VerdictR
         text: "burn rate 100 over 1h and 5m is above 14.4".to_owned(),
     };
     let inconclusive = verdict == Verdict::Inconclusive;
-    let (reasons, undecided) = match inconclusive {
-        true => (Vec::new(), vec![reason]),
-        false => (vec![reason], Vec::new()),
+    let (reasons, undecided) = if inconclusive {
+        (Vec::new(), vec![reason])
+    } else {
+        (vec![reason], Vec::new())
     };
     VerdictReport {
         verdict,
@@ -106,7 +107,8 @@ pub(crate) fn verdict(service: Option<ServiceKey>, verdict: Verdict) -> VerdictR
     }
 }
 
-/// A 99.9 % availability objective that burns a hundredfold for an hour and has seen nothing in the last five minutes.
+/// A 99.9 % availability objective that burns a hundredfold for an hour and has seen nothing in the
+/// last five minutes.
 pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
     let quiet = WindowSli {
         window: Window::M5,
@@ -212,7 +214,8 @@ pub(crate) fn counters(
     }
 }
 
-/// The same counters with histograms: one ok event in each bucket, the last beyond the ladder, and no error.
+/// The same counters with histograms: one ok event in each bucket, the last beyond the ladder, and
+/// no error.
 pub(crate) fn with_durations(counters: SeriesCounters) -> SeriesCounters {
     let histogram = |count, sum_secs| DurationCounters {
         buckets: vec![count; LATENCY_LADDER_MICROS.len() + 1],

@@ -1,7 +1,9 @@
-//! The families of the metrics page that come from the windows, in the Prometheus text format 0.0.4.
+//! The families of the metrics page that come from the windows, in the Prometheus text format
+//! 0.0.4.
 //!
-//! Pure: a report in, a page out. Every series of a family has the same label names; a label that does not apply is empty, which
-//! Prometheus treats as absent. Values that do not exist yet are left out rather than written as `NaN`.
+//! Pure: a report in, a page out. Every series of a family has the same label names; a label that
+//! does not apply is empty, which Prometheus treats as absent. Values that do not exist yet are
+//! left out rather than written as `NaN`.
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -61,8 +63,9 @@ fn requests(page: &mut String, report: &Report) {
     }
 }
 
-/// Each service's durations come at one level only, so that `sum by (le, service)` counts no request twice: at the operations'
-/// where every one of them exports a histogram, else at the service's.
+/// Each service's durations come at one level only, so that `sum by (le, service)` counts no
+/// request twice: at the operations' where every one of them exports a histogram, else at the
+/// service's.
 fn durations(page: &mut String, report: &Report) {
     let mut family = Family::histogram(
         page,
@@ -138,7 +141,8 @@ fn objectives(page: &mut String, report: &Report) {
     }
 }
 
-/// The burn rate of each window that a rule reads; one rule's long window may be another one's short window.
+/// The burn rate of each window that a rule reads; one rule's long window may be another one's
+/// short window.
 fn burn_rates(status: &ObjectiveStatus) -> BTreeMap<Window, Option<f64>> {
     let mut rates = BTreeMap::new();
     for check in &status.burn_rates {
@@ -148,7 +152,8 @@ fn burn_rates(status: &ObjectiveStatus) -> BTreeMap<Window, Option<f64>> {
     rates
 }
 
-/// The verdict over everything has empty labels; a second one for the same service would be a duplicate sample and is left out.
+/// The verdict over everything has empty labels; a second one for the same service would be a
+/// duplicate sample and is left out.
 fn verdicts(page: &mut String, report: &Report) {
     let mut family = Family::gauge(
         page,
@@ -194,7 +199,8 @@ fn service_labels(service: &ServiceKey) -> Labels {
     ])
 }
 
-/// Labels of a series for its ok and its error events. A service's own series has neither operation nor kind.
+/// Labels of a series for its ok and its error events. A service's own series has neither operation
+/// nor kind.
 fn outcome_labels(counters: &SeriesCounters) -> [Labels; 2] {
     let kind = if counters.operation.is_empty() {
         ""

@@ -18,8 +18,9 @@ struct Read {
     samples: BTreeMap<(String, LabelMap), f64>,
 }
 
-/// Panics at anything the text format does not allow: a family that comes twice, samples outside their family, duplicates,
-/// unknown escapes, different label names in one family, values that are no finite number.
+/// Panics at anything the text format does not allow: a family that comes twice, samples outside
+/// their family, duplicates, unknown escapes, different label names in one family, values that are
+/// no finite number.
 fn parse(page: &str) -> BTreeMap<String, Read> {
     let mut families: BTreeMap<String, Read> = BTreeMap::new();
     let mut current = String::new();
@@ -117,7 +118,7 @@ fn suffixed(
 }
 
 /// Labels of a request series; the first value is its service, then operation, kind and outcome.
-fn request<'a>(values: [&'a str; 4]) -> Vec<(&'a str, &'a str)> {
+fn request(values: [&str; 4]) -> Vec<(&str, &str)> {
     let mut labels = vec![("service_namespace", ""), ("environment", "")];
     labels.extend(
         ["service", "operation", "kind", "outcome"]
@@ -332,9 +333,11 @@ proptest! {
         service in r#"[a\\"\n{},= ]{0,12}"#,
     ) {
         let mut report = report();
-        report.operation_counters = vec![counters(&ServiceKey::named(&service), &operation, (3.0, 0.0))];
+        let service_key = ServiceKey::named(&service);
+        report.operation_counters = vec![counters(&service_key, &operation, (3.0, 0.0))];
         let page = render(&report);
-        // A carriage return or another separator of lines may stand in a label; only \n ends a line.
+        // A carriage return or another separator of lines may stand in a label; only \n ends a
+        // line.
         let lines = page.split('\n').filter(|line| line.starts_with("slo_copilot_requests_total{"));
         let samples: Vec<_> = lines.map(parse_sample).collect();
         prop_assert_eq!(samples.len(), 2);
