@@ -47,6 +47,8 @@ pub fn render(report: &Report) -> String {
     durations(&mut page, report);
     objectives(&mut page, report);
     verdicts(&mut page, report);
+    // The page is kept until the next report.
+    page.shrink_to_fit();
     page
 }
 
