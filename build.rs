@@ -15,11 +15,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn guardrail_api() -> Result<(), Box<dyn Error>> {
     let proto = "proto/slo_copilot/v1/guardrail.proto";
     println!("cargo:rerun-if-changed={proto}");
-    let descriptors = protox::compile([proto], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_file(proto)?;
+    // Generating from descriptors does not write them, and reflection serves them.
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
-    tonic_prost_build::configure()
-        .file_descriptor_set_path(out_dir.join("guardrail_descriptor.bin"))
-        .compile_fds(descriptors)?;
+    std::fs::write(
+        out_dir.join("guardrail_descriptor.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

@@ -204,5 +204,6 @@ pub async fn run(
     }
 }
 
+pub mod prometheus;
 #[cfg(test)]
 mod tests;

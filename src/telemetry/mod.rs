@@ -1,10 +1,14 @@
 //! What slo-copilot says about itself: logs on standard error, and the metrics of its own work.
 //!
-//! Families that come from the windows are not here: they are restored after a restart and number thousands, so
-//! `exporter::prometheus` encodes them from the report. Everything below starts at 0 with the process.
+//! Families that come from the windows are not here: they are restored after a restart and number
+//! thousands, so `exporter::prometheus` encodes them from the report. Everything below starts at 0
+//! with the process.
 //!
-//! Invariant: each name is written once, as a constant, and is described once, in [`describe`]. Labels are bounded by this
-//! file, except `exporter`, which is bounded by the configuration.
+//! Invariant: each name is written once, as a constant, and is described once, in `describe`.
+//! Labels are bounded by this file, except `exporter`, which is bounded by the configuration.
+
+#[cfg(test)]
+mod tests;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -21,11 +25,13 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Raw spans of every kind in requests that were answered with success; labels `transport`.
 pub const ACCEPTED_SPANS: &str = "slo_copilot_receiver_accepted_spans_total";
-/// Raw spans of requests that were refused as a whole after they were scanned; labels `transport`, `reason`.
+/// Raw spans of requests that were refused as a whole after they were scanned; labels `transport`,
+/// `reason`.
 pub const REFUSED_SPANS: &str = "slo_copilot_receiver_refused_spans_total";
 /// Requests that were refused as a whole; labels `transport`, `reason`.
 pub const REFUSED_REQUESTS: &str = "slo_copilot_receiver_refused_requests_total";
-/// Spans that could not be used and were reported back as `rejected_spans`; labels `transport`, `reason`.
+/// Spans that could not be used and were reported back as `rejected_spans`; labels `transport`,
+/// `reason`.
 pub const REJECTED_SPANS: &str = "slo_copilot_receiver_rejected_spans_total";
 /// Accepted entry spans outside the open minute; labels `transport`, `reason`.
 pub const LATE_SPANS: &str = "slo_copilot_receiver_late_spans_total";
@@ -81,8 +87,8 @@ pub enum TelemetryError {
     Metrics(#[from] BuildError),
 }
 
-/// Sends logs to standard error. `filter` is what the configuration says, for example `info,slo_copilot=debug`; the environment's
-/// `RUST_LOG` wins over it.
+/// Sends logs to standard error. `filter` is what the configuration says, for example
+/// `info,slo_copilot=debug`; the environment's `RUST_LOG` wins over it.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let env_filter = env_filter(std::env::var(EnvFilter::DEFAULT_ENV).ok(), filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -106,10 +112,11 @@ fn env_filter(rust_log: Option<String>, filter: &str) -> Result<EnvFilter, Telem
     })
 }
 
-/// Makes this process record metrics. Several services in one process (tests, embedders) share the recorder: every call
-/// after the first one returns the same handle.
+/// Makes this process record metrics. Several services in one process (tests, embedders) share the
+/// recorder: every call after the first one returns the same handle.
 ///
-/// Counters are bound to the recorder when they are made, so this comes before [`ReceiverCounters::new`] and its like.
+/// Counters are bound to the recorder when they are made, so this comes before
+/// [`ReceiverCounters::new`] and its like.
 pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     static INSTALLING: Mutex<()> = Mutex::new(());
@@ -166,7 +173,8 @@ fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-/// The self-telemetry page in the Prometheus text format 0.0.4, always in the same order: the recorder keeps hash maps.
+/// The self-telemetry page in the Prometheus text format 0.0.4, always in the same order: the
+/// recorder keeps hash maps.
 pub fn render(handle: &PrometheusHandle) -> String {
     let text = handle.render();
     let mut families: Vec<String> = text
@@ -179,8 +187,8 @@ pub fn render(handle: &PrometheusHandle) -> String {
     families.concat()
 }
 
-/// One family with its samples sorted. A histogram stays as it is: its buckets stand in the order of their edges, and the recorder
-/// keeps its series in the order they came.
+/// One family with its samples sorted. A histogram stays as it is: its buckets stand in the order
+/// of their edges, and the recorder keeps its series in the order they came.
 fn sorted_family(family: &str) -> String {
     let (mut comments, mut samples): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for line in family.lines() {
@@ -221,7 +229,8 @@ impl Transport {
     }
 }
 
-/// Counters of one receiver. Add to them once a request, not once a span: each increment is one atomic addition.
+/// Counters of one receiver. Add to them once a request, not once a span: each increment is one
+/// atomic addition.
 #[derive(Clone)]
 pub struct ReceiverCounters {
     /// Spans of every kind in accepted requests.
@@ -375,114 +384,10 @@ impl ExporterCounters {
     }
 }
 
-/// Sets [`MEMORY`] from the operating system; nothing happens where it does not tell. Called before the page is rendered.
+/// Sets [`MEMORY`] from the operating system; nothing happens where it does not tell. Called before
+/// the page is rendered.
 pub fn observe_memory() {
     if let Some(usage) = memory_stats::memory_stats() {
         gauge!(MEMORY).set(usage.physical_mem as f64);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A page of metrics that no other test touches.
-    fn page_of(record: impl FnOnce()) -> String {
-        let recorder = prometheus_builder().unwrap().build_recorder();
-        metrics::with_local_recorder(&recorder, || {
-            describe();
-            record();
-        });
-        render(&recorder.handle())
-    }
-
-    #[test]
-    fn a_receiver_shows_every_reason_from_the_start() {
-        let page = page_of(|| {
-            ReceiverCounters::new(Transport::Grpc);
-        });
-        for line in [
-            "slo_copilot_receiver_accepted_spans_total{transport=\"grpc\"} 0",
-            "slo_copilot_receiver_excluded_spans_total{transport=\"grpc\"} 0",
-            "slo_copilot_receiver_refused_spans_total{transport=\"grpc\",reason=\"overload\"} 0",
-            "slo_copilot_receiver_refused_requests_total{transport=\"grpc\",reason=\"too_large\"} 0",
-            "slo_copilot_receiver_rejected_spans_total{transport=\"grpc\",reason=\"invalid_id\"} 0",
-            "slo_copilot_receiver_late_spans_total{transport=\"grpc\",reason=\"future\"} 0",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-    }
-
-    #[test]
-    fn a_refused_request_counts_once_and_its_spans_apart() {
-        let page = page_of(|| {
-            let counters = ReceiverCounters::new(Transport::Http);
-            counters.refused.overload.increment(0);
-            counters.refused.storage.increment(500);
-        });
-        for line in [
-            "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"overload\"} 1",
-            "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"overload\"} 0",
-            "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"storage\"} 1",
-            "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"storage\"} 500",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-    }
-
-    #[test]
-    fn every_family_has_help_and_type_and_the_order_never_changes() {
-        let record = || {
-            ReceiverCounters::new(Transport::Http);
-            ReceiverCounters::new(Transport::Grpc);
-            EvaluatorMetrics::new().tick_duration.record(0.003);
-            ExporterCounters::new("report").ok.increment(1);
-            observe_memory();
-        };
-        let page = page_of(record);
-        let helps: Vec<&str> = page.lines().filter(|l| l.starts_with("# HELP")).collect();
-        let types = page.lines().filter(|l| l.starts_with("# TYPE")).count();
-        assert_eq!((helps.len(), types), (14, 14), "{page}");
-        assert!(helps.is_sorted(), "{helps:?}");
-        let without_memory = |page: &str| -> Vec<String> {
-            let lines = page.lines().filter(|line| !line.starts_with(MEMORY));
-            lines.map(str::to_owned).collect()
-        };
-        assert_eq!(without_memory(&page), without_memory(&page_of(record)));
-    }
-
-    #[test]
-    fn ticks_fall_into_buckets_with_the_target_as_an_edge() {
-        let page = page_of(|| EvaluatorMetrics::new().tick_duration.record(0.019));
-        for line in [
-            "slo_copilot_tick_duration_seconds_bucket{le=\"0.01\"} 0",
-            "slo_copilot_tick_duration_seconds_bucket{le=\"0.02\"} 1",
-            "slo_copilot_tick_duration_seconds_count 1",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-    }
-
-    #[test]
-    fn the_recorder_can_be_installed_twice() {
-        install_metrics().unwrap();
-        let handle = install_metrics().unwrap();
-        assert!(render(&handle).contains(BUILD_INFO));
-    }
-
-    #[test]
-    fn a_filter_that_cannot_be_read_is_named() {
-        let error = env_filter(None, "slo_copilot=loudest").unwrap_err();
-        assert!(error.to_string().contains("slo_copilot=loudest"), "{error}");
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_configured_filter_unless_it_is_blank() {
-        let chosen = |rust_log: &str| {
-            let filter = env_filter(Some(rust_log.to_owned()), "info").unwrap();
-            filter.to_string()
-        };
-        assert_eq!(chosen("debug"), "debug");
-        assert_eq!(chosen(" "), "info");
     }
 }

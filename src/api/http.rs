@@ -1,0 +1,161 @@
+//! The HTTP routes. Answers are JSON, errors are `{"error": "…"}`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, http};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+use tonic::Status;
+
+use super::verdict::{self, Question};
+use super::{Shared, candidates, metrics, overview};
+use crate::model::report::{Report, VerdictReport};
+
+/// Every route, for the answer to an unknown one.
+const ROUTES: [&str; 10] = [
+    "GET /",
+    "GET /metrics",
+    "GET /livez",
+    "GET /readyz",
+    "GET /api/v1/report",
+    "GET /api/v1/services",
+    "GET /api/v1/slos",
+    "GET /api/v1/candidates",
+    "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
+    "POST /api/v1/candidates/{name}:accept|reject",
+];
+
+/// The overview loads nothing and runs nothing.
+const OVERVIEW_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
+
+/// All HTTP routes; gRPC services are added beside them.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(overview_page))
+        .route("/metrics", get(metrics::page))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/api/v1/report", get(report))
+        .route("/api/v1/services", get(services))
+        .route("/api/v1/slos", get(slos))
+        .route("/api/v1/candidates", get(list_candidates))
+        // A path segment is captured whole: the verb behind the colon is split off by the handler.
+        .route("/api/v1/candidates/{name_and_verb}", post(candidates::post))
+        .route("/api/v1/verdict", get(verdict))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(shared)
+}
+
+/// An error answer.
+pub(super) fn error(status: StatusCode, text: &str) -> Response {
+    (status, Json(BTreeMap::from([("error", text)]))).into_response()
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    if *shared.state.ready.borrow() {
+        "ready\n".into_response()
+    } else {
+        let text = "not ready: state is being restored, or a receiver is not bound yet\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn overview_page(State(shared): State<Arc<Shared>>) -> Response {
+    let report = shared.report();
+    let page = spawn_blocking(move || overview::Overview(report.as_deref()).to_string()).await;
+    match page {
+        Ok(page) => {
+            let policy = [(header::CONTENT_SECURITY_POLICY, OVERVIEW_POLICY)];
+            (policy, Html(page)).into_response()
+        }
+        Err(failure) => internal(&failure),
+    }
+}
+
+async fn report(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, serde_json::to_vec).await
+}
+
+async fn services(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| list("services", &report.services)).await
+}
+
+async fn slos(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| list("slos", &report.baseline_evaluations)).await
+}
+
+async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| list("candidates", &report.slo_candidates)).await
+}
+
+/// `{"<name>": [...]}`: an object, so that later facts find a place beside the list.
+fn list<T: Serialize>(name: &str, items: &[T]) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&BTreeMap::from([(name, items)]))
+}
+
+/// Encodes a part of the newest report on a blocking thread: with thousands of series it is
+/// megabytes.
+async fn encode<F>(shared: &Shared, encode: F) -> Response
+where
+    F: FnOnce(&Report) -> serde_json::Result<Vec<u8>> + Send + 'static,
+{
+    let Some(report) = shared.report() else {
+        let text = "the first evaluation has not finished yet";
+        return error(StatusCode::SERVICE_UNAVAILABLE, text);
+    };
+    match spawn_blocking(move || encode(&report)).await {
+        Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(Err(failure)) => internal(&failure),
+        Err(failure) => internal(&failure),
+    }
+}
+
+fn internal(failure: &dyn std::error::Error) -> Response {
+    tracing::error!(%failure, "an answer could not be encoded");
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the answer could not be encoded",
+    )
+}
+
+/// 200 with a verdict whatever is asked; 400 only where a parameter is unknown or comes twice.
+async fn verdict(
+    State(shared): State<Arc<Shared>>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Result<Json<VerdictReport>, Response> {
+    let Query(question) =
+        question.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
+    let report = shared.report();
+    let answer = verdict::answer(report.as_deref(), &question, shared.state.started_at);
+    Ok(Json(answer))
+}
+
+/// JSON for people, and the status that gRPC clients understand for services we do not have.
+async fn unknown_route(uri: Uri, headers: HeaderMap) -> Response {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        let text = format!("no gRPC method {}", uri.path());
+        let response: http::Response<tonic::body::Body> = Status::unimplemented(text).into_http();
+        return response.map(axum::body::Body::new);
+    }
+    let text = format!("no route {}; there are: {}", uri.path(), ROUTES.join(", "));
+    error(StatusCode::NOT_FOUND, &text)
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Response {
+    let text = format!(
+        "{} does not take {method}; there are: {}",
+        uri.path(),
+        ROUTES.join(", ")
+    );
+    error(StatusCode::METHOD_NOT_ALLOWED, &text)
+}

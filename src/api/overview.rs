@@ -1,0 +1,351 @@
+//! `GET /`: the newest report on one page, without scripts or anything to load.
+//!
+//! Names come from telemetry, so everything is escaped, and the page's policy forbids scripts
+//! besides.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::model::report::{ObjectiveStatus, Report, ServiceReport, Verdict, VerdictReport};
+use crate::model::slo::{Candidate, CandidateState};
+use crate::model::window::Window;
+
+/// Rows of a table at most; the API has them all.
+const ROWS: usize = 200;
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="10">
+<title>slo-copilot</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem .3rem 0; }
+th, td { text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+code { font-size: .9em; }
+.verdict { border-radius: .3rem; color: #fff; padding: .1rem .5rem; }
+.pass { background: #1a7f37; }
+.warn { background: #9a6700; }
+.fail { background: #cf222e; }
+.inconclusive { background: #6e7781; }
+meter { width: 8rem; }
+nav a { margin-right: 1rem; }
+</style>
+</head>
+<body>
+<h1>slo-copilot</h1>
+<nav>
+<a href="/metrics">metrics</a>
+<a href="/api/v1/verdict">verdict</a>
+<a href="/api/v1/slos">slos</a>
+<a href="/api/v1/candidates">candidates</a>
+<a href="/api/v1/services">services</a>
+<a href="/api/v1/report">report</a>
+<a href="/readyz">readiness</a>
+</nav>
+"#;
+
+const FOOT: &str = "</body>\n</html>\n";
+
+/// The page of a report, or of none yet.
+pub(super) struct Overview<'a>(pub(super) Option<&'a Report>);
+
+impl Display for Overview<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        page.write_str(HEAD)?;
+        match self.0 {
+            None => page.write_str("<p>The first evaluation has not finished yet.</p>\n")?,
+            Some(report) => {
+                summary(page, report)?;
+                services(page, report)?;
+                objectives(page, report)?;
+                candidates(page, report)?;
+            }
+        }
+        page.write_str(FOOT)
+    }
+}
+
+fn summary(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    writeln!(
+        page,
+        "<p>{} {} at {}</p>",
+        Badge(report.verdict.verdict),
+        Score(&report.verdict),
+        report.generated_at
+    )?;
+    let said = report
+        .verdict
+        .reasons
+        .iter()
+        .chain(&report.verdict.undecided);
+    page.write_str("<ul>\n")?;
+    for reason in said.take(ROWS) {
+        writeln!(
+            page,
+            "<li>{}: {}</li>",
+            Escaped(&reason.name),
+            Escaped(&reason.text)
+        )?;
+    }
+    page.write_str("</ul>\n")
+}
+
+fn services(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = [
+        "service",
+        "verdict",
+        "requests in 1h",
+        "errors in 1h",
+        "p95 in 1h",
+    ];
+    table(page, "Services", &columns, &report.services, |page, row| {
+        let verdict = report
+            .verdicts
+            .iter()
+            .find(|verdict| verdict.service.as_ref() == Some(&row.service));
+        service(page, row, verdict)
+    })
+}
+
+fn service(
+    page: &mut Formatter<'_>,
+    row: &ServiceReport,
+    verdict: Option<&VerdictReport>,
+) -> fmt::Result {
+    let hour = row.windows.iter().find(|sli| sli.window == Window::H1);
+    let latency = row.latency.iter().find(|sli| sli.window == Window::H1);
+    write!(page, "<tr><td>{}", Escaped(&row.service.name))?;
+    for part in [&row.service.namespace, &row.service.environment] {
+        if !part.is_empty() {
+            write!(page, " <small>{}</small>", Escaped(part))?;
+        }
+    }
+    page.write_str("</td><td>")?;
+    if let Some(verdict) = verdict {
+        write!(page, "{} {}", Badge(verdict.verdict), Score(verdict))?;
+    }
+    writeln!(
+        page,
+        "</td><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+         <td class=\"number\">{}</td></tr>",
+        Known(hour.map(|sli| sli.sums.total), 0, ""),
+        Known(hour.and_then(|sli| sli.error_ratio).map(percent), 2, " %"),
+        Known(latency.map(|sli| sli.p95 * 1_000.0), 1, " ms"),
+    )
+}
+
+fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = ["objective", "service", "target", "state", "budget left", ""];
+    let rows = &report.baseline_evaluations;
+    table(page, "Objectives", &columns, rows, objective)
+}
+
+fn objective(page: &mut Formatter<'_>, row: &ObjectiveStatus) -> fmt::Result {
+    write!(
+        page,
+        "<tr><td>{}</td><td>{}</td><td class=\"number\">{} in {}</td><td>{}</td><td>",
+        Escaped(&row.objective.name),
+        Escaped(&row.objective.service),
+        Known(Some(percent(row.objective.target)), 2, " %"),
+        row.objective.window.label(),
+        Badge(row.state),
+    )?;
+    if let Some(remaining) = row.budget.remaining_ratio {
+        let shown = remaining.clamp(0.0, 1.0);
+        write!(
+            page,
+            "<meter min=\"0\" max=\"1\" low=\"0.25\" high=\"0.5\" optimum=\"1\" \
+             value=\"{shown}\"></meter> "
+        )?;
+    }
+    writeln!(
+        page,
+        "{}</td><td>{}</td></tr>",
+        Known(row.budget.remaining_ratio.map(percent), 1, " %"),
+        Escaped(&row.text)
+    )
+}
+
+fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let open: Vec<&Candidate> = report
+        .slo_candidates
+        .iter()
+        .filter(|candidate| match candidate.state {
+            CandidateState::Provisional | CandidateState::Ready => true,
+            CandidateState::Adopted | CandidateState::Rejected => false,
+        })
+        .collect();
+    let columns = ["candidate", "service", "target", "state", "missing"];
+    table(page, "Candidates", &columns, &open, |page, row| {
+        let state = match row.state {
+            CandidateState::Provisional => "provisional",
+            CandidateState::Ready => "ready",
+            CandidateState::Adopted => "adopted",
+            CandidateState::Rejected => "rejected",
+        };
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td class=\"number\">{}</td>\
+             <td>{state}</td><td>{}</td></tr>",
+            Escaped(&row.name),
+            Escaped(&row.service.name),
+            Known(Some(percent(row.target)), 2, " %"),
+            Escaped(&row.missing.join(", ")),
+        )
+    })?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    page.write_str("<p>Accept one: <code>POST /api/v1/candidates/NAME:accept</code></p>\n")
+}
+
+/// A heading and a table of at most [`ROWS`] rows; nothing without rows.
+fn table<T>(
+    page: &mut Formatter<'_>,
+    title: &str,
+    columns: &[&str],
+    rows: &[T],
+    write_row: impl Fn(&mut Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "<h2>{title}</h2>\n<table>\n<tr>")?;
+    for column in columns {
+        writeln!(page, "<th>{column}</th>")?;
+    }
+    page.write_str("</tr>\n")?;
+    for row in rows.iter().take(ROWS) {
+        write_row(page, row)?;
+    }
+    page.write_str("</table>\n")?;
+    match rows.len().saturating_sub(ROWS) {
+        0 => Ok(()),
+        omitted => writeln!(page, "<p>and {omitted} more in the API</p>"),
+    }
+}
+
+fn percent(ratio: f64) -> f64 {
+    ratio * 100.0
+}
+
+/// A verdict as a coloured word.
+struct Badge(Verdict);
+
+impl Display for Badge {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        let label = self.0.label();
+        write!(page, "<span class=\"verdict {label}\">{label}</span>")
+    }
+}
+
+/// The score of a verdict, if it has one.
+struct Score<'a>(&'a VerdictReport);
+
+impl Display for Score<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        match self.0.score {
+            Some(score) => write!(page, "score {score:.0}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A number with that many decimals and its unit, or a dash where there is none.
+struct Known(Option<f64>, usize, &'static str);
+
+impl Display for Known {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(value) => write!(page, "{value:.*}{}", self.1, self.2),
+            None => page.write_str("–"),
+        }
+    }
+}
+
+/// Text that cannot leave its element or attribute.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        let special = ['&', '<', '>', '"', '\''];
+        for piece in self.0.split_inclusive(special) {
+            let mut characters = piece.chars();
+            let entity = match characters.next_back() {
+                Some('&') => "&amp;",
+                Some('<') => "&lt;",
+                Some('>') => "&gt;",
+                Some('"') => "&quot;",
+                Some('\'') => "&#39;",
+                _ => {
+                    page.write_str(piece)?;
+                    continue;
+                }
+            };
+            page.write_str(characters.as_str())?;
+            page.write_str(entity)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exporter::prometheus::fixture;
+    use crate::model::series::ServiceKey;
+
+    #[test]
+    fn the_page_shows_verdicts_objectives_with_budgets_and_candidates() {
+        let page = Overview(Some(&fixture::report())).to_string();
+        for text in [
+            "<span class=\"verdict fail\">fail</span>",
+            "<span class=\"verdict inconclusive\">inconclusive</span>",
+            "<td>availability-checkout</td>",
+            "99.90 % in 30d",
+            "value=\"0\"></meter> -9900.0 %",
+            "<td>availability-search</td>",
+            "14 days of history",
+        ] {
+            assert!(page.contains(text), "{text}\n{page}");
+        }
+    }
+
+    #[test]
+    fn names_from_telemetry_stay_text() {
+        let mut report = fixture::report();
+        let name = "<script>alert('1')</script>&\"";
+        report.services = vec![fixture::service(&ServiceKey::named(name))];
+        report.slo_candidates = vec![fixture::candidate(name, &ServiceKey::named(name))];
+        report.baseline_evaluations = vec![fixture::objective_status(name, name)];
+        report.verdict.reasons[0].text = name.to_owned();
+        let page = Overview(Some(&report)).to_string();
+        assert!(!page.contains("<script"), "{page}");
+        let escaped = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;";
+        assert_eq!(page.matches(escaped).count(), 6, "{page}");
+    }
+
+    #[test]
+    fn without_a_report_the_page_says_so() {
+        let page = Overview(None).to_string();
+        assert!(page.contains("has not finished yet"), "{page}");
+    }
+
+    #[test]
+    fn a_long_table_is_cut_and_says_how_much_is_missing() {
+        let mut report = fixture::report();
+        let key = ServiceKey::named("search");
+        report.slo_candidates = (0..ROWS + 7)
+            .map(|number| fixture::candidate(&format!("candidate-{number}"), &key))
+            .collect();
+        let page = Overview(Some(&report)).to_string();
+        assert!(page.contains("<td>candidate-199</td>"), "{page}");
+        assert!(!page.contains("<td>candidate-200</td>"), "{page}");
+        assert!(page.contains("and 7 more in the API"), "{page}");
+    }
+}

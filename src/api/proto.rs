@@ -1,0 +1,210 @@
+//! The messages and services of `slo_copilot.v1`, and the way from reports to them.
+
+use crate::model;
+use crate::model::report;
+
+#[expect(clippy::pedantic, reason = "generated code")]
+#[expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    reason = "generated code"
+)]
+mod generated {
+    tonic::include_proto!("slo_copilot.v1");
+}
+
+pub use generated::*;
+
+/// Encoded descriptors of the API, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("guardrail_descriptor");
+
+/// A time stamp as protobuf has it.
+pub fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
+    // Protobuf counts the nanoseconds up from the second before, jiff away from zero.
+    let nanos = time.subsec_nanosecond();
+    let borrow = nanos < 0;
+    prost_types::Timestamp {
+        seconds: time.as_second() - i64::from(borrow),
+        nanos: if borrow { nanos + 1_000_000_000 } else { nanos },
+    }
+}
+
+impl From<report::Verdict> for Verdict {
+    fn from(verdict: report::Verdict) -> Self {
+        match verdict {
+            report::Verdict::Inconclusive => Self::Inconclusive,
+            report::Verdict::Pass => Self::Pass,
+            report::Verdict::Warn => Self::Warn,
+            report::Verdict::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<&report::VerdictReport> for VerdictReport {
+    fn from(verdict: &report::VerdictReport) -> Self {
+        let report::VerdictReport {
+            verdict,
+            ok,
+            score,
+            service,
+            version,
+            window,
+            reasons,
+            undecided,
+            evidence,
+            action,
+            generated_at,
+        } = verdict;
+        Self {
+            verdict: Verdict::from(*verdict).into(),
+            ok: *ok,
+            score: *score,
+            service: service.as_ref().map(ServiceKey::from),
+            version: version.clone().unwrap_or_default(),
+            window: window.clone().unwrap_or_default(),
+            reasons: reasons.iter().map(Reason::from).collect(),
+            undecided: undecided.iter().map(Reason::from).collect(),
+            evidence: Some(Evidence {
+                spans: evidence.spans,
+                traces: evidence.traces,
+                n_eff: evidence.n_eff,
+            }),
+            action: action.clone().unwrap_or_default(),
+            generated_at: Some(timestamp(*generated_at)),
+        }
+    }
+}
+
+impl From<&model::series::ServiceKey> for ServiceKey {
+    fn from(service: &model::series::ServiceKey) -> Self {
+        Self {
+            namespace: service.namespace.as_ref().to_owned(),
+            environment: service.environment.as_ref().to_owned(),
+            name: service.name.as_ref().to_owned(),
+        }
+    }
+}
+
+impl From<&report::Reason> for Reason {
+    fn from(reason: &report::Reason) -> Self {
+        let report::Reason {
+            source,
+            name,
+            window,
+            observed,
+            limit,
+            text,
+        } = reason;
+        Self {
+            source: source.clone(),
+            name: name.clone(),
+            window: window.clone().unwrap_or_default(),
+            observed: *observed,
+            limit: *limit,
+            text: text.clone(),
+        }
+    }
+}
+
+impl From<&report::ObjectiveStatus> for ObjectiveStatus {
+    fn from(status: &report::ObjectiveStatus) -> Self {
+        let report::ObjectiveStatus {
+            objective,
+            state,
+            text,
+            windows,
+            burn_rates,
+            budget,
+            good_events,
+            bad_events,
+        } = status;
+        let (sli, latency_threshold_seconds) = match objective.sli {
+            model::slo::Sli::Availability => (Sli::Availability, None),
+            model::slo::Sli::ErrorRate => (Sli::ErrorRate, None),
+            model::slo::Sli::Latency { threshold_micros } => {
+                (Sli::Latency, Some(threshold_micros as f64 / 1e6))
+            }
+        };
+        let source = match objective.source {
+            model::slo::ObjectiveSource::Config => ObjectiveSource::Config,
+            model::slo::ObjectiveSource::Accepted => ObjectiveSource::Accepted,
+            model::slo::ObjectiveSource::Auto => ObjectiveSource::Auto,
+        };
+        Self {
+            name: objective.name.clone(),
+            service: objective.service.clone(),
+            namespace: objective.namespace.clone(),
+            environment: objective.environment.clone(),
+            operation: objective.operation.clone(),
+            sli: sli.into(),
+            latency_threshold_seconds,
+            target: objective.target,
+            window: objective.window.label().to_owned(),
+            required: objective.required,
+            weight: objective.weight,
+            source: source.into(),
+            state: Verdict::from(*state).into(),
+            text: text.clone(),
+            windows: windows.iter().map(SliWindow::from).collect(),
+            burn_rates: burn_rates.iter().map(BurnRate::from).collect(),
+            budget: Some(ErrorBudget {
+                remaining_ratio: budget.remaining_ratio,
+                allowed_bad: budget.allowed_bad,
+                bad: budget.bad,
+                total: budget.total,
+            }),
+            good_events: *good_events,
+            bad_events: *bad_events,
+        }
+    }
+}
+
+impl From<&report::WindowSli> for SliWindow {
+    fn from(sli: &report::WindowSli) -> Self {
+        Self {
+            window: sli.window.label().to_owned(),
+            total: sli.sums.total,
+            bad: sli.sums.bad,
+            good_ratio: sli.error_ratio.map(|bad| 1.0 - bad),
+        }
+    }
+}
+
+impl From<&report::BurnRateCheck> for BurnRate {
+    fn from(check: &report::BurnRateCheck) -> Self {
+        let severity = match check.severity {
+            report::Severity::Page => Severity::Page,
+            report::Severity::Ticket => Severity::Ticket,
+        };
+        Self {
+            severity: severity.into(),
+            factor: check.factor,
+            long_window: check.long_window.label().to_owned(),
+            short_window: check.short_window.label().to_owned(),
+            error_ratio_limit: check.error_ratio_limit,
+            capped: check.capped,
+            long_burn_rate: check.long_burn_rate,
+            short_burn_rate: check.short_burn_rate,
+            firing: check.firing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nanoseconds_count_up_even_before_the_epoch() {
+        let check = |second, nanosecond, expected: (i64, i32)| {
+            let time = jiff::Timestamp::new(second, nanosecond).unwrap();
+            let time = timestamp(time);
+            assert_eq!((time.seconds, time.nanos), expected);
+        };
+        check(1_790_000_000, 5, (1_790_000_000, 5));
+        check(-1, -250_000_000, (-2, 750_000_000));
+        check(-1, 0, (-1, 0));
+    }
+}
