@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod evaluator;
 pub mod exporter;
 pub mod model;

@@ -1,0 +1,524 @@
+//! The configuration: one file, environment variables, `--set`; each overrides the one before.
+//!
+//! `SLO_COPILOT__EVALUATOR__INTERVAL=5s` and `--set evaluator.interval=5s` are the key `interval` of section `evaluator`.
+//! Values that look like YAML lists or maps are read as such. Unknown keys are errors that name the allowed ones.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluator::candidate;
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::model::slug::rfc1123_slug;
+use crate::model::window::Window;
+use crate::telemetry::LogFormat;
+use crate::window::settings::{SliConfig, WindowsConfig};
+use crate::{api, evaluator, exporter, receiver, store};
+
+const ENV_PREFIX: &str = "SLO_COPILOT__";
+
+/// The whole configuration. Every key has a default: an empty file works.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where spans come in.
+    pub receivers: receiver::Config,
+    /// Where people and machines look.
+    pub admin: api::Config,
+    /// Bounds of what is held.
+    pub windows: WindowsConfig,
+    /// What counts as an event.
+    pub sli: SliConfig,
+    /// Objectives and candidates.
+    pub objectives: ObjectivesConfig,
+    /// Burn rates and verdicts.
+    pub evaluator: evaluator::Config,
+    /// The embedded store.
+    pub storage: store::Config,
+    /// The output directory.
+    pub output: exporter::OutputConfig,
+    /// What is written to it.
+    pub exporters: exporter::Config,
+    /// Bounds of what is written.
+    pub limits: exporter::LimitsConfig,
+    /// Logs on standard error.
+    pub logs: LogsConfig,
+    /// How the service stops.
+    pub shutdown: ShutdownConfig,
+}
+
+/// Section `objectives`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectivesConfig {
+    /// `manual`: a person accepts candidates. `auto`: ready candidates are adopted once, then left alone. Default manual.
+    pub adopt: Adopt,
+    /// Objectives that are adopted from the start. Default none.
+    pub list: Vec<ObjectiveConfig>,
+    /// How candidates are fitted.
+    pub candidates: candidate::Settings,
+}
+
+/// Who adopts candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Adopt {
+    /// A person.
+    #[default]
+    Manual,
+    /// The program, once they are ready.
+    Auto,
+}
+
+/// One objective of `objectives.list`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectiveConfig {
+    /// RFC 1123 label, unique.
+    pub name: String,
+    /// `service.name`.
+    pub service: String,
+    /// `service.namespace`; any if left out.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// `deployment.environment.name`; any if left out.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// One operation, for example `GET /users/{id}`; the whole service if left out.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// `availability` or `latency`.
+    pub sli: SliKind,
+    /// Latency: the slowest that is still good, for example 300ms.
+    #[serde(default, with = "humantime_serde")]
+    pub threshold: Option<Duration>,
+    /// Ratio of good events, above 0 and below 1.
+    pub target: f64,
+    /// Period of the budget: 7d, 28d or 30d. Default 30d.
+    #[serde(default = "default_window")]
+    pub window: Window,
+    /// The verdict is inconclusive while this objective is. Default false.
+    #[serde(default)]
+    pub required: bool,
+    /// Weight in the score, above 0. Default 1.
+    #[serde(default = "default_weight")]
+    pub weight: f64,
+}
+
+/// What an objective of the configuration measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SliKind {
+    /// Events without an error over all events.
+    Availability,
+    /// Fast events over all events without an error.
+    Latency,
+}
+
+fn default_window() -> Window {
+    Window::D30
+}
+
+fn default_weight() -> f64 {
+    1.0
+}
+
+/// Section `logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogsConfig {
+    /// `text` for people, `json` for machines. Default text.
+    pub format: LogFormat,
+    /// Which lines, for example `info,slo_copilot=debug`. `RUST_LOG` wins. Default info.
+    pub filter: String,
+}
+
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// Section `shutdown`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Requests under way, the last evaluation and the last files have this long. Default 20s, less than the 30s that
+    /// Kubernetes grants.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read the configuration {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A `--set` without `=`.
+    #[error("--set {argument}: expected KEY=VALUE, for example --set evaluator.interval=5s")]
+    Set {
+        /// As typed.
+        argument: String,
+    },
+    /// A key or value is wrong.
+    #[error("the configuration{origin} is wrong: {message}")]
+    Invalid {
+        /// ` FILE`, or nothing.
+        origin: String,
+        /// What is wrong, with the allowed keys where a key is unknown.
+        message: String,
+    },
+    /// A value is outside of what is allowed.
+    #[error("configuration key {key}: {message}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is allowed.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads the file, then the environment, then `--set` arguments.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+                path: path.to_owned(),
+                source,
+            })?;
+            builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Yaml));
+        }
+        let variables = environment.into_iter().filter_map(|(name, value)| {
+            Some((
+                name.strip_prefix(ENV_PREFIX)?
+                    .to_lowercase()
+                    .replace("__", "."),
+                value,
+            ))
+        });
+        let mut overrides: Vec<(String, String)> = variables.collect();
+        overrides.sort_unstable();
+        for argument in sets {
+            let (key, value) = argument.split_once('=').ok_or_else(|| ConfigError::Set {
+                argument: argument.clone(),
+            })?;
+            overrides.push((key.to_owned(), value.to_owned()));
+        }
+        let invalid = |error: config::ConfigError| ConfigError::Invalid {
+            origin: file
+                .map(|path| format!(" {}", path.display()))
+                .unwrap_or_default(),
+            message: error.to_string(),
+        };
+        for (key, text) in overrides {
+            builder = builder
+                .set_override(&key, value_of(&text))
+                .map_err(invalid)?;
+        }
+        let loaded: Self = builder
+            .build()
+            .map_err(invalid)?
+            .try_deserialize()
+            .map_err(invalid)?;
+        loaded.check()?;
+        Ok(loaded)
+    }
+
+    /// The objectives of `objectives.list`.
+    pub fn objectives(&self) -> Vec<Objective> {
+        self.objectives
+            .list
+            .iter()
+            .map(ObjectiveConfig::objective)
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let require = |holds: bool, key: &str, message: &str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(ConfigError::Value {
+                    key: key.to_owned(),
+                    message: message.to_owned(),
+                })
+            }
+        };
+        let ratio = self.evaluator.error_ratio_max;
+        let tolerance = self.windows.future_tolerance;
+        require(
+            self.windows.max_series >= 1,
+            "windows.max_series",
+            "must be at least 1",
+        )?;
+        require(
+            self.windows.max_services >= 1,
+            "windows.max_services",
+            "must be at least 1",
+        )?;
+        require(
+            tolerance <= Duration::from_secs(300),
+            "windows.future_tolerance",
+            "must be at most 5m, since the finest slots hold no more",
+        )?;
+        require(
+            self.evaluator.interval >= Duration::from_millis(100),
+            "evaluator.interval",
+            "must be at least 100ms",
+        )?;
+        require(
+            ratio > 0.0 && ratio <= 1.0,
+            "evaluator.error_ratio_max",
+            "must be above 0 and at most 1",
+        )?;
+        require(
+            self.receivers.otlp.grpc.max_concurrent_streams >= 1,
+            "receivers.otlp.grpc.max_concurrent_streams",
+            "must be at least 1",
+        )?;
+        require(
+            self.storage.history_days >= 1,
+            "storage.history_days",
+            "must be at least 1",
+        )?;
+        let largest = 1..=u64::from(u32::MAX);
+        require(
+            largest.contains(&self.receivers.otlp.max_request_bytes),
+            "receivers.otlp.max_request_bytes",
+            "must be between 1 and 4294967295",
+        )?;
+        let mut names = BTreeSet::new();
+        for (at, objective) in self.objectives.list.iter().enumerate() {
+            let key = format!("objectives.list[{at}]");
+            objective.check(&key)?;
+            require(
+                names.insert(&objective.name),
+                &key,
+                "its name is used twice",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ObjectiveConfig {
+    fn objective(&self) -> Objective {
+        Objective {
+            name: self.name.clone(),
+            service: self.service.clone(),
+            namespace: self.namespace.clone(),
+            environment: self.environment.clone(),
+            operation: self.operation.clone(),
+            sli: match (self.sli, self.threshold) {
+                (SliKind::Latency, Some(threshold)) => Sli::Latency {
+                    threshold_micros: u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX),
+                },
+                (SliKind::Latency | SliKind::Availability, _) => Sli::Availability,
+            },
+            target: self.target,
+            window: self.window,
+            required: self.required,
+            weight: self.weight,
+            source: ObjectiveSource::Config,
+        }
+    }
+
+    fn check(&self, key: &str) -> Result<(), ConfigError> {
+        let wrong = |field: &str, message: &str| {
+            Err(ConfigError::Value {
+                key: format!("{key}.{field}"),
+                message: message.to_owned(),
+            })
+        };
+        if rfc1123_slug(&self.name) != self.name {
+            let message = format!(
+                "`{}` is not an RFC 1123 label (lower-case letters, digits and `-`, at most 63); use `{}`",
+                self.name,
+                rfc1123_slug(&self.name)
+            );
+            return wrong("name", &message);
+        }
+        if !(self.target > 0.0 && self.target < 1.0) {
+            return wrong(
+                "target",
+                "must be a ratio above 0 and below 1, for example 0.999",
+            );
+        }
+        if !matches!(self.window, Window::D7 | Window::D28 | Window::D30) {
+            return wrong("window", "must be 7d, 28d or 30d");
+        }
+        if self.weight <= 0.0 || !self.weight.is_finite() {
+            return wrong("weight", "must be above 0");
+        }
+        match (self.sli, self.threshold) {
+            (SliKind::Latency, None) => wrong(
+                "threshold",
+                "is missing; latency needs one, for example 300ms",
+            ),
+            (SliKind::Availability, Some(_)) => wrong("threshold", "is only for sli: latency"),
+            (SliKind::Latency, Some(_)) | (SliKind::Availability, None) => Ok(()),
+        }
+    }
+}
+
+/// Lists and maps in YAML's flow style are read as such, everything else is text, which the fields read as what they are.
+fn value_of(text: &str) -> config::Value {
+    let structured = text.starts_with('[') || text.starts_with('{');
+    let parsed = structured
+        .then(|| serde_saphyr::from_str::<serde_json::Value>(text).ok())
+        .flatten();
+    parsed.map_or_else(|| text.into(), |value| json_value(&value))
+}
+
+fn json_value(value: &serde_json::Value) -> config::Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => config::Value::new(None, config::ValueKind::Nil),
+        Json::Bool(value) => (*value).into(),
+        Json::Number(number) => number
+            .as_i64()
+            .map_or_else(|| number.as_f64().unwrap_or(f64::NAN).into(), Into::into),
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => items.iter().map(json_value).collect::<Vec<_>>().into(),
+        Json::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), json_value(value)));
+            fields.collect::<config::Map<_, _>>().into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(sets: &[&str]) -> Result<Config, ConfigError> {
+        Config::load(
+            None,
+            [],
+            &sets.iter().map(|set| (*set).to_owned()).collect::<Vec<_>>(),
+        )
+    }
+
+    fn check_error(set: &str, words: &[&str]) {
+        let error = load(&[set]).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{set}: `{word}` is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_said_gives_the_defaults() {
+        assert_eq!(load(&[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_set_overrides_the_environment_and_that_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yaml");
+        std::fs::write(
+            &path,
+            "evaluator: {interval: 1s, recovery: 1s, min_bad_events: 1}",
+        )
+        .unwrap();
+        let environment = [
+            (
+                "SLO_COPILOT__EVALUATOR__INTERVAL".to_owned(),
+                "2s".to_owned(),
+            ),
+            (
+                "SLO_COPILOT__EVALUATOR__RECOVERY".to_owned(),
+                "2s".to_owned(),
+            ),
+            ("OTHER__EVALUATOR__INTERVAL".to_owned(), "9s".to_owned()),
+        ];
+        let config =
+            Config::load(Some(&path), environment, &["evaluator.interval=3s".into()]).unwrap();
+        let evaluator = config.evaluator;
+        assert_eq!(evaluator.interval, Duration::from_secs(3));
+        assert_eq!(evaluator.recovery, Duration::from_secs(2));
+        assert_eq!(evaluator.min_bad_events, 1);
+    }
+
+    #[test]
+    fn lists_can_be_set() {
+        let config = load(&[r#"sli.exclude=["/a", "/b*"]"#, "sli.span_kinds=[server]"]).unwrap();
+        assert_eq!(config.sli.exclude, ["/a", "/b*"]);
+        let objective =
+            "objectives.list=[{name: a, service: s, sli: latency, threshold: 300ms, target: 0.99}]";
+        let sli = load(&[objective]).unwrap().objectives()[0].sli;
+        assert_eq!(
+            sli,
+            Sli::Latency {
+                threshold_micros: 300_000
+            }
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_allowed_ones() {
+        check_error(
+            "evaluator.intervall=5s",
+            &["intervall", "interval", "recovery"],
+        );
+        check_error(
+            "evaluater.interval=5s",
+            &["evaluater", "evaluator", "receivers"],
+        );
+        check_error("receivers.otlp.grpc.port=1", &["port", "endpoint"]);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_remedy() {
+        check_error("nonsense", &["KEY=VALUE"]);
+        check_error("evaluator.interval=soon", &["interval"]);
+        check_error("evaluator.interval=1ms", &["evaluator.interval", "100ms"]);
+        check_error(
+            "windows.future_tolerance=1h",
+            &["windows.future_tolerance", "5m"],
+        );
+        check_error("sli.sampling=2", &["sampling", "ratio"]);
+        let list = |fields: &str| format!("objectives.list=[{{name: a, service: s, {fields}}}]");
+        check_error(
+            &list("sli: availability, target: 99.9"),
+            &["objectives.list[0].target", "0.999"],
+        );
+        check_error(
+            &list("sli: latency, target: 0.9"),
+            &["objectives.list[0].threshold", "300ms"],
+        );
+        check_error(
+            &list("sli: availability, target: 0.9, window: 5m"),
+            &["window", "7d, 28d or 30d"],
+        );
+        check_error(
+            "objectives.list=[{name: My API, service: s, sli: availability, target: 0.9}]",
+            &["objectives.list[0].name", "my-api"],
+        );
+    }
+}
