@@ -11,6 +11,7 @@ pub mod openslo;
 pub mod otlp;
 pub mod pipeline;
 pub mod receiver;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod traffic;

@@ -1,3 +1,87 @@
-//! The commands, one file each.
+//! The commands, one file each: arguments, printing and exit codes; no calculation.
 
+pub mod demo;
 pub mod loadgen;
+pub mod serve;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::ConfigError;
+
+/// Exit code of usage and broken input.
+const EXIT_USAGE: u8 = 2;
+
+/// Proposes, checks and gates service level objectives from OpenTelemetry traces.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CliCommand,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum CliCommand {
+    /// Take OTLP traces, keep windows, evaluate objectives; works with no configuration.
+    Serve(serve::Args),
+    /// See it work: the real server, a small shop with a healthy past, then a fault.
+    Demo(demo::Args),
+    /// Send synthetic traffic to an OTLP endpoint and measure.
+    Loadgen(loadgen::Args),
+}
+
+/// Why a command ended, and with which code.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// 2 for usage and broken input, else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        let usage = self.error.chain().any(|cause| cause.is::<ConfigError>());
+        if usage {
+            ExitCode::from(EXIT_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#}", self.error)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let clock = Clock::system();
+    let code = match cli.command {
+        CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
+        CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
+        CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
+    };
+    Ok(code)
+}

@@ -32,10 +32,12 @@ pub fn judge(
         Some(worst) => worst,
         None => Verdict::Inconclusive,
     };
-    let mut reasons: Vec<Reason> = conclusive
+    // The worst first.
+    let mut worst_first = conclusive.clone();
+    worst_first.sort_by_key(|status| std::cmp::Reverse(status.state));
+    let mut reasons: Vec<Reason> = worst_first
         .iter()
-        .filter_map(|status| Some((status.state, reason_of(status)?)))
-        .map(|(_, reason)| reason)
+        .filter_map(|status| reason_of(status))
         .collect();
     if statuses.is_empty() {
         reasons.push(Reason {

@@ -12,7 +12,7 @@ use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::latency::{LatencyTiers, OpenLatency};
 use crate::window::ledger::Ledger;
 use crate::window::rolling::{Occurrence, Tally, sums_of_one};
-use crate::window::sketch::LatencyCounts;
+use crate::window::sketch::{LatencyCounts, Sketch};
 
 /// Minutes that may be open at once; one more closes the oldest.
 const OPEN_MINUTES_MAX: usize = 4;
@@ -204,13 +204,23 @@ impl Series {
 
     /// Closes the minutes and slices that are over at `now`.
     pub fn advance(&mut self, now: UnixNanos) {
-        let until = minute_of(now.saturating_sub(CLOSE_AFTER_SECS * NANOS_PER_SEC));
+        self.close_minutes_before(minute_of(
+            now.saturating_sub(CLOSE_AFTER_SECS * NANOS_PER_SEC),
+        ));
+        for ledger in &mut self.ledgers {
+            ledger.close_slices(now);
+        }
+    }
+
+    /// Closes every open minute.
+    pub fn close_minutes(&mut self) {
+        self.close_minutes_before(u32::MAX);
+    }
+
+    fn close_minutes_before(&mut self, until: u32) {
         while let Some(position) = self.open.iter().position(|open| open.minute < until) {
             let open = self.open.remove(position);
             self.close_minute(&open);
-        }
-        for ledger in &mut self.ledgers {
-            ledger.close_slices(now);
         }
     }
 
@@ -281,6 +291,17 @@ impl Series {
             .iter()
             .map(|open| row_of(open, open.latency.to_sketch().iter().collect()));
         self.outbox.iter().cloned().chain(open).collect()
+    }
+
+    /// Counts a past minute of the history, which has it already.
+    pub fn replay(&mut self, row: &MinuteRow) {
+        let at = u64::from(row.minute) * NANOS_PER_MINUTE;
+        self.tally.record_sums(at, row.sums);
+        self.latency.add(
+            row.minute,
+            &Sketch::from_sorted(row.latency.iter().copied()),
+        );
+        self.last_event = self.last_event.max(at);
     }
 
     /// Adds the same series of another instance. Open minutes close.

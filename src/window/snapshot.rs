@@ -92,6 +92,15 @@ impl Windows {
         self.rank_operations(traffic);
     }
 
+    /// Closes every open minute, for the last write of a shutdown.
+    pub fn close_minutes(&self) {
+        for mut slot in self.map.iter_mut() {
+            if let Slot::Series(series) = slot.value_mut() {
+                series.close_minutes();
+            }
+        }
+    }
+
     /// The operations of each service with the most traffic keep their minutes.
     fn rank_operations(&self, mut traffic: Vec<(u128, u64, SeriesId)>) {
         traffic.sort_unstable();
@@ -226,6 +235,22 @@ impl Windows {
             Some(Slot::Series(series)) => series.unsaved_minutes(),
             Some(Slot::Excluded) | None => Vec::new(),
         }
+    }
+
+    /// Identities of the series whose minutes go to the history, sorted.
+    pub fn history_keys(&self) -> Vec<(SeriesId, SeriesKey)> {
+        let mut keys: Vec<(SeriesId, SeriesKey)> = self
+            .map
+            .iter()
+            .filter_map(|slot| match slot.value() {
+                Slot::Series(series) if series.keeps_history => {
+                    Some((*slot.key(), series.key.clone()))
+                }
+                Slot::Series(_) | Slot::Excluded => None,
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// All series as plain data, sorted by key: a checkpoint.

@@ -451,6 +451,35 @@ impl Windows {
         }
     }
 
+    /// Rebuilds a series from its history, as far as the caps allow. Services come before their operations.
+    pub fn restore(&self, key: SeriesKey, rows: &[MinuteRow]) -> bool {
+        let Some(first) = rows.first() else {
+            return false;
+        };
+        let id = key.id();
+        let service = SeriesId::of_service(key.service.hash());
+        let is_service = key.scope == SeriesScope::Service;
+        let room = if is_service {
+            self.held_services.load(Ordering::Relaxed) < self.config.max_services
+        } else {
+            self.take_operation_place(service).is_some()
+        };
+        if !room || self.held_series.load(Ordering::Relaxed) >= self.config.max_series {
+            return false;
+        }
+        let keeps = Keeps {
+            durations: is_service || self.config.operation_durations,
+            history: true,
+        };
+        let at = u64::from(first.minute) * 60 * crate::model::NANOS_PER_SEC;
+        let mut series = Series::new(key, keeps, at);
+        for row in rows {
+            series.replay(row);
+        }
+        self.insert_restored(id, series);
+        true
+    }
+
     pub(super) fn remove(&self, id: SeriesId) {
         let Some((_, slot)) = self.map.remove(&id) else {
             return;

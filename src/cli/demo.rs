@@ -1,0 +1,358 @@
+//! `demo`: the real server on real ports, fed by a small shop with a healthy past, then a fault.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use humantime_serde::re::humantime::parse_duration;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, timeout_at};
+
+use crate::cli::serve::stop_signal;
+use crate::clock::Clock;
+use crate::config::{Adopt, Config};
+use crate::model::NANOS_PER_SEC;
+use crate::model::report::{Report, Verdict, VerdictReport};
+use crate::model::slo::Sli;
+use crate::service::{Service, ServiceError};
+use crate::telemetry;
+use crate::traffic::send::{Sender, Target};
+use crate::traffic::shop::{Fault, Faults, Shop, ShopService, export_requests, span_count};
+
+const EXAMPLES: &str = "\
+Examples:
+  slo-copilot demo            # goes on until Ctrl-C, so that you can look around
+  slo-copilot demo --once     # ends after the page";
+
+const SECS_PER_DAY: u64 = 86_400;
+const SPANS_PER_REQUEST: usize = 500;
+
+/// Visits a minute of the past and of the live traffic.
+const PAST_TRACES_PER_MINUTE: f64 = 1.5;
+const LIVE_TRACES_PER_MINUTE: f64 = 2_400.0;
+
+/// Live spans are sent so long after the visit, as a batching SDK would.
+const SEND_DELAY_NANOS: u64 = 2 * NANOS_PER_SEC;
+const SEND_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The page comes within seconds by the arithmetic of burn rates; far later something is wrong.
+const PAGE_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Which service gets slow and fails.
+const FAULTY: ShopService = ShopService::Payment;
+
+/// Arguments of `demo`.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Days of healthy past that are sent first.
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u64).range(1..=29))]
+    pub history_days: u64,
+
+    /// Healthy live traffic before the fault.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub fault_after: Duration,
+
+    /// End after the page instead of waiting for Ctrl-C.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Take free ports even if the usual ones are free.
+    #[arg(long)]
+    pub free_ports: bool,
+
+    /// Where the files go.
+    #[arg(long, default_value = "./slo-copilot-out", value_name = "DIR")]
+    pub output_dir: std::path::PathBuf,
+
+    /// Seed of the traffic.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+/// Runs the demo.
+pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+    telemetry::init(telemetry::LogFormat::Text, "warn")?;
+    let store = tempfile::tempdir().context("cannot make a directory for the demo's store")?;
+    let service = start(&args, store.path(), clock.clone()).await?;
+    let endpoints = service.endpoints;
+    say(&format!(
+        "slo-copilot takes OTLP/gRPC on {}, OTLP/HTTP on {}; look at http://{}/\n",
+        endpoints.otlp_grpc, endpoints.otlp_http, endpoints.admin
+    ))?;
+    let sender = Sender::connect(&Target::new(format!("http://{}", endpoints.otlp_grpc))).await?;
+    let mut shop = Shop::new(args.seed);
+    backfill(&args, &sender, &mut shop, &clock).await?;
+
+    service.refresh_candidates().await?;
+    let refreshed_at = clock.now();
+    let mut reports = service.reports.clone();
+    let mut report = next_report(&mut reports).await?;
+    while report.now < refreshed_at {
+        report = next_report(&mut reports).await?;
+    }
+    show_objectives(&report)?;
+
+    let (fault, faults) = watch::channel(Faults::none());
+    let live = tokio::spawn(send_live(sender, shop, clock, faults));
+    let paged = tokio::select! {
+        paged = watch_verdict(&args, &mut reports, &fault) => paged?,
+        () = stop_signal() => false,
+    };
+    if paged {
+        show_where_to_look(&args, endpoints.admin)?;
+        if !args.once && stdout().is_terminal() {
+            say("\nThe fault stays. Ctrl-C ends the demo.")?;
+            stop_signal().await;
+        }
+    }
+    live.abort();
+    service.stop().await?;
+    Ok(if paged {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts the server on its usual ports, or on free ones if somebody has them.
+async fn start(args: &Args, store: &std::path::Path, clock: Clock) -> anyhow::Result<Service> {
+    let mut config = Config::default();
+    config.storage.dir = store.to_owned();
+    config.output.dir.clone_from(&args.output_dir);
+    config.objectives.adopt = Adopt::Auto;
+    config.evaluator.interval = Duration::from_secs(2);
+    config.evaluator.recovery = Duration::from_secs(60);
+    if !args.free_ports {
+        match Service::start(config.clone(), clock.clone()).await {
+            Err(ServiceError::Bind { endpoint, .. }) => {
+                say(&format!("{endpoint} is taken, so free ports are used."))?;
+            }
+            started => return Ok(started?),
+        }
+    }
+    config.receivers.otlp.grpc.endpoint.set_port(0);
+    config.receivers.otlp.http.endpoint.set_port(0);
+    config.admin.endpoint.set_port(0);
+    Ok(Service::start(config, clock).await?)
+}
+
+/// Sends the healthy past over OTLP/gRPC, in event time.
+async fn backfill(
+    args: &Args,
+    sender: &Sender,
+    shop: &mut Shop,
+    clock: &Clock,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let from = now - args.history_days * SECS_PER_DAY * NANOS_PER_SEC;
+    let bar = progress_bar(&format!(
+        "sending {} days of healthy past",
+        args.history_days
+    ));
+    let started = Instant::now();
+    let healthy = Faults::none();
+    let traces = shop.traffic(
+        from..now - SEND_DELAY_NANOS,
+        PAST_TRACES_PER_MINUTE,
+        &healthy,
+    );
+    let requests = export_requests(traces, SPANS_PER_REQUEST)
+        .inspect(|request| bar.inc(span_count(request) as u64));
+    let totals = sender.send_all(requests).await?;
+    bar.finish_and_clear();
+    anyhow::ensure!(
+        totals.failed_requests == 0,
+        "{} requests of the healthy past failed",
+        totals.failed_requests
+    );
+    say(&format!(
+        "1. {} days of healthy past: {} spans over OTLP/gRPC in {:.1} s",
+        args.history_days,
+        totals.accepted_spans,
+        started.elapsed().as_secs_f64()
+    ))
+}
+
+/// Sends the visits of the last moments, again and again.
+async fn send_live(
+    sender: Sender,
+    mut shop: Shop,
+    clock: Clock,
+    faults: watch::Receiver<Faults>,
+) -> Result<(), crate::traffic::send::SendError> {
+    let mut ticks = interval(SEND_INTERVAL);
+    let mut sent_until = clock.now() - SEND_DELAY_NANOS;
+    loop {
+        ticks.tick().await;
+        let until = clock.now() - SEND_DELAY_NANOS;
+        let faults = faults.borrow().clone();
+        let traces = shop.traffic(sent_until..until, LIVE_TRACES_PER_MINUTE, &faults);
+        let requests: Vec<_> = export_requests(traces, SPANS_PER_REQUEST).collect();
+        sender.send_all(requests).await?;
+        sent_until = until;
+    }
+}
+
+/// Tells each change of the verdict; true once it is `fail` after the fault.
+async fn watch_verdict(
+    args: &Args,
+    reports: &mut watch::Receiver<Option<Arc<Report>>>,
+    fault: &watch::Sender<Faults>,
+) -> anyhow::Result<bool> {
+    say("\n3. Live traffic, 40 visits a second. The verdict:")?;
+    let started = Instant::now();
+    let fault_at = started + args.fault_after;
+    let mut broken = false;
+    let mut shown = None;
+    loop {
+        if !broken && Instant::now() >= fault_at {
+            broken = true;
+            let harm = Fault {
+                added_latency: Duration::from_millis(400),
+                error_ratio: 0.35,
+                ..Fault::default()
+            };
+            fault.send_replace(Faults::none().with(FAULTY, harm));
+            say(&format!(
+                "   {:>5.1} s  fault: {} now takes 400 ms longer and fails 35 % of its calls",
+                started.elapsed().as_secs_f64(),
+                FAULTY.name()
+            ))?;
+        }
+        let wake = if broken {
+            fault_at + PAGE_DEADLINE
+        } else {
+            fault_at
+        };
+        let Ok(report) = timeout_at(wake, next_report(reports)).await else {
+            if broken {
+                say("   no page came within three minutes: something is wrong")?;
+                return Ok(false);
+            }
+            continue;
+        };
+        let report = report?;
+        let verdict = &report.verdict;
+        if shown != Some(verdict.verdict) {
+            shown = Some(verdict.verdict);
+            let score = verdict
+                .score
+                .map_or_else(|| "none".to_owned(), |score| format!("{score:.0}"));
+            say(&format!(
+                "   {:>5.1} s  {}  (score {score})",
+                started.elapsed().as_secs_f64(),
+                verdict.verdict.label().to_uppercase()
+            ))?;
+            for reason in &verdict.reasons {
+                say(&format!("            {}", reason.text))?;
+            }
+        }
+        if broken && faulty_verdict(&report).is_some_and(|own| own.verdict == Verdict::Fail) {
+            say(&format!(
+                "   {:>5.1} s  {} itself: FAIL",
+                started.elapsed().as_secs_f64(),
+                FAULTY.name()
+            ))?;
+            for reason in faulty_verdict(&report).iter().flat_map(|own| &own.reasons) {
+                say(&format!("            {}", reason.text))?;
+            }
+            return Ok(true);
+        }
+    }
+}
+
+fn faulty_verdict(report: &Report) -> Option<&VerdictReport> {
+    let is_faulty = |verdict: &&VerdictReport| {
+        verdict
+            .service
+            .as_ref()
+            .is_some_and(|service| *service.name == *FAULTY.name())
+    };
+    report.verdicts.iter().find(is_faulty)
+}
+
+async fn next_report(
+    reports: &mut watch::Receiver<Option<Arc<Report>>>,
+) -> anyhow::Result<Arc<Report>> {
+    loop {
+        reports.changed().await.context("the evaluator stopped")?;
+        if let Some(report) = reports.borrow_and_update().clone() {
+            return Ok(report);
+        }
+    }
+}
+
+fn show_objectives(report: &Report) -> anyhow::Result<()> {
+    say(&format!(
+        "2. {} candidates; the ready ones were adopted (objectives.adopt: auto):",
+        report.slo_candidates.len()
+    ))?;
+    for status in &report.baseline_evaluations {
+        let objective = &status.objective;
+        if objective.operation.is_some() {
+            continue;
+        }
+        let what = match objective.sli {
+            Sli::Latency { threshold_micros } => {
+                format!("within {} ms", threshold_micros as f64 / 1e3)
+            }
+            Sli::Availability | Sli::ErrorRate => "without an error".to_owned(),
+        };
+        let left = status.budget.remaining_ratio.unwrap_or_default();
+        say(&format!(
+            "   {:<28} {:>6} % {what:<20} {:>4.0} % of the {} budget left",
+            objective.name,
+            format!("{:.4}", objective.target * 100.0)
+                .trim_end_matches('0')
+                .trim_end_matches('.'),
+            100.0 * left,
+            objective.window.label(),
+        ))?;
+    }
+    let operations = report.baseline_evaluations.iter();
+    let operations = operations
+        .filter(|status| status.objective.operation.is_some())
+        .count();
+    say(&format!("   and {operations} for single operations"))
+}
+
+fn show_where_to_look(args: &Args, admin: SocketAddr) -> anyhow::Result<()> {
+    let out = args.output_dir.display();
+    say(&format!(
+        "\n4. Look around:
+   curl http://{admin}/api/v1/verdict?service={service}
+   curl http://{admin}/metrics | grep slo_copilot_burn_rate
+   open http://{admin}/ in a browser
+   {out}/guardrail/verdict.json      what a gate reads
+   {out}/openslo/{service}.yaml      objectives as OpenSLO v1
+   {out}/report.json                 everything",
+        service = FAULTY.name(),
+    ))
+}
+
+fn progress_bar(message: &str) -> ProgressBar {
+    let bar = if stderr().is_terminal() {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} spans, {per_sec}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(message.to_owned());
+    bar
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}

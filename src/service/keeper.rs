@@ -1,0 +1,425 @@
+//! Windows and store together: what goes from one to the other must not be counted twice.
+//!
+//! Its calls block on the disk; tasks run them on blocking threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::api::{Accepted, CommandError};
+use crate::clock::Clock;
+use crate::config::{Adopt, Config};
+use crate::evaluator::candidate::{self, SeriesHistory, fit};
+use crate::model::UnixNanos;
+use crate::model::history::MinuteRow;
+use crate::model::report::{Report, Verdict};
+use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, ServiceKey};
+use crate::model::slo::{Candidate, CandidateState, Objective, ObjectiveSource, Sli};
+use crate::store::{Store, StoreError, Transition};
+use crate::window::Windows;
+use crate::window::event::{EventRules, Sampling};
+use crate::window::rolling::HELD_SECS;
+
+/// Days of a ledger that are written again with each flush: late events may still change yesterday.
+const LEDGER_DAYS_REWRITTEN: u32 = 2;
+
+/// Moves history and objectives between windows and store.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    windows: Arc<Windows>,
+    store: Store,
+    clock: Clock,
+    rules: EventRules,
+    settings: candidate::Settings,
+    adopt: Adopt,
+    history_days: u32,
+    /// Held while minutes go to the store and while an objective reads them, so that no minute is in neither or in both.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Adopted objectives by name.
+    objectives: BTreeMap<String, Arc<Objective>>,
+    rejected: BTreeSet<String>,
+    candidates: Vec<Candidate>,
+    verdicts: BTreeMap<Option<ServiceKey>, Verdict>,
+    rows_lost: u64,
+}
+
+impl Keeper {
+    /// A keeper; nothing is read yet.
+    pub(super) fn new(config: &Config, windows: Arc<Windows>, store: Store, clock: Clock) -> Self {
+        Self {
+            windows,
+            store,
+            clock,
+            rules: EventRules::new(&config.sli),
+            settings: config.objectives.candidates.clone(),
+            adopt: config.objectives.adopt,
+            history_days: config.storage.history_days,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rebuilds the windows from the history, then adopts the objectives of the store and of the configuration, which wins.
+    pub(super) fn restore(&self, configured: &[Objective]) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let from_minute = minute_before(now, HELD_SECS);
+        let mut keys = self.store.series()?;
+        // Services first: they hold the places of their operations.
+        keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        let mut restored = 0;
+        for (id, key) in keys {
+            let rows = self.store.minutes(id, from_minute)?;
+            restored += usize::from(self.windows.restore(key, &rows));
+        }
+        let mut state = self.state();
+        state.rejected = self.store.rejected()?.into_iter().collect();
+        let stored = self.store.objectives()?;
+        let kept = stored
+            .iter()
+            .filter(|held| configured.iter().all(|own| own.name != held.name));
+        for objective in configured.iter().chain(kept) {
+            self.attach(&mut state, objective, now)?;
+        }
+        Ok(restored)
+    }
+
+    /// Attaches an objective to the windows and tells it the past.
+    fn attach(
+        &self,
+        state: &mut State,
+        objective: &Objective,
+        now: UnixNanos,
+    ) -> Result<(), StoreError> {
+        let objective = Arc::new(objective.clone());
+        for (series, unsaved) in self.windows.adopt(&objective, now) {
+            let mut rows = self.store.minutes(series, minute_before(now, HELD_SECS))?;
+            rows.extend(unsaved);
+            let days = self.store.ledger(&objective.name, series)?;
+            self.windows.replay(&objective.name, series, &rows, &days);
+        }
+        state.objectives.insert(objective.name.clone(), objective);
+        Ok(())
+    }
+
+    /// Writes the closed minutes and the days of the ledgers. Returns the rows written.
+    pub(super) fn flush(&self) -> Result<usize, StoreError> {
+        let mut state = self.state();
+        let (minutes, lost) = self.windows.take_history();
+        if lost > 0 {
+            state.rows_lost += lost;
+            tracing::error!(
+                lost,
+                total = state.rows_lost,
+                "Minutes of the history were lost: its buffer was full."
+            );
+        }
+        let written: BTreeSet<SeriesId> = minutes.iter().map(|minute| minute.series).collect();
+        let mut keys = self.windows.history_keys();
+        keys.retain(|(id, _)| written.contains(id));
+        let today = u32::try_from(self.clock.now() / (86_400 * crate::model::NANOS_PER_SEC))
+            .unwrap_or(u32::MAX);
+        let days = self
+            .windows
+            .ledger_rows(today.saturating_sub(LEDGER_DAYS_REWRITTEN));
+        if minutes.is_empty() && days.is_empty() {
+            return Ok(0);
+        }
+        self.store.append(&minutes, &keys, &days)?;
+        Ok(minutes.len())
+    }
+
+    /// Removes what the history no longer keeps.
+    pub(super) fn prune(&self) -> Result<u64, StoreError> {
+        self.store.prune(self.clock.now())
+    }
+
+    /// The last flush of a shutdown: everything reaches the disk, open minutes too.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        self.windows.close_minutes();
+        self.flush()?;
+        self.store.flush()
+    }
+
+    /// Fits candidates to the history and the minutes that are not in it yet, and adopts ready ones if so configured.
+    pub(super) fn refresh_candidates(&self) -> Result<(), StoreError> {
+        let fitted = self.fit_candidates()?;
+        let mut state = self.state();
+        state.candidates = fitted;
+        if self.adopt == Adopt::Auto {
+            let ready: Vec<Candidate> = state
+                .candidates
+                .iter()
+                .filter(|candidate| {
+                    candidate.state == CandidateState::Ready && candidate.sli != Sli::ErrorRate
+                })
+                .filter(|candidate| is_open(&state, candidate))
+                .cloned()
+                .collect();
+            for candidate in ready {
+                self.adopt_candidate(&mut state, &candidate, ObjectiveSource::Auto)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fit_candidates(&self) -> Result<Vec<Candidate>, StoreError> {
+        let from_minute = minute_before(self.clock.now(), u64::from(self.history_days) * 86_400);
+        let mut keys = self.windows.history_keys();
+        keys.retain(|(_, key)| !is_overflow(key));
+        let mut candidates = Vec::new();
+        // Kinds of one operation are one candidate, since objectives do not tell them apart. Keys come sorted.
+        keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        for group in keys.chunk_by(|a, b| {
+            a.1.service == b.1.service && a.1.operation_name() == b.1.operation_name()
+        }) {
+            let Some((_, key)) = group.first() else {
+                continue;
+            };
+            let mut rows = Vec::new();
+            for (id, _) in group {
+                rows.extend(self.rows_of(*id, from_minute)?);
+            }
+            rows.sort_by_key(|row| row.minute);
+            let history = SeriesHistory {
+                service: &key.service,
+                operation: key.operation_name(),
+                rows: &rows,
+                sampling: self.sampling_of(&key.service, &rows),
+            };
+            candidates.extend(fit(&history, &self.settings));
+        }
+        candidate::assign_names(&mut candidates);
+        Ok(candidates)
+    }
+
+    /// The history of a series with what is not in it yet.
+    fn rows_of(&self, series: SeriesId, from_minute: u32) -> Result<Vec<MinuteRow>, StoreError> {
+        // The lock keeps a minute from being counted in the windows and in the store.
+        let _state = self.state();
+        let mut rows = self.store.minutes(series, from_minute)?;
+        rows.extend(self.windows.unsaved_minutes(series));
+        Ok(rows)
+    }
+
+    fn sampling_of(&self, service: &ServiceKey, rows: &[MinuteRow]) -> candidate::Sampling {
+        match self.rules.sampling_of(service.name.as_bytes()) {
+            Sampling::Unknown => candidate::Sampling::Unknown,
+            Sampling::Ratio(ratio) => candidate::Sampling::Ratio(ratio),
+            Sampling::Full => {
+                let weighted = |row: &MinuteRow| row.sums.squared > row.sums.observed_total as f64;
+                if rows.iter().any(weighted) {
+                    candidate::Sampling::Tracestate
+                } else {
+                    candidate::Sampling::Full
+                }
+            }
+        }
+    }
+
+    /// The candidates with the state that people gave them.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let state = self.state();
+        let with_state = |candidate: &Candidate| Candidate {
+            state: if is_adopted(&state, candidate) {
+                CandidateState::Adopted
+            } else if state.rejected.contains(&candidate.name) {
+                CandidateState::Rejected
+            } else {
+                candidate.state
+            },
+            ..candidate.clone()
+        };
+        state.candidates.iter().map(with_state).collect()
+    }
+
+    /// Adopts the candidate with this name for a person.
+    pub(super) fn accept(&self, name: &str) -> Result<Result<Accepted, CommandError>, StoreError> {
+        let mut state = self.state();
+        let Some(candidate) = state
+            .candidates
+            .iter()
+            .find(|held| held.name == name)
+            .cloned()
+        else {
+            return Ok(Err(CommandError::NotFound));
+        };
+        if candidate.sli == Sli::ErrorRate {
+            return Ok(Err(CommandError::Invalid(format!(
+                "{name} is the complement of an availability candidate, and both would count every error twice; \
+                 accept the availability candidate of {} instead",
+                candidate.service.name
+            ))));
+        }
+        if is_adopted(&state, &candidate) {
+            return Ok(Err(CommandError::AlreadyAdopted));
+        }
+        let warning = (candidate.state == CandidateState::Provisional).then(|| {
+            format!(
+                "{name} is provisional and gates all the same from now on: {}",
+                candidate.missing.join("; ")
+            )
+        });
+        let objective = self.adopt_candidate(&mut state, &candidate, ObjectiveSource::Accepted)?;
+        Ok(Ok(Accepted { objective, warning }))
+    }
+
+    fn adopt_candidate(
+        &self,
+        state: &mut State,
+        candidate: &Candidate,
+        source: ObjectiveSource,
+    ) -> Result<Objective, StoreError> {
+        let now = self.clock.now();
+        let objective = Objective {
+            name: candidate.name.clone(),
+            service: candidate.service.name.to_string(),
+            namespace: Some(candidate.service.namespace.to_string()),
+            environment: Some(candidate.service.environment.to_string()),
+            operation: candidate.operation.clone(),
+            sli: candidate.sli,
+            target: candidate.target,
+            window: candidate.window,
+            required: false,
+            weight: 1.0,
+            source,
+        };
+        let text = format!(
+            "target {} from {} events",
+            candidate.target, candidate.evidence.events
+        );
+        let transition = transition(
+            now,
+            "objective",
+            &objective.name,
+            ("candidate", "adopted"),
+            text,
+        );
+        self.store.adopt(&objective, &transition)?;
+        self.attach(state, &objective, now)?;
+        state.rejected.remove(&objective.name);
+        tracing::info!(
+            objective = objective.name,
+            target = objective.target,
+            "Objective adopted."
+        );
+        Ok(objective)
+    }
+
+    /// Refuses the candidate with this name for a person.
+    pub(super) fn reject(&self, name: &str) -> Result<Result<(), CommandError>, StoreError> {
+        let mut state = self.state();
+        let Some(candidate) = state.candidates.iter().find(|held| held.name == name) else {
+            return Ok(Err(CommandError::NotFound));
+        };
+        if is_adopted(&state, candidate) {
+            return Ok(Err(CommandError::AlreadyAdopted));
+        }
+        let text = "rejected by a person".to_owned();
+        let transition = transition(
+            self.clock.now(),
+            "candidate",
+            name,
+            ("proposed", "rejected"),
+            text,
+        );
+        self.store.reject(name, &transition)?;
+        state.rejected.insert(name.to_owned());
+        Ok(Ok(()))
+    }
+
+    /// Keeps the changes of verdicts since the report before.
+    pub(super) fn note_transitions(&self, report: &Report) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let mut transitions = Vec::new();
+        for verdict in std::iter::once(&report.verdict).chain(&report.verdicts) {
+            let before = state
+                .verdicts
+                .insert(verdict.service.clone(), verdict.verdict);
+            if before == Some(verdict.verdict) {
+                continue;
+            }
+            let subject = verdict
+                .service
+                .as_ref()
+                .map_or_else(|| "*".to_owned(), |service| service.name.to_string());
+            let from = before.map_or("", Verdict::label);
+            let text: Vec<&str> = verdict
+                .reasons
+                .iter()
+                .map(|reason| reason.text.as_str())
+                .collect();
+            let text = text.join("; ");
+            if before.is_some() {
+                tracing::info!(
+                    service = subject,
+                    from,
+                    to = verdict.verdict.label(),
+                    reasons = text,
+                    "Verdict changed."
+                );
+            }
+            transitions.push(transition(
+                report.now,
+                "verdict",
+                &subject,
+                (from, verdict.verdict.label()),
+                text,
+            ));
+        }
+        if transitions.is_empty() {
+            return Ok(());
+        }
+        self.store.append_transitions(&transitions)
+    }
+}
+
+fn transition(
+    at: UnixNanos,
+    kind: &str,
+    subject: &str,
+    (from, to): (&str, &str),
+    text: String,
+) -> Transition {
+    Transition {
+        at,
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        text,
+    }
+}
+
+/// Whether somebody may still adopt a candidate.
+fn is_open(state: &State, candidate: &Candidate) -> bool {
+    !is_adopted(state, candidate) && !state.rejected.contains(&candidate.name)
+}
+
+/// Names may gain a suffix when a namesake appears, so a candidate is known by what it measures.
+fn is_adopted(state: &State, candidate: &Candidate) -> bool {
+    let kind = |sli: Sli| match sli {
+        Sli::Availability | Sli::ErrorRate => "availability",
+        Sli::Latency { .. } => "latency",
+    };
+    state.objectives.values().any(|objective| {
+        objective.selects(&candidate.service)
+            && objective.operation == candidate.operation
+            && kind(objective.sli) == kind(candidate.sli)
+    })
+}
+
+fn minute_before(now: UnixNanos, secs: u64) -> u32 {
+    let minute = (now / crate::model::NANOS_PER_SEC).saturating_sub(secs) / 60;
+    u32::try_from(minute).unwrap_or(u32::MAX)
+}
+
+/// Whether this is a reserved `_other` series, of which no objective makes sense.
+fn is_overflow(key: &SeriesKey) -> bool {
+    *key.service.name == *OVERFLOW || key.operation_name() == Some(OVERFLOW)
+}

@@ -1,0 +1,344 @@
+//! Wires the parts: binds, restores, starts every task, and stops them in the order of the data.
+//!
+//! Receivers drain first, then a last evaluation sees all that was acknowledged, then the store closes and the exporters
+//! finish. One deadline holds for all of it.
+
+mod keeper;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::api::{ApiError, ApiState, Command};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evaluator::Evaluator;
+use crate::evaluator::verdict::timestamp;
+use crate::exporter::{self, files::write_atomically};
+use crate::model::report::Report;
+use crate::pipeline::Pipeline;
+use crate::receiver::intake::Intake;
+use crate::receiver::{Receiver, otlp_grpc, otlp_http};
+use crate::service::keeper::Keeper;
+use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{TelemetryError, Transport, install_metrics};
+use crate::window::Windows;
+use crate::window::event::EventRules;
+
+/// Commands that wait for the keeper at most; the admin endpoint waits with them.
+const COMMANDS_WAITING: usize = 16;
+
+/// An export that takes longer is given up and counted; the next report is the next attempt.
+const EXPORT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Why a service cannot start, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// An address cannot be bound.
+    #[error(
+        "cannot listen on {endpoint} ({key}): {source}; is another program using the port? Set {key} to another one, or to port 0 for a free one"
+    )]
+    Bind {
+        /// Configuration key.
+        key: &'static str,
+        /// The address.
+        endpoint: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Self-telemetry cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// `endpoints.json` cannot be written.
+    #[error("cannot write endpoints.json to output.dir: {0}")]
+    Endpoints(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A receiver failed.
+    #[error("the OTLP/gRPC receiver failed: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    /// A listener failed.
+    #[error("a listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+    /// The admin endpoint failed.
+    #[error("the admin endpoint failed: {0}")]
+    Api(#[from] ApiError),
+    /// A task panicked: a defect.
+    #[error("a task ended unexpectedly: {0}")]
+    Task(#[from] JoinError),
+    /// Something was still under way when the time was over.
+    #[error("not everything finished within shutdown.deadline; what was not written is lost")]
+    Deadline,
+}
+
+/// The addresses that are bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoints {
+    /// OTLP/gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP/HTTP.
+    pub otlp_http: SocketAddr,
+    /// Admin HTTP and gRPC.
+    pub admin: SocketAddr,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// The newest report.
+    pub reports: watch::Receiver<Option<Arc<Report>>>,
+    keeper: Arc<Keeper>,
+    stop: CancellationToken,
+    supervisor: JoinHandle<Result<(), ServiceError>>,
+}
+
+impl Service {
+    /// Binds, restores and starts. Returns when spans are taken.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
+        let metrics = install_metrics()?;
+        exporter::describe();
+        let otlp = &config.receivers.otlp;
+        let grpc = bind("receivers.otlp.grpc.endpoint", otlp.grpc.endpoint).await?;
+        let http = bind("receivers.otlp.http.endpoint", otlp.http.endpoint).await?;
+        let admin = bind("admin.endpoint", config.admin.endpoint).await?;
+        let endpoints = Endpoints {
+            otlp_grpc: grpc.local_addr()?,
+            otlp_http: http.local_addr()?,
+            admin: admin.local_addr()?,
+        };
+
+        let windows = Arc::new(Windows::new(config.windows.clone(), &config.sli));
+        let keeper = open_keeper(&config, &windows, &clock).await?;
+        write_endpoints(&config, endpoints)?;
+
+        let (publish, reports) = watch::channel(None);
+        let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
+        let (ready_sender, ready) = watch::channel(true);
+        let started_at = timestamp(clock.now());
+        let rules = EventRules::new(&config.sli);
+        let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
+        let evaluation = EvaluationTask {
+            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope),
+            config: config.evaluator.clone(),
+            windows,
+            pipeline: Arc::clone(&pipeline),
+            keeper: Arc::clone(&keeper),
+            clock,
+            publish,
+        };
+        let parts = Parts {
+            listeners: (grpc, http, admin),
+            pipeline,
+            evaluation,
+            keeper: Arc::clone(&keeper),
+            inbox,
+            api: ApiState {
+                reports: reports.clone(),
+                ready,
+                commands,
+                metrics,
+                started_at,
+            },
+            ready: ready_sender,
+        };
+        let stop = CancellationToken::new();
+        let supervisor = tokio::spawn(supervise(config, parts, stop.clone()));
+        tracing::info!(
+            otlp_grpc = %endpoints.otlp_grpc,
+            otlp_http = %endpoints.otlp_http,
+            admin = %endpoints.admin,
+            "Ready."
+        );
+        Ok(Self {
+            endpoints,
+            reports,
+            keeper,
+            stop,
+            supervisor,
+        })
+    }
+
+    /// Fits candidates now rather than at their next turn.
+    pub async fn refresh_candidates(&self) -> Result<(), ServiceError> {
+        let keeper = Arc::clone(&self.keeper);
+        tokio::task::spawn_blocking(move || {
+            keeper.flush()?;
+            keeper.refresh_candidates()
+        })
+        .await??;
+        Ok(())
+    }
+
+    /// Ends when the service does, by [`Self::stop`] on a clone of its token or by a failure.
+    pub async fn wait(self, stop: impl Future<Output = ()>) -> Result<(), ServiceError> {
+        let mut supervisor = self.supervisor;
+        tokio::select! {
+            ended = &mut supervisor => return ended?,
+            () = stop => self.stop.cancel(),
+        }
+        supervisor.await?
+    }
+
+    /// Drains and stops.
+    pub async fn stop(self) -> Result<(), ServiceError> {
+        self.wait(std::future::ready(())).await
+    }
+}
+
+/// What the tasks take with them.
+struct Parts {
+    listeners: (TcpListener, TcpListener, TcpListener),
+    pipeline: Arc<Pipeline>,
+    evaluation: EvaluationTask,
+    keeper: Arc<Keeper>,
+    inbox: mpsc::Receiver<Command>,
+    api: ApiState,
+    ready: watch::Sender<bool>,
+}
+
+/// Runs every task until `stop`, or until one of them ends, then stops them in the order of the data.
+async fn supervise(
+    config: Config,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let Parts {
+        listeners: (grpc, http, admin),
+        pipeline,
+        evaluation,
+        keeper,
+        inbox,
+        api,
+        ready,
+    } = parts;
+    let stages = [(); 3].map(|()| CancellationToken::new());
+    let [receiving, evaluating, serving] = &stages;
+
+    let otlp = &config.receivers.otlp;
+    let intake = Intake::new(
+        otlp.max_in_flight_bytes,
+        otlp.max_request_bytes,
+        otlp.retry_after,
+    );
+    let receiver = |transport| {
+        Receiver::new(
+            Arc::clone(&pipeline),
+            intake.clone(),
+            otlp.clone(),
+            transport,
+        )
+    };
+    let mut receivers: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    let (receiver_grpc, receiver_http) = (receiver(Transport::Grpc), receiver(Transport::Http));
+    let drained = receiving.clone().cancelled_owned();
+    receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
+    let drained = receiving.clone().cancelled_owned();
+    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
+
+    let mut exporters: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    for exporter in exporter::build(&config.exporters, &config.output, &config.limits) {
+        let reports = api.reports.clone();
+        exporters.spawn(async move {
+            exporter::run(exporter, reports, EXPORT_TIMEOUT).await;
+            Ok(())
+        });
+    }
+
+    let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    core.spawn(evaluation.run(evaluating.clone()));
+    core.spawn(history_task(Arc::clone(&keeper), evaluating.clone()));
+    core.spawn(candidates_task(
+        Arc::clone(&keeper),
+        config.evaluator.clone(),
+        evaluating.clone(),
+    ));
+    core.spawn(commands_task(
+        Arc::clone(&keeper),
+        inbox,
+        evaluating.clone(),
+    ));
+
+    let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    let ended = serving.clone();
+    admins.spawn(async move { Ok(api::serve(admin, api, ended).await?) });
+
+    let first = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = receivers.join_next() => outcome(ended),
+        ended = core.join_next() => outcome(ended),
+        ended = admins.join_next() => outcome(ended),
+    };
+    tracing::info!("Stopping: receivers drain first.");
+    // Load balancers look here before they send more.
+    ready.send_replace(false);
+    let stopping = async {
+        receiving.cancel();
+        finish(receivers).await?;
+        evaluating.cancel();
+        finish(core).await?;
+        tokio::task::spawn_blocking(move || keeper.close()).await??;
+        finish(exporters).await?;
+        serving.cancel();
+        finish(admins).await
+    };
+    let stopped = tokio::time::timeout(config.shutdown.deadline, stopping).await;
+    first.and(stopped.unwrap_or(Err(ServiceError::Deadline)))
+}
+
+async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), ServiceError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result<(), ServiceError> {
+    ended.map_or(Ok(()), |ended| ended?)
+}
+
+async fn bind(key: &'static str, endpoint: SocketAddr) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(endpoint)
+        .await
+        .map_err(|source| ServiceError::Bind {
+            key,
+            endpoint,
+            source,
+        })
+}
+
+async fn open_keeper(
+    config: &Config,
+    windows: &Arc<Windows>,
+    clock: &Clock,
+) -> Result<Arc<Keeper>, ServiceError> {
+    let (config, windows, clock) = (config.clone(), Arc::clone(windows), clock.clone());
+    let keeper = tokio::task::spawn_blocking(move || {
+        let store = Store::open(config.storage.clone())?;
+        let keeper = Keeper::new(&config, windows, store, clock);
+        let restored = keeper.restore(&config.objectives())?;
+        if restored > 0 {
+            tracing::info!(series = restored, "Windows rebuilt from the history.");
+        }
+        Ok::<_, StoreError>(Arc::new(keeper))
+    });
+    Ok(keeper.await??)
+}
+
+fn write_endpoints(config: &Config, endpoints: Endpoints) -> Result<(), ServiceError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServiceError::Endpoints(error);
+    let mut text = serde_json::to_vec_pretty(&endpoints).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    let path = config.output.dir.join("endpoints.json");
+    write_atomically(&path, &text).map_err(|error| failed(error.into()))
+}

@@ -1,0 +1,176 @@
+//! The tasks behind the receivers: evaluate, keep history, fit candidates, obey commands.
+//!
+//! What walks all series or waits for the disk runs on a blocking thread, so that no receiver waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Command, CommandError};
+use crate::clock::Clock;
+use crate::evaluator::{self, Evaluator};
+use crate::model::report::Report;
+use crate::pipeline::Pipeline;
+use crate::service::ServiceError;
+use crate::service::keeper::Keeper;
+use crate::store::StoreError;
+use crate::telemetry::EvaluatorMetrics;
+use crate::window::Windows;
+
+/// Time between writes of closed minutes: a minute closes once a minute, a backfill closes thousands a second.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between removals of old history.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Evaluates at every tick and publishes the report.
+pub(super) struct EvaluationTask {
+    pub(super) evaluator: Evaluator,
+    pub(super) config: evaluator::Config,
+    pub(super) windows: Arc<Windows>,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) clock: Clock,
+    pub(super) publish: watch::Sender<Option<Arc<Report>>>,
+}
+
+impl EvaluationTask {
+    /// Runs until `stop`, then once more, so that the last report holds all that was acknowledged.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), ServiceError> {
+        let metrics = EvaluatorMetrics::new();
+        let mut ticks = interval(self.config.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let stopping = tokio::select! {
+                _ = ticks.tick() => false,
+                () = stop.cancelled() => true,
+            };
+            let started = Instant::now();
+            let report;
+            (self, report) = tokio::task::spawn_blocking(move || self.evaluate()).await?;
+            metrics
+                .tick_duration
+                .record(started.elapsed().as_secs_f64());
+            metrics.series.set(report.series.held as f64);
+            metrics.series_limit.set(report.series.limit as f64);
+            metrics.series_demand.set(report.series.demand as f64);
+            self.publish.send_replace(Some(Arc::new(report)));
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    fn evaluate(mut self) -> (Self, Report) {
+        let now = self.clock.now();
+        self.windows.maintain(now);
+        let snapshot = self
+            .windows
+            .snapshot(now, self.config.report_operations_per_service);
+        let report =
+            self.evaluator
+                .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());
+        log_failure("keep transitions", self.keeper.note_transitions(&report));
+        (self, report)
+    }
+}
+
+/// Moves closed minutes to the store and removes old ones.
+pub(super) async fn history_task(
+    keeper: Arc<Keeper>,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let mut flushes = interval(FLUSH_INTERVAL);
+    let mut prunes = interval(PRUNE_INTERVAL);
+    flushes.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    prunes.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let prune = tokio::select! {
+            _ = flushes.tick() => false,
+            _ = prunes.tick() => true,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let keeper = Arc::clone(&keeper);
+        tokio::task::spawn_blocking(move || {
+            if prune {
+                log_failure("remove old history", keeper.prune());
+            } else {
+                log_failure("keep history", keeper.flush());
+            }
+        })
+        .await?;
+    }
+}
+
+/// Fits candidates: often while there is little history, then every `candidates_interval`.
+pub(super) async fn candidates_task(
+    keeper: Arc<Keeper>,
+    config: evaluator::Config,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let started = Instant::now();
+    loop {
+        let began = Instant::now();
+        let worker = Arc::clone(&keeper);
+        tokio::task::spawn_blocking(move || {
+            log_failure("fit candidates", worker.refresh_candidates());
+        })
+        .await?;
+        let longest = config.candidates_interval.max(config.interval);
+        let pause = (started.elapsed() / 10).clamp(config.interval, longest);
+        // However much history there is, at most a twentieth of a core goes into it.
+        let pause = pause.max(began.elapsed() * 20);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Does what people ask for, one after the other.
+pub(super) async fn commands_task(
+    keeper: Arc<Keeper>,
+    mut inbox: mpsc::Receiver<Command>,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    loop {
+        let command = tokio::select! {
+            command = inbox.recv() => command,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let Some(command) = command else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        let keeper = Arc::clone(&keeper);
+        tokio::task::spawn_blocking(move || obey(&keeper, command)).await?;
+    }
+}
+
+/// Whoever asked may be gone; then nobody reads the answer.
+fn obey(keeper: &Keeper, command: Command) {
+    let failed = |error: StoreError| CommandError::Invalid(error.to_string());
+    match command {
+        Command::AcceptCandidate { name, reply } => {
+            let answer = keeper
+                .accept(&name)
+                .unwrap_or_else(|error| Err(failed(error)));
+            drop(reply.send(answer));
+        }
+        Command::RejectCandidate { name, reply } => {
+            let answer = keeper
+                .reject(&name)
+                .unwrap_or_else(|error| Err(failed(error)));
+            drop(reply.send(answer));
+        }
+    }
+}
+
+fn log_failure<T>(action: &str, result: Result<T, StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "Cannot {action}; trying again.");
+    }
+}
