@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Clock;
 use crate::model::batch::EventBatch;
-use crate::window::event::EventRules;
+use crate::window::event::{EventRules, OperationScratch};
 use crate::window::{Recorded, Windows};
 
 /// A scratch batch that grew beyond this for an unusual request is not kept.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
 thread_local! {
-    /// One batch a receiver thread, so that no request allocates one.
-    static SCRATCH: RefCell<EventBatch> = RefCell::default();
+    /// One a receiver thread, so that no request allocates them.
+    static SCRATCH: RefCell<(EventBatch, OperationScratch)> = RefCell::default();
 }
 
 /// What became of a request.
@@ -53,10 +53,10 @@ impl Pipeline {
     /// Lets `collect` fill a batch and counts it, unless `collect` fails.
     pub fn consume<E>(
         &self,
-        collect: impl FnOnce(&EventRules, &mut EventBatch) -> Result<(), E>,
+        collect: impl FnOnce(&EventRules, &mut EventBatch, &mut OperationScratch) -> Result<(), E>,
     ) -> Result<Consumed, E> {
-        SCRATCH.with_borrow_mut(|batch| {
-            collect(&self.rules, batch)?;
+        SCRATCH.with_borrow_mut(|(batch, scratch)| {
+            collect(&self.rules, batch, scratch)?;
             let consumed = self.count(batch);
             if batch.capacity_bytes() > SCRATCH_BYTES_MAX {
                 *batch = EventBatch::default();

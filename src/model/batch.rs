@@ -62,7 +62,7 @@ pub struct BatchResource {
 pub struct Event {
     /// Series of the operation.
     pub series: SeriesId,
-    /// Name of the operation.
+    /// Name of the operation as the span says it, not yet templated.
     pub operation: Text,
     /// End of the span.
     pub end: UnixNanos,

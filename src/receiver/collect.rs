@@ -5,8 +5,8 @@ use crate::model::span::SpanKind;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
 use crate::receiver::wire::Malformed;
 use crate::window::event::{
-    EventRules, ResourceAttributes, Sampling, SpanAttributes, SpanInput, SpanStatus, push_resource,
-    push_span,
+    EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
+    SpanStatus, push_resource, push_span,
 };
 
 /// Fills `batch` from the bytes of an `ExportTraceServiceRequest`.
@@ -14,13 +14,14 @@ pub fn collect_protobuf(
     request: &[u8],
     rules: &EventRules,
     batch: &mut EventBatch,
+    scratch: &mut OperationScratch,
 ) -> Result<(), Malformed> {
     batch.clear();
     let mut collector = Collector {
         batch,
         rules,
         sampling: Sampling::Full,
-        scratch: Vec::new(),
+        scratch,
     };
     scan(request, &mut collector)
 }
@@ -29,7 +30,7 @@ struct Collector<'b> {
     batch: &'b mut EventBatch,
     rules: &'b EventRules,
     sampling: Sampling,
-    scratch: Vec<u8>,
+    scratch: &'b mut OperationScratch,
 }
 
 impl<'a> Visitor<'a> for Collector<'_> {
@@ -37,7 +38,7 @@ impl<'a> Visitor<'a> for Collector<'_> {
         let mut attributes = ResourceAttributes::default();
         resource.for_each_attribute(|key, value| attributes.set(key, value))?;
         self.sampling = self.rules.sampling_of(attributes.service_name());
-        push_resource(self.batch, &mut self.scratch, &attributes);
+        push_resource(self.batch, self.scratch, &attributes);
         Ok(())
     }
 
@@ -69,7 +70,7 @@ impl<'a> Visitor<'a> for Collector<'_> {
         }
         push_span(
             self.batch,
-            &mut self.scratch,
+            self.scratch,
             &input,
             self.rules.entry_kinds,
             self.sampling,

@@ -13,8 +13,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
 use crate::window::event::{
-    EventRules, ResourceAttributes, Scalar, SpanAttributes, SpanInput, SpanStatus, push_resource,
-    push_span,
+    EventRules, OperationScratch, ResourceAttributes, Scalar, SpanAttributes, SpanInput,
+    SpanStatus, push_resource, push_span,
 };
 
 /// Fills `batch` from OTLP/JSON.
@@ -22,10 +22,10 @@ pub fn collect_json(
     request: &[u8],
     rules: &EventRules,
     batch: &mut EventBatch,
+    scratch: &mut OperationScratch,
 ) -> Result<(), serde_json::Error> {
     batch.clear();
     let request: Request<'_> = serde_json::from_slice(request)?;
-    let mut scratch = Vec::new();
     for resource_spans in request.resource_spans.iter().flatten() {
         let mut attributes = ResourceAttributes::default();
         for attribute in resource_spans
@@ -38,7 +38,7 @@ pub fn collect_json(
                 attributes.set(attribute.key.as_bytes(), value);
             }
         }
-        push_resource(batch, &mut scratch, &attributes);
+        push_resource(batch, scratch, &attributes);
         let sampling = rules.sampling_of(attributes.service_name());
         let spans = resource_spans
             .scope_spans
@@ -47,7 +47,7 @@ pub fn collect_json(
             .flat_map(|scope| &scope.spans);
         for span in spans.flatten() {
             match span.input() {
-                Some(input) => push_span(batch, &mut scratch, &input, rules.entry_kinds, sampling),
+                Some(input) => push_span(batch, scratch, &input, rules.entry_kinds, sampling),
                 None => batch.reject(Rejection::InvalidId),
             }
         }

@@ -87,7 +87,7 @@ impl TraceService for Receiver {
         let message = request.into_inner();
         match self
             .pipeline
-            .consume(|rules, batch| collect_protobuf(&message, rules, batch))
+            .consume(|rules, batch, scratch| collect_protobuf(&message, rules, batch, scratch))
         {
             Ok(consumed) => {
                 self.count(&consumed);

@@ -132,15 +132,17 @@ async fn consume(
     };
     let body = compression.unpack(body, receiver.intake.max_request_bytes)?;
     let malformed = |error: String| Failure::Malformed(error);
-    receiver.pipeline.consume(|rules, batch| match encoding {
-        Encoding::Protobuf => collect_protobuf(&body, rules, batch).map_err(|error| {
-            malformed(format!(
-                "the body is not an ExportTraceServiceRequest: {error}"
-            ))
-        }),
-        Encoding::Json => collect_json(&body, rules, batch)
-            .map_err(|error| malformed(format!("the body is not OTLP/JSON: {error}"))),
-    })
+    receiver
+        .pipeline
+        .consume(|rules, batch, scratch| match encoding {
+            Encoding::Protobuf => collect_protobuf(&body, rules, batch, scratch).map_err(|error| {
+                malformed(format!(
+                    "the body is not an ExportTraceServiceRequest: {error}"
+                ))
+            }),
+            Encoding::Json => collect_json(&body, rules, batch, scratch)
+                .map_err(|error| malformed(format!("the body is not OTLP/JSON: {error}"))),
+        })
 }
 
 #[derive(Clone, Copy)]

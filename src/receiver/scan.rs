@@ -98,7 +98,16 @@ impl<'a> SpanView<'a> {
         let mut fields = Fields::new(span);
         let mut before = fields.rest();
         let mut attributes: Option<(&'a [u8], &'a [u8])> = None;
-        while let Some((number, value)) = fields.next_field()? {
+        loop {
+            if fields.skip_short(ATTRIBUTE_TAG) {
+                let from = attributes.map_or(before, |(from, _)| from);
+                while fields.skip_short(ATTRIBUTE_TAG) {}
+                attributes = Some((from, fields.rest()));
+                before = fields.rest();
+            }
+            let Some((number, value)) = fields.next_field()? else {
+                break;
+            };
             match (number, value) {
                 (9, Value::Bytes(_)) => {
                     let from = attributes.map_or(before, |(from, _)| from);
@@ -148,37 +157,92 @@ impl<'a> SpanView<'a> {
 #[inline]
 fn for_each_attribute<'a>(
     message: &'a [u8],
-    field: u32,
+    field: u8,
     wanted: impl Fn(&[u8]) -> bool,
     take: &mut impl FnMut(&'a [u8], Scalar<'a>),
 ) -> Result<(), Malformed> {
-    let mut fields = Fields::new(message);
+    let mut rest = message;
+    // Every known writer puts the attributes one after the other, key before value, with short lengths.
+    while let Some((key_value, after)) = split_short(rest, field << 3 | 2) {
+        rest = after;
+        match split_short(key_value, KEY_TAG) {
+            Some((key, value)) if !wanted(key) && is_one_value(value) => {}
+            Some((key, value)) => match short_scalar(value) {
+                Some(scalar) => take(key, scalar),
+                None => read_attribute(key_value, &wanted, take)?,
+            },
+            None => read_attribute(key_value, &wanted, take)?,
+        }
+    }
+    let mut fields = Fields::new(rest);
     while let Some((number, value)) = fields.next_field()? {
-        let Value::Bytes(key_value) = value else {
-            continue;
-        };
-        if number != field {
-            continue;
-        }
-        let (mut key, mut scalar) = (&[][..], None);
-        let mut parts = Fields::new(key_value);
-        while let Some((number, value)) = parts.next_field()? {
-            match (number, value) {
-                (1, Value::Bytes(text)) => {
-                    key = text;
-                    if !wanted(key) {
-                        break;
-                    }
-                }
-                (2, Value::Bytes(any_value)) => scalar = read_scalar(any_value, scalar)?,
-                _ => {}
-            }
-        }
-        if let Some(scalar) = scalar
-            && wanted(key)
+        if let Value::Bytes(key_value) = value
+            && number == u32::from(field)
         {
-            take(key, scalar);
+            read_attribute(key_value, &wanted, take)?;
         }
+    }
+    Ok(())
+}
+
+const ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
+const KEY_TAG: u8 = 1 << 3 | 2;
+const VALUE_TAG: u8 = 2 << 3 | 2;
+const STRING_VALUE_TAG: u8 = 1 << 3 | 2;
+const INT_VALUE_TAG: u8 = 3 << 3;
+
+/// The bytes of the field that comes first, if it has this tag and a length of one byte, and what follows.
+#[inline]
+fn split_short(message: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    match message {
+        [first, len @ 0..0x80, rest @ ..] if *first == tag => {
+            rest.split_at_checked(usize::from(*len))
+        }
+        _ => None,
+    }
+}
+
+/// Whether nothing but a value follows: a second key would overrule the first.
+#[inline]
+fn is_one_value(rest: &[u8]) -> bool {
+    matches!(split_short(rest, VALUE_TAG), Some((_, [])))
+}
+
+/// The scalar of a `KeyValue.value` field that is nothing but a text or a whole number below 2¹⁴.
+#[inline]
+fn short_scalar(value_field: &[u8]) -> Option<Scalar<'_>> {
+    match split_short(value_field, VALUE_TAG)? {
+        ([INT_VALUE_TAG, low @ 0..0x80], []) => Some(Scalar::Int(i64::from(*low))),
+        ([INT_VALUE_TAG, low @ 0x80..=0xff, high @ 0..0x80], []) => {
+            Some(Scalar::Int(i64::from(*high) << 7 | i64::from(*low & 0x7f)))
+        }
+        (any_value, []) => match split_short(any_value, STRING_VALUE_TAG)? {
+            (text, []) => Some(Scalar::Text(text)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// One `KeyValue` of any shape.
+fn read_attribute<'a>(
+    key_value: &'a [u8],
+    wanted: &impl Fn(&[u8]) -> bool,
+    take: &mut impl FnMut(&'a [u8], Scalar<'a>),
+) -> Result<(), Malformed> {
+    let (mut key, mut scalar) = (&[][..], None);
+    let mut parts = Fields::new(key_value);
+    while let Some((number, value)) = parts.next_field()? {
+        match (number, value) {
+            (1, Value::Bytes(text)) => key = text,
+            (2, Value::Bytes(any_value)) => scalar = read_scalar(any_value, scalar)?,
+            _ => {}
+        }
+    }
+    if let Some(scalar) = scalar
+        && wanted(key)
+    {
+        take(key, scalar);
     }
     Ok(())
 }

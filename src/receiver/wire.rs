@@ -52,8 +52,25 @@ impl<'a> Fields<'a> {
         self.rest
     }
 
-    /// The next field's number and value.
+    /// Skips the next field if it has this tag, of wire type 2, and a length of one byte.
     #[inline]
+    pub fn skip_short(&mut self, tag: u8) -> bool {
+        match self.rest {
+            [first, len @ 0..0x80, rest @ ..] if *first == tag => {
+                let after = rest.get(usize::from(*len)..);
+                self.rest = after.unwrap_or(self.rest);
+                after.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// The next field's number and value.
+    #[expect(
+        clippy::inline_always,
+        reason = "a third of the scan; the compiler leaves it out of line"
+    )]
+    #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::model::UnixNanos;
-use crate::model::batch::{BatchResource, Event, EventBatch, Rejection};
+use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::operation::{OPERATION_BYTES_MAX, template_into};
@@ -252,7 +253,7 @@ impl EventRules {
 /// Begins a resource: the spans pushed after it are its own.
 pub fn push_resource(
     batch: &mut EventBatch,
-    scratch: &mut Vec<u8>,
+    scratch: &mut OperationScratch,
     resource: &ResourceAttributes<'_>,
 ) {
     let service = bounded(resource.service_name());
@@ -264,7 +265,7 @@ pub fn push_resource(
             .unwrap_or_default(),
     );
     let version = bounded(resource.version.unwrap_or_default());
-    let service_hash = ServiceKey::hash_parts(scratch, namespace, environment, service);
+    let service_hash = ServiceKey::hash_parts(&mut scratch.buffer, namespace, environment, service);
     let entry = BatchResource {
         service_hash,
         namespace: batch.push_text(namespace),
@@ -284,7 +285,7 @@ fn bounded(text: &[u8]) -> &[u8] {
 #[inline]
 pub fn push_span(
     batch: &mut EventBatch,
-    scratch: &mut Vec<u8>,
+    scratch: &mut OperationScratch,
     span: &SpanInput<'_>,
     entry_kinds: EntryKinds,
     sampling: Sampling,
@@ -298,14 +299,7 @@ pub fn push_span(
     if !entry_kinds.is_entry(span.kind, span.has_parent) {
         return;
     }
-    let (arena, start) = batch.begin_text();
-    write_operation(arena, span);
-    let operation = batch.end_text(start);
-    let service_hash = batch
-        .resources
-        .last()
-        .map_or(0, |resource| resource.service_hash);
-    let series = SeriesId::of_operation(scratch, service_hash, span.kind, batch.bytes(operation));
+    let (operation, series) = operation_of(batch, scratch, span);
     let weight = weight_of(span.trace_state, sampling);
     batch.events.push(Event {
         series,
@@ -323,31 +317,96 @@ pub fn push_span(
     }
 }
 
+/// The operation as the span says it, and the series of its template.
+#[inline]
+fn operation_of(
+    batch: &mut EventBatch,
+    scratch: &mut OperationScratch,
+    span: &SpanInput<'_>,
+) -> (Text, SeriesId) {
+    let service_hash = batch
+        .resources
+        .last()
+        .map_or(0, |resource| resource.service_hash);
+    let (arena, begin) = batch.begin_text();
+    // The prefix makes what is hashed one piece.
+    arena.extend_from_slice(&service_hash.to_le_bytes());
+    arena.push(span.kind.number());
+    let start = arena.len();
+    write_operation(arena, span);
+    let named = xxh3_128(arena.get(begin..).unwrap_or_default());
+    let operation = batch.end_text(start);
+    let series = scratch.series_of(named, || {
+        let mut name = Vec::with_capacity(64);
+        template_into(&mut name, batch.bytes(operation));
+        SeriesId::of_operation(&mut Vec::with_capacity(96), service_hash, span.kind, &name)
+    });
+    (operation, series)
+}
+
+/// Series of the names that were seen last, since templating and hashing again costs more than a look.
+///
+/// Direct-mapped: a name takes the place of another one with the same low bits.
+#[derive(Clone, Debug)]
+pub struct OperationScratch {
+    seen: Box<[(u128, SeriesId)]>,
+    buffer: Vec<u8>,
+}
+
+/// Names remembered, a power of two: 128 KiB a receiver thread.
+const NAMES_SEEN: usize = 4_096;
+
+impl Default for OperationScratch {
+    fn default() -> Self {
+        Self {
+            seen: vec![(0, SeriesId(0)); NAMES_SEEN].into_boxed_slice(),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+impl OperationScratch {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low bits choose the place"
+    )]
+    #[inline]
+    fn series_of(&mut self, named: u128, compute: impl FnOnce() -> SeriesId) -> SeriesId {
+        let Some(place) = self.seen.get_mut(named as usize % NAMES_SEEN) else {
+            return compute();
+        };
+        if place.0 != named {
+            *place = (named, compute());
+        }
+        place.1
+    }
+}
+
 /// `GET /users/{id}`, else `pkg.Svc/Method`, else `process orders`, else the span's name.
+#[inline]
 fn write_operation(out: &mut Vec<u8>, span: &SpanInput<'_>) {
     let attributes = &span.attributes;
     let destination = attributes
         .messaging_template
         .or(attributes.messaging_destination);
-    if let (Some(method), Some(route)) = (attributes.http_method, attributes.http_route) {
-        template_into(out, method);
-        out.push(b' ');
-        template_into(out, route);
+    let (first, between, second) = if let (Some(method), Some(route)) =
+        (attributes.http_method, attributes.http_route)
+    {
+        (method, &b" "[..], route)
     } else if let (Some(service), Some(method)) = (attributes.rpc_service, attributes.rpc_method) {
-        template_into(out, service);
-        out.push(b'/');
-        template_into(out, method);
+        (service, &b"/"[..], method)
     } else if let Some(method) = attributes.rpc_method {
-        template_into(out, method);
+        (method, &b""[..], &b""[..])
     } else if let (Some(operation), Some(destination)) =
         (attributes.messaging_operation, destination)
     {
-        template_into(out, operation);
-        out.push(b' ');
-        template_into(out, destination);
+        (operation, &b" "[..], destination)
     } else {
-        template_into(out, span.name);
-    }
+        (span.name, &b""[..], &b""[..])
+    };
+    out.extend_from_slice(first);
+    out.extend_from_slice(between);
+    out.extend_from_slice(second);
 }
 
 fn outcome_of(span: &SpanInput<'_>) -> Outcome {
@@ -435,7 +494,7 @@ fn whole_count(weight: f64, span_id: &[u8]) -> u32 {
     if weight == 1.0 {
         return 1;
     }
-    let hash = xxhash_rust::xxh3::xxh3_64(span_id) as f64 / u64::MAX as f64;
+    let hash = xxh3_64(span_id) as f64 / u64::MAX as f64;
     let whole = weight.floor() + f64::from(u8::from(hash < weight.fract()));
     whole.clamp(0.0, f64::from(u32::MAX)) as u32
 }

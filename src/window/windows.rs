@@ -20,6 +20,7 @@ use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, SeriesScope, ServiceKe
 use crate::model::slo::Objective;
 use crate::window::demand::Demand;
 use crate::window::ledger::{Ledger, LedgerDay, LedgerRow};
+use crate::window::operation::template;
 use crate::window::rolling::{AHEAD_SECS_MAX, HELD_SECS};
 use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
@@ -250,7 +251,7 @@ impl Windows {
         event: &Event,
         (now, range): (UnixNanos, &EventRange),
     ) -> Placed {
-        let name = batch.text(event.operation);
+        let name = template(batch.bytes(event.operation));
         if self.is_excluded(&name) {
             if self.held_series.load(Ordering::Relaxed) < self.config.max_series
                 && self.map.insert(event.series, Slot::Excluded).is_none()

@@ -1,0 +1,106 @@
+//! The way of one request, stage by stage: scanning (and prost decoding beside it), collecting events, recording them.
+//!
+//! `cargo bench --bench ingest`; throughput is in spans.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use slo_copilot::model::NANOS_PER_SEC;
+use slo_copilot::model::batch::EventBatch;
+use slo_copilot::receiver::collect::collect_protobuf;
+use slo_copilot::receiver::scan::{ResourceView, SpanView, Visitor, scan};
+use slo_copilot::receiver::wire::Malformed;
+use slo_copilot::traffic::batch::BatchShape;
+use slo_copilot::traffic::workload::Workload;
+use slo_copilot::window::Windows;
+use slo_copilot::window::event::{EventRules, OperationScratch};
+use slo_copilot::window::settings::{SliConfig, WindowsConfig};
+
+const NOW: u64 = 1_790_000_000 * NANOS_PER_SEC;
+
+/// Requests of 500 spans with 10 attributes each, over this many series.
+fn requests(spans_per_request: usize, series: usize, count: u64) -> Vec<Vec<u8>> {
+    let shape = BatchShape {
+        spans_per_request,
+        series,
+        ..BatchShape::default()
+    };
+    let workload = Workload::batch(shape, 7);
+    (0..count)
+        .map(|number| workload.request(number, spans_per_request, NOW).to_vec())
+        .collect()
+}
+
+struct Count(u64);
+
+impl<'a> Visitor<'a> for Count {
+    fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
+        black_box(resource);
+        Ok(())
+    }
+
+    fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed> {
+        black_box(span);
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+fn scanning(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scan");
+    group.throughput(Throughput::Elements(500));
+    let request = requests(500, 80, 1).remove(0);
+    group.bench_function("views", |bencher| {
+        bencher.iter(|| {
+            let mut count = Count(0);
+            scan(black_box(&request), &mut count).map(|()| count.0)
+        });
+    });
+    group.bench_function("prost", |bencher| {
+        bencher.iter(|| ExportTraceServiceRequest::decode(black_box(request.as_slice())));
+    });
+    let rules = EventRules::new(&SliConfig::default());
+    let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
+    group.bench_function("events", |bencher| {
+        bencher.iter(|| collect_protobuf(black_box(&request), &rules, &mut batch, &mut scratch));
+    });
+    group.finish();
+}
+
+fn recording(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("record");
+    group.throughput(Throughput::Elements(500));
+    let rules = EventRules::new(&SliConfig::default());
+    let mut scratch = OperationScratch::default();
+    for series in [80, 10_000] {
+        let config = WindowsConfig {
+            max_series: 20_000,
+            ..WindowsConfig::default()
+        };
+        let windows = Windows::new(config, &SliConfig::default());
+        let mut batches: Vec<EventBatch> = requests(500, series, 64)
+            .iter()
+            .filter_map(|request| {
+                let mut batch = EventBatch::default();
+                collect_protobuf(request, &rules, &mut batch, &mut scratch)
+                    .is_ok()
+                    .then_some(batch)
+            })
+            .collect();
+        let mut number = 0;
+        group.bench_function(BenchmarkId::from_parameter(series), |bencher| {
+            bencher.iter(|| {
+                number = (number + 1) % batches.len();
+                batches
+                    .get_mut(number)
+                    .map(|batch| windows.record(batch, NOW))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scanning, recording);
+criterion_main!(benches);
