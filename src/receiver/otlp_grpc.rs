@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower_service::Service;
@@ -51,6 +51,8 @@ pub async fn serve(
     })
     .into_axum_router()
     .fallback(async |request: axum::extract::Request| unknown_service(request.uri().path()));
+    // Without it, window updates wait for delayed acknowledgements: 40 ms a batch.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .timeout(config.request_timeout)
         .max_concurrent_streams(config.grpc.max_concurrent_streams)
@@ -58,9 +60,8 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(config.grpc.keepalive_timeout))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .serve_with_incoming_shutdown(incoming, shutdown)
         .await
 }
 
