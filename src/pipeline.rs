@@ -56,12 +56,11 @@ impl Pipeline {
         collect: impl FnOnce(&EventRules, &mut EventBatch) -> Result<(), E>,
     ) -> Result<Consumed, E> {
         SCRATCH.with_borrow_mut(|batch| {
-            collect(&self.rules, batch)?;
-            let consumed = self.count(batch);
+            let consumed = collect(&self.rules, batch).map(|()| self.count(batch));
             if batch.capacity_bytes() > SCRATCH_BYTES_MAX {
                 *batch = EventBatch::default();
             }
-            Ok(consumed)
+            consumed
         })
     }
 

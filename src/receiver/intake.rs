@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes taken for a request that does not announce its length.
 const UNKNOWN_LENGTH_BYTES: u64 = 64 * 1024;
 
+/// What gRPC puts before its message.
+const GRPC_PREFIX_BYTES: u64 = 5;
+
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -49,7 +52,7 @@ pub struct Intake {
 impl Intake {
     /// At most `max_in_flight_bytes` at once, and at least one request of the largest size.
     pub fn new(max_in_flight_bytes: u64, max_request_bytes: u64, retry_after: Duration) -> Self {
-        let permits = max_in_flight_bytes.max(max_request_bytes);
+        let permits = max_in_flight_bytes.max(max_request_bytes.saturating_add(GRPC_PREFIX_BYTES));
         let permits = usize::try_from(permits)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -66,8 +69,7 @@ impl Intake {
             .get(http::header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
             .or(body.size_hint().exact());
-        // gRPC puts five bytes before its message.
-        if announced.is_some_and(|length| length > self.max_request_bytes + 5) {
+        if announced.is_some_and(|length| length > self.most_bytes()) {
             return Err(Refused::TooLarge {
                 limit: self.max_request_bytes,
             });
@@ -85,6 +87,11 @@ impl Intake {
             chunks: VecDeque::new(),
             trailers: None,
         })
+    }
+
+    /// Most bytes of a body.
+    fn most_bytes(&self) -> u64 {
+        self.max_request_bytes.saturating_add(GRPC_PREFIX_BYTES)
     }
 
     fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refused> {
@@ -119,7 +126,7 @@ impl<B> Metered<B> {
 
     fn take_chunk(&mut self, chunk: Bytes) -> Result<(), Refused> {
         self.received += chunk.len() as u64;
-        if self.received > self.intake.max_request_bytes + 5 {
+        if self.received > self.intake.most_bytes() {
             return Err(Refused::TooLarge {
                 limit: self.intake.max_request_bytes,
             });
@@ -127,8 +134,8 @@ impl<B> Metered<B> {
         if self.received > self.reserved {
             let wanted = self
                 .received
-                .max(2 * self.reserved)
-                .min(self.intake.max_request_bytes + 5);
+                .max(self.reserved.saturating_mul(2))
+                .min(self.intake.most_bytes());
             let more = self.intake.take(wanted - self.reserved)?;
             self.lease
                 .0

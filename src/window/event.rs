@@ -255,22 +255,22 @@ pub fn push_resource(
     scratch: &mut Vec<u8>,
     resource: &ResourceAttributes<'_>,
 ) {
-    let service = bounded(resource.service_name());
-    let namespace = bounded(resource.namespace.unwrap_or_default());
-    let environment = bounded(
-        resource
-            .environment
-            .or(resource.environment_old)
-            .unwrap_or_default(),
-    );
-    let version = bounded(resource.version.unwrap_or_default());
-    let service_hash = ServiceKey::hash_parts(scratch, namespace, environment, service);
+    let environment = resource.environment.or(resource.environment_old);
+    let service = batch.push_text(bounded(resource.service_name()));
+    let namespace = batch.push_text(bounded(resource.namespace.unwrap_or_default()));
+    let environment = batch.push_text(bounded(environment.unwrap_or_default()));
+    let version = batch.push_text(bounded(resource.version.unwrap_or_default()));
     let entry = BatchResource {
-        service_hash,
-        namespace: batch.push_text(namespace),
-        environment: batch.push_text(environment),
-        service: batch.push_text(service),
-        version: batch.push_text(version),
+        service_hash: ServiceKey::hash_parts(
+            scratch,
+            batch.bytes(namespace),
+            batch.bytes(environment),
+            batch.bytes(service),
+        ),
+        namespace,
+        environment,
+        service,
+        version,
         events: 0,
     };
     batch.resources.push(entry);
@@ -389,17 +389,20 @@ fn is_grpc_server_error(code: Scalar<'_>) -> bool {
     }
 }
 
+/// Greater weights are cut to this, the greatest whole count: a single one would drown every sum that it enters.
+const WEIGHT_MAX: f64 = u32::MAX as f64;
+
 /// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured.
 #[inline]
 fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
     if !trace_state.is_empty()
         && let Some(weight) = tracestate_weight(trace_state)
     {
-        return weight;
+        return weight.min(WEIGHT_MAX);
     }
     match sampling {
         Sampling::Full | Sampling::Unknown => 1.0,
-        Sampling::Ratio(ratio) => 1.0 / ratio,
+        Sampling::Ratio(ratio) => (1.0 / ratio).min(WEIGHT_MAX),
     }
 }
 
@@ -420,8 +423,9 @@ pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
     }
     // Trailing zeros may be left out.
     threshold <<= 4 * (14 - digits.len());
-    let all = (1_u64 << 56) as f64;
-    Some(all / (all - threshold as f64))
+    // The difference of the whole numbers: as floats, a threshold near 2⁵⁶ would be 2⁵⁶.
+    let all = 1_u64 << 56;
+    Some(all as f64 / (all - threshold) as f64)
 }
 
 /// ⌊w⌋ + [hash(span id) < frac(w)]: right on average and the same on every replica.
