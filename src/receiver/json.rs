@@ -24,6 +24,12 @@ pub fn collect_json(
     batch: &mut EventBatch,
 ) -> Result<(), serde_json::Error> {
     batch.clear();
+    // Derived readers take an array for an object's members in their order.
+    if request.trim_ascii_start().first() != Some(&b'{') {
+        return Err(serde::de::Error::custom(
+            "an ExportTraceServiceRequest is a JSON object",
+        ));
+    }
     let request: Request<'_> = serde_json::from_slice(request)?;
     let mut scratch = Vec::new();
     for resource_spans in request.resource_spans.iter().flatten() {
@@ -346,3 +352,6 @@ impl<'de, N: Names> Visitor<'de> for NumberVisitor<N> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

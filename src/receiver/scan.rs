@@ -209,4 +209,4 @@ fn read_scalar<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -443,3 +443,6 @@ fn whole_count(weight: f64, span_id: &[u8]) -> u32 {
     let whole = weight.floor() + f64::from(u8::from(hash < weight.fract()));
     whole.clamp(0.0, f64::from(u32::MAX)) as u32
 }
+
+#[cfg(test)]
+mod tests;
