@@ -206,3 +206,73 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
             .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    /// A body that does not say how long it is.
+    struct Unannounced(Full<Bytes>);
+
+    impl Body for Unannounced {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut self.0).poll_frame(context)
+        }
+    }
+
+    /// How many bytes arrive of a body of `len` where a request may have 100 000.
+    async fn read(len: usize, is_announced: bool) -> Result<usize, Refused> {
+        let intake = Intake::new(100_000, 100_000, Duration::from_secs(1));
+        let body = Full::new(Bytes::from(vec![0; len]));
+        let headers = HeaderMap::new();
+        let read = if is_announced {
+            intake.admit(&headers, body)?.collect().await
+        } else {
+            intake.admit(&headers, Unannounced(body))?.collect().await
+        };
+        match read {
+            Ok(body) => Ok(body.to_bytes().len()),
+            Err(BodyError::Refused(refused)) => Err(refused),
+            Err(BodyError::Transport(never)) => match never {},
+        }
+    }
+
+    /// The prefix of gRPC did not fit beside the largest request, which was told to come again for ever.
+    #[tokio::test]
+    async fn the_largest_request_is_let_in_where_only_one_may_be_under_way() {
+        let too_large = Err(Refused::TooLarge { limit: 100_000 });
+        for is_announced in [true, false] {
+            assert_eq!(read(0, is_announced).await, Ok(0));
+            assert_eq!(read(100_005, is_announced).await, Ok(100_005));
+            assert_eq!(read(100_006, is_announced).await, too_large);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_under_way_are_taken_until_their_lease_ends() {
+        let intake = Intake::new(1_000, 600, Duration::from_secs(1));
+        let admit = || intake.admit(&HeaderMap::new(), Full::new(Bytes::from(vec![0; 600])));
+        let first = admit().unwrap();
+        let lease = first.lease();
+        drop(first);
+        assert_eq!(admit().unwrap_err(), Refused::Overload);
+        drop(lease);
+        assert!(admit().is_ok());
+    }
+
+    #[test]
+    fn no_limit_overflows() {
+        let intake = Intake::new(u64::MAX, u64::MAX, Duration::ZERO);
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_LENGTH, u64::MAX.into());
+        assert!(intake.admit(&headers, Full::new(Bytes::new())).is_ok());
+    }
+}
