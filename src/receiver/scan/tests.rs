@@ -87,7 +87,12 @@ fn attributes_of(attributes: &[KeyValue]) -> Vec<Seen> {
             match attribute.value.as_ref()?.value.as_ref()? {
                 Any::StringValue(text) => Some(seen(key, Scalar::Text(text.as_bytes()))),
                 Any::IntValue(number) => Some(seen(key, Scalar::Int(*number))),
-                _ => None,
+                Any::BoolValue(_)
+                | Any::DoubleValue(_)
+                | Any::ArrayValue(_)
+                | Any::KvlistValue(_)
+                | Any::BytesValue(_)
+                | Any::StringValueStrindex(_) => None,
             }
         })
         .collect()
@@ -263,7 +268,7 @@ impl Scrambler {
             out.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
         }
-        out.push(value as u8);
+        out.push(u8::try_from(value).unwrap());
     }
 
     /// Tags have 32 bits, but may be padded as well.

@@ -123,7 +123,7 @@ fn record(windows: &Windows, request: &Request, now_secs: u64) -> Recorded {
     windows.record(&mut batch_of(request, now_secs), now_secs * NANOS_PER_SEC)
 }
 
-/// Records the requests, one every seven seconds until `NOW`.
+/// Records each request when it comes.
 fn record_all(windows: &Windows, requests: &[(u64, Request)]) -> Recorded {
     let mut all = Recorded::default();
     for (now_secs, request) in requests {
@@ -571,7 +571,7 @@ fn forgotten_services_make_room_and_the_reserved_one_makes_none() {
     let windows = windows(WindowsConfig {
         max_services: 1,
         max_operations_per_service: 1,
-        idle_expiry: Duration::from_secs(60),
+        idle_expiry: Duration::from_mins(1),
         ..WindowsConfig::default()
     });
     for round in 0..3 {
@@ -738,7 +738,7 @@ fn a_fourth_version_waits_until_another_one_is_idle() {
         let views = windows.snapshot(now_secs * NANOS_PER_SEC, 0).versions;
         let name = |view: &SeriesView| match &view.key.scope {
             SeriesScope::Version { version } => version.to_string(),
-            other => panic!("{other:?}"),
+            SeriesScope::Service | SeriesScope::Operation { .. } => panic!("{:?}", view.key),
         };
         views.iter().map(name).collect()
     };

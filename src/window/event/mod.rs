@@ -406,7 +406,7 @@ fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
     }
 }
 
-/// The adjusted count of the OpenTelemetry entry of a tracestate (OTel spec, "TraceState: Probability Sampling").
+/// The adjusted count of the OpenTelemetry entry of a tracestate (OpenTelemetry specification, probability sampling).
 pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
     let entry = trace_state
         .split(|byte| *byte == b',')

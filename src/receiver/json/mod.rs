@@ -94,6 +94,7 @@ struct ScopeSpans<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "they are the names of OTLP")]
 struct Span<'a> {
     #[serde(borrow, default)]
     trace_id: Option<BorrowedText<'a>>,
@@ -126,8 +127,8 @@ struct Status {
 impl Span<'_> {
     /// The bytes of the span id, `None` if an id is not what it must be.
     fn id(&self) -> Option<[u8; 8]> {
-        let span_id = text_of(&self.span_id)?;
-        if !is_hex_id(text_of(&self.trace_id)?, 32) || !is_hex_id(span_id, 16) {
+        let span_id = text_of(self.span_id.as_ref())?;
+        if !is_hex_id(text_of(self.trace_id.as_ref())?, 32) || !is_hex_id(span_id, 16) {
             return None;
         }
         u64::from_str_radix(span_id, 16).ok().map(u64::to_be_bytes)
@@ -140,13 +141,15 @@ impl Span<'_> {
                 attributes.set(attribute.key(), value);
             }
         }
-        let parent = text_of(&self.parent_span_id).unwrap_or_default();
+        let parent = text_of(self.parent_span_id.as_ref()).unwrap_or_default();
         SpanInput {
-            name: text_of(&self.name).unwrap_or_default().as_bytes(),
+            name: text_of(self.name.as_ref()).unwrap_or_default().as_bytes(),
             kind: SpanKind::from_otlp(self.kind.value),
             has_parent: parent.bytes().any(|byte| byte != b'0'),
             span_id,
-            trace_state: text_of(&self.trace_state).unwrap_or_default().as_bytes(),
+            trace_state: text_of(self.trace_state.as_ref())
+                .unwrap_or_default()
+                .as_bytes(),
             start: self.start_time_unix_nano.value,
             end: self.end_time_unix_nano.value,
             status: SpanStatus::from_otlp(
@@ -173,7 +176,7 @@ struct KeyValue<'a> {
 
 impl KeyValue<'_> {
     fn key(&self) -> &[u8] {
-        text_of(&self.key).unwrap_or_default().as_bytes()
+        text_of(self.key.as_ref()).unwrap_or_default().as_bytes()
     }
 
     fn scalar(&self) -> Option<Scalar<'_>> {
@@ -233,8 +236,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyValue<'a> {
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn text_of<'a>(text: &'a Option<BorrowedText<'_>>) -> Option<&'a str> {
-    text.as_ref().map(|text| text.0.as_ref())
+fn text_of<'a>(text: Option<&'a BorrowedText<'_>>) -> Option<&'a str> {
+    text.map(|text| text.0.as_ref())
 }
 
 /// Names that proto3's JSON mapping allows in place of a number.
