@@ -56,12 +56,11 @@ impl Pipeline {
         collect: impl FnOnce(&EventRules, &mut EventBatch, &mut OperationScratch) -> Result<(), E>,
     ) -> Result<Consumed, E> {
         SCRATCH.with_borrow_mut(|(batch, scratch)| {
-            collect(&self.rules, batch, scratch)?;
-            let consumed = self.count(batch);
+            let consumed = collect(&self.rules, batch, scratch).map(|()| self.count(batch));
             if batch.capacity_bytes() > SCRATCH_BYTES_MAX {
                 *batch = EventBatch::default();
             }
-            Ok(consumed)
+            consumed
         })
     }
 
@@ -78,5 +77,91 @@ impl Pipeline {
     /// Root spans so far, each the start of a trace.
     pub fn roots(&self) -> u64 {
         self.roots.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::span::SpanKind;
+    use crate::window::event::{ResourceAttributes, Sampling, SpanInput, push_resource, push_span};
+    use crate::window::settings::{SliConfig, WindowsConfig};
+
+    const NOW: u64 = 1_770_000_000_000_000_000;
+
+    fn pipeline(now: u64) -> Pipeline {
+        let sli = SliConfig::default();
+        let windows = Arc::new(Windows::new(WindowsConfig::default(), &sli));
+        Pipeline::new(windows, EventRules::new(&sli), Clock::manual(now))
+    }
+
+    /// Fills a batch with a span from each start to its end.
+    fn fill(rules: &EventRules, batch: &mut EventBatch, times: &[(u64, u64)]) {
+        let mut scratch = OperationScratch::default();
+        batch.clear();
+        push_resource(batch, &mut scratch, &ResourceAttributes::default());
+        for (start, end) in times {
+            let span = SpanInput {
+                kind: SpanKind::Server,
+                start: *start,
+                end: *end,
+                ..SpanInput::default()
+            };
+            push_span(
+                batch,
+                &mut scratch,
+                &span,
+                rules.entry_kinds,
+                Sampling::Full,
+            );
+        }
+    }
+
+    #[test]
+    fn absurd_times_are_counted_or_rejected_and_nothing_overflows() {
+        for now in [0, NOW, u64::MAX] {
+            let pipeline = pipeline(now);
+            let consumed = pipeline.consume(|rules, batch, _| {
+                let times = [
+                    (0, u64::MAX),
+                    (u64::MAX, u64::MAX),
+                    (0, 0),
+                    (1, 0),
+                    (u64::MAX, 0),
+                ];
+                fill(rules, batch, &times);
+                Ok::<_, ()>(())
+            });
+            let consumed = consumed.unwrap();
+            assert_eq!((consumed.accepted, consumed.rejected), (3, [2, 0]), "{now}");
+            assert_eq!(consumed.recorded.counted, 3, "{now}");
+            assert_eq!(pipeline.roots(), 3, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_counts_nothing() {
+        let pipeline = pipeline(NOW);
+        let refused = pipeline.consume(|rules, batch, _| {
+            fill(rules, batch, &[(NOW, NOW)]);
+            Err("malformed")
+        });
+        assert_eq!(refused, Err("malformed"));
+        assert_eq!((pipeline.roots(), pipeline.windows.usage().held), (0, 0));
+    }
+
+    /// The scratch of a refused request was kept whatever its size.
+    #[test]
+    fn a_large_scratch_batch_is_not_kept_even_if_its_request_is_refused() {
+        let pipeline = pipeline(NOW);
+        for outcome in [Ok(()), Err(())] {
+            let consumed = pipeline.consume(|_, batch, _| {
+                batch.events.reserve(SCRATCH_BYTES_MAX / 16);
+                outcome
+            });
+            assert_eq!(consumed.is_ok(), outcome.is_ok());
+            let kept = pipeline.consume(|_, batch, _| Err::<(), usize>(batch.capacity_bytes()));
+            assert!(kept.unwrap_err() <= SCRATCH_BYTES_MAX);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The events of one request, small and without borrows: what the receiver hands to the windows.
 
+use std::borrow::Cow;
+
 use crate::model::UnixNanos;
 use crate::model::series::SeriesId;
 use crate::model::span::{Outcome, SpanKind};
@@ -133,8 +135,14 @@ impl EventBatch {
         (&mut self.arena, start)
     }
 
-    /// Ends a text that began at `start`.
-    pub fn end_text(&self, start: usize) -> Text {
+    /// Ends a text that began at `start`. Bytes that are not UTF-8 become replacement characters, so that the hash of
+    /// the bytes is the hash of the string.
+    pub fn end_text(&mut self, start: usize) -> Text {
+        let bytes = self.arena.get(start..).unwrap_or_default();
+        if let Cow::Owned(text) = String::from_utf8_lossy(bytes) {
+            self.arena.truncate(start);
+            self.arena.extend_from_slice(text.as_bytes());
+        }
         Text {
             start: u32::try_from(start).unwrap_or(u32::MAX),
             len: u32::try_from(self.arena.len() - start).unwrap_or(0),
@@ -156,8 +164,8 @@ impl EventBatch {
             .unwrap_or_default()
     }
 
-    /// A text as a string; bytes that are not UTF-8 become replacement characters.
-    pub fn text(&self, text: Text) -> std::borrow::Cow<'_, str> {
+    /// A text as a string.
+    pub fn text(&self, text: Text) -> Cow<'_, str> {
         String::from_utf8_lossy(self.bytes(text))
     }
 }

@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes taken for a request that does not announce its length.
 const UNKNOWN_LENGTH_BYTES: u64 = 64 * 1024;
 
+/// What gRPC puts before its message.
+const GRPC_PREFIX_BYTES: u64 = 5;
+
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -49,7 +52,7 @@ pub struct Intake {
 impl Intake {
     /// At most `max_in_flight_bytes` at once, and at least one request of the largest size.
     pub fn new(max_in_flight_bytes: u64, max_request_bytes: u64, retry_after: Duration) -> Self {
-        let permits = max_in_flight_bytes.max(max_request_bytes);
+        let permits = max_in_flight_bytes.max(max_request_bytes.saturating_add(GRPC_PREFIX_BYTES));
         let permits = usize::try_from(permits)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -66,8 +69,7 @@ impl Intake {
             .get(http::header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
             .or(body.size_hint().exact());
-        // gRPC puts five bytes before its message.
-        if announced.is_some_and(|length| length > self.max_request_bytes + 5) {
+        if announced.is_some_and(|length| length > self.most_bytes()) {
             return Err(Refused::TooLarge {
                 limit: self.max_request_bytes,
             });
@@ -85,6 +87,11 @@ impl Intake {
             chunks: VecDeque::new(),
             trailers: None,
         })
+    }
+
+    /// Most bytes of a body.
+    fn most_bytes(&self) -> u64 {
+        self.max_request_bytes.saturating_add(GRPC_PREFIX_BYTES)
     }
 
     fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refused> {
@@ -119,7 +126,7 @@ impl<B> Metered<B> {
 
     fn take_chunk(&mut self, chunk: Bytes) -> Result<(), Refused> {
         self.received += chunk.len() as u64;
-        if self.received > self.intake.max_request_bytes + 5 {
+        if self.received > self.intake.most_bytes() {
             return Err(Refused::TooLarge {
                 limit: self.intake.max_request_bytes,
             });
@@ -127,8 +134,8 @@ impl<B> Metered<B> {
         if self.received > self.reserved {
             let wanted = self
                 .received
-                .max(2 * self.reserved)
-                .min(self.intake.max_request_bytes + 5);
+                .max(self.reserved.saturating_mul(2))
+                .min(self.intake.most_bytes());
             let more = self.intake.take(wanted - self.reserved)?;
             self.lease
                 .0
@@ -197,5 +204,75 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
         self.inner
             .as_ref()
             .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    /// A body that does not say how long it is.
+    struct Unannounced(Full<Bytes>);
+
+    impl Body for Unannounced {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut self.0).poll_frame(context)
+        }
+    }
+
+    /// How many bytes arrive of a body of `len` where a request may have 100 000.
+    async fn read(len: usize, is_announced: bool) -> Result<usize, Refused> {
+        let intake = Intake::new(100_000, 100_000, Duration::from_secs(1));
+        let body = Full::new(Bytes::from(vec![0; len]));
+        let headers = HeaderMap::new();
+        let read = if is_announced {
+            intake.admit(&headers, body)?.collect().await
+        } else {
+            intake.admit(&headers, Unannounced(body))?.collect().await
+        };
+        match read {
+            Ok(body) => Ok(body.to_bytes().len()),
+            Err(BodyError::Refused(refused)) => Err(refused),
+            Err(BodyError::Transport(never)) => match never {},
+        }
+    }
+
+    /// The prefix of gRPC did not fit beside the largest request, which was told to come again for ever.
+    #[tokio::test]
+    async fn the_largest_request_is_let_in_where_only_one_may_be_under_way() {
+        let too_large = Err(Refused::TooLarge { limit: 100_000 });
+        for is_announced in [true, false] {
+            assert_eq!(read(0, is_announced).await, Ok(0));
+            assert_eq!(read(100_005, is_announced).await, Ok(100_005));
+            assert_eq!(read(100_006, is_announced).await, too_large);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_under_way_are_taken_until_their_lease_ends() {
+        let intake = Intake::new(1_000, 600, Duration::from_secs(1));
+        let admit = || intake.admit(&HeaderMap::new(), Full::new(Bytes::from(vec![0; 600])));
+        let first = admit().unwrap();
+        let lease = first.lease();
+        drop(first);
+        assert_eq!(admit().unwrap_err(), Refused::Overload);
+        drop(lease);
+        assert!(admit().is_ok());
+    }
+
+    #[test]
+    fn no_limit_overflows() {
+        let intake = Intake::new(u64::MAX, u64::MAX, Duration::ZERO);
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_LENGTH, u64::MAX.into());
+        assert!(intake.admit(&headers, Full::new(Bytes::new())).is_ok());
     }
 }

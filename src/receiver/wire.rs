@@ -185,3 +185,116 @@ fn field_number(tag: u64) -> Result<u32, Malformed> {
         Ok(_) | Err(_) => Err(Malformed::FieldNumber),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(bytes: &[u8]) -> Result<Option<(u32, Value<'_>)>, Malformed> {
+        Fields::new(bytes).next_field()
+    }
+
+    /// A varint field number 1 whose value is these bytes.
+    fn varint(bytes: &[u8]) -> Result<u64, Malformed> {
+        let message = [&[0x08], bytes].concat();
+        match first(&message)? {
+            Some((1, Value::Varint(value))) => Ok(value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn varints_hold_up_to_ten_bytes_and_64_bits() {
+        let nines = [0xff; 9];
+        let with_last = |last: u8| [&nines[..], &[last]].concat();
+        for (bytes, expected) in [
+            (vec![0x00], Ok(0)),
+            (vec![0x7f], Ok(127)),
+            (vec![0x80, 0x01], Ok(128)),
+            (vec![0x80, 0x80, 0x00], Ok(0)),
+            ([&[0x80; 9][..], &[0x00]].concat(), Ok(0)),
+            (with_last(0x01), Ok(u64::MAX)),
+            (with_last(0x02), Err(Malformed::Varint)),
+            (with_last(0x7f), Err(Malformed::Varint)),
+            (with_last(0x81), Err(Malformed::Varint)),
+            ([&[0xff; 10][..], &[0x01]].concat(), Err(Malformed::Varint)),
+            (vec![], Err(Malformed::Truncated)),
+            (vec![0x80], Err(Malformed::Truncated)),
+            (nines.to_vec(), Err(Malformed::Truncated)),
+        ] {
+            assert_eq!(varint(&bytes), expected, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn field_numbers_are_from_1_to_29_bits() {
+        for (tag, expected) in [
+            (&[0x00][..], Err(Malformed::FieldNumber)),
+            (&[0x05], Err(Malformed::FieldNumber)),
+            (&[0xf8, 0xff, 0xff, 0xff, 0x0f], Ok((1 << 29) - 1)),
+            (&[0x80, 0x80, 0x80, 0x80, 0x10], Err(Malformed::FieldNumber)),
+        ] {
+            let message = [tag, &[0x00; 8]].concat();
+            let number = first(&message).map(|field| field.unwrap().0);
+            assert_eq!(number, expected, "{tag:02x?}");
+        }
+    }
+
+    #[test]
+    fn every_wire_type_is_read_or_refused() {
+        for (message, expected) in [
+            (&[][..], Ok(None)),
+            (
+                &[0x09, 1, 0, 0, 0, 0, 0, 0, 0],
+                Ok(Some((1, Value::Fixed64(1)))),
+            ),
+            (&[0x09, 1, 0, 0, 0, 0, 0, 0], Err(Malformed::Truncated)),
+            (&[0x0a, 2, 7, 8], Ok(Some((1, Value::Bytes(&[7, 8]))))),
+            (&[0x0a, 0], Ok(Some((1, Value::Bytes(&[]))))),
+            (&[0x0a, 3, 7, 8], Err(Malformed::Truncated)),
+            (
+                &[
+                    0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+                ],
+                Err(Malformed::Truncated),
+            ),
+            (&[0x0d, 1, 2, 3, 4], Ok(Some((1, Value::Other)))),
+            (&[0x0d, 1, 2, 3], Err(Malformed::Truncated)),
+            (&[0x0c], Err(Malformed::WireType)),
+            (&[0x0e, 0], Err(Malformed::WireType)),
+            (&[0x0f, 0], Err(Malformed::WireType)),
+        ] {
+            assert_eq!(first(message), expected, "{message:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_group_ends_where_its_own_end_stands() {
+        for (message, expected) in [
+            // Group 1 with a varint, a fixed64, bytes, a fixed32 and group 2 in it.
+            (
+                &[
+                    0x0b, 0x08, 0x80, 0x01, 0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x12, 1, 0x0c, 0x0d, 1,
+                    2, 3, 4, 0x13, 0x14, 0x0c,
+                ][..],
+                Ok(Some((1, Value::Other))),
+            ),
+            (&[0x0b], Err(Malformed::Truncated)),
+            (&[0x0b, 0x08], Err(Malformed::Truncated)),
+            (&[0x0b, 0x14], Err(Malformed::WireType)),
+            (&[0x0b, 0x13, 0x0c, 0x14], Err(Malformed::WireType)),
+            (&[0x0b, 0x00, 0x0c], Err(Malformed::FieldNumber)),
+            (&[0x0b, 0x0e, 0x0c], Err(Malformed::WireType)),
+        ] {
+            assert_eq!(first(message), expected, "{message:02x?}");
+        }
+    }
+
+    #[test]
+    fn after_a_group_the_next_field_follows() {
+        let mut fields = Fields::new(&[0x0b, 0x0c, 0x10, 0x05]);
+        assert_eq!(fields.next_field(), Ok(Some((1, Value::Other))));
+        assert_eq!(fields.next_field(), Ok(Some((2, Value::Varint(5)))));
+        assert_eq!(fields.next_field(), Ok(None));
+    }
+}

@@ -75,7 +75,7 @@ impl Keeper {
         let mut restored = 0;
         for (id, key) in keys {
             let rows = self.store.minutes(id, from_minute)?;
-            restored += usize::from(self.windows.restore(key, &rows));
+            restored += usize::from(self.windows.rebuild(key, &rows));
         }
         let mut state = self.state();
         state.rejected = self.store.rejected()?.into_iter().collect();

@@ -130,6 +130,9 @@ impl Ledger {
             None => row.sums,
             Some(threshold) => latency_sums(row, threshold / 1_000),
         };
+        if sums.observed_total == 0 {
+            return;
+        }
         let secs = u64::from(row.minute) * 60;
         self.tally.record_sums(secs * NANOS_PER_SEC, sums);
         let entry = self.day_mut(day_of(secs));

@@ -43,7 +43,8 @@ struct Durations {
 struct OutcomeDuration {
     /// One per edge of the ladder and one beyond.
     buckets: [u64; LATENCY_LADDER_MICROS.len() + 1],
-    sum_nanos: u64,
+    /// Wide enough for spans that start in 1970.
+    sum_nanos: u128,
 }
 
 impl OutcomeDuration {
@@ -53,7 +54,7 @@ impl OutcomeDuration {
         if let Some(bucket) = self.buckets.get_mut(edge) {
             *bucket += u64::from(count);
         }
-        let duration = duration_nanos.saturating_mul(u64::from(count));
+        let duration = u128::from(duration_nanos) * u128::from(count);
         self.sum_nanos = self.sum_nanos.saturating_add(duration);
     }
 
@@ -319,6 +320,11 @@ impl Series {
             match self.ledger_mut(ledger.name()) {
                 Some(mine) => mine.merge(ledger),
                 None => self.ledgers.push(ledger.clone()),
+            }
+        }
+        for version in &other.versions {
+            if !self.versions.contains(version) {
+                self.versions.push(*version);
             }
         }
         self.last_event = self.last_event.max(other.last_event);

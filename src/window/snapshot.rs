@@ -77,9 +77,7 @@ impl Windows {
                 continue;
             };
             series.advance(now);
-            let is_service = series.key.scope == SeriesScope::Service;
-            let is_busy = is_service && series.operations > 0;
-            if series.last_event() < oldest && series.ledgers().is_empty() && !is_busy {
+            if is_idle(series, oldest) {
                 idle.push(id);
             } else if series.key.operation_name().is_some() {
                 let events = series.window(now, Window::D1).observed_total;
@@ -87,7 +85,8 @@ impl Windows {
             }
         }
         for id in idle {
-            self.remove(id);
+            // Events may have come since the walk.
+            self.remove_if(id, |series| is_idle(series, oldest));
         }
         self.rank_operations(traffic);
     }
@@ -267,15 +266,11 @@ impl Windows {
         all
     }
 
-    /// Adds the series of a checkpoint or of another instance.
+    /// Adds the series of a checkpoint or of another instance, services before their operations as [`Self::export`] has
+    /// them.
     pub fn merge(&self, all: Vec<Series>) {
         for theirs in all {
-            let id = theirs.key.id();
-            if let Some(Slot::Series(mine)) = self.map.get_mut(&id).as_deref_mut() {
-                mine.merge(&theirs);
-                continue;
-            }
-            self.insert_restored(id, theirs);
+            self.restore(theirs);
         }
     }
 
@@ -313,6 +308,12 @@ impl SeriesView {
     pub fn window(&self, window: Window) -> WindowSums {
         window_of(&self.windows, window)
     }
+}
+
+/// Whether nobody misses a series. Services wait for their operations.
+fn is_idle(series: &Series, oldest: UnixNanos) -> bool {
+    let is_busy = series.key.scope == SeriesScope::Service && series.operations > 0;
+    series.last_event() < oldest && series.ledgers().is_empty() && !is_busy
 }
 
 fn window_of(windows: &AllWindows, window: Window) -> WindowSums {

@@ -11,7 +11,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
-use crate::window::operation::{OPERATION_BYTES_MAX, template_into};
+use crate::window::operation::{OPERATION_BYTES_MAX, template};
 use crate::window::settings::SliConfig;
 
 /// The value of an attribute, as far as it is read.
@@ -256,22 +256,22 @@ pub fn push_resource(
     scratch: &mut OperationScratch,
     resource: &ResourceAttributes<'_>,
 ) {
-    let service = bounded(resource.service_name());
-    let namespace = bounded(resource.namespace.unwrap_or_default());
-    let environment = bounded(
-        resource
-            .environment
-            .or(resource.environment_old)
-            .unwrap_or_default(),
-    );
-    let version = bounded(resource.version.unwrap_or_default());
-    let service_hash = ServiceKey::hash_parts(&mut scratch.buffer, namespace, environment, service);
+    let environment = resource.environment.or(resource.environment_old);
+    let service = batch.push_text(bounded(resource.service_name()));
+    let namespace = batch.push_text(bounded(resource.namespace.unwrap_or_default()));
+    let environment = batch.push_text(bounded(environment.unwrap_or_default()));
+    let version = batch.push_text(bounded(resource.version.unwrap_or_default()));
     let entry = BatchResource {
-        service_hash,
-        namespace: batch.push_text(namespace),
-        environment: batch.push_text(environment),
-        service: batch.push_text(service),
-        version: batch.push_text(version),
+        service_hash: ServiceKey::hash_parts(
+            &mut scratch.buffer,
+            batch.bytes(namespace),
+            batch.bytes(environment),
+            batch.bytes(service),
+        ),
+        namespace,
+        environment,
+        service,
+        version,
         events: 0,
     };
     batch.resources.push(entry);
@@ -337,9 +337,9 @@ fn operation_of(
     let named = xxh3_128(arena.get(begin..).unwrap_or_default());
     let operation = batch.end_text(start);
     let series = scratch.series_of(named, || {
-        let mut name = Vec::with_capacity(64);
-        template_into(&mut name, batch.bytes(operation));
-        SeriesId::of_operation(&mut Vec::with_capacity(96), service_hash, span.kind, &name)
+        let name = template(batch.bytes(operation));
+        let buffer = &mut Vec::with_capacity(96);
+        SeriesId::of_operation(buffer, service_hash, span.kind, name.as_bytes())
     });
     (operation, series)
 }
@@ -448,21 +448,24 @@ fn is_grpc_server_error(code: Scalar<'_>) -> bool {
     }
 }
 
+/// Greater weights are cut to this, the greatest whole count: a single one would drown every sum that it enters.
+const WEIGHT_MAX: f64 = u32::MAX as f64;
+
 /// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured.
 #[inline]
 fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
     if !trace_state.is_empty()
         && let Some(weight) = tracestate_weight(trace_state)
     {
-        return weight;
+        return weight.min(WEIGHT_MAX);
     }
     match sampling {
         Sampling::Full | Sampling::Unknown => 1.0,
-        Sampling::Ratio(ratio) => 1.0 / ratio,
+        Sampling::Ratio(ratio) => (1.0 / ratio).min(WEIGHT_MAX),
     }
 }
 
-/// The adjusted count of the OpenTelemetry entry of a tracestate (OTel spec, "TraceState: Probability Sampling").
+/// The adjusted count of the OpenTelemetry entry of a tracestate (OpenTelemetry specification, probability sampling).
 pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
     let entry = trace_state
         .split(|byte| *byte == b',')
@@ -479,8 +482,9 @@ pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
     }
     // Trailing zeros may be left out.
     threshold <<= 4 * (14 - digits.len());
-    let all = (1_u64 << 56) as f64;
-    Some(all / (all - threshold as f64))
+    // The difference of the whole numbers: as floats, a threshold near 2⁵⁶ would be 2⁵⁶.
+    let all = 1_u64 << 56;
+    Some(all as f64 / (all - threshold) as f64)
 }
 
 /// ⌊w⌋ + [hash(span id) < frac(w)]: right on average and the same on every replica.
@@ -498,3 +502,6 @@ fn whole_count(weight: f64, span_id: &[u8]) -> u32 {
     let whole = weight.floor() + f64::from(u8::from(hash < weight.fract()));
     whole.clamp(0.0, f64::from(u32::MAX)) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The views say what the messages of opentelemetry-proto would say: fields in any order, a message split over several
 //! fields merged, the last of repeated scalars taken, unknown fields skipped. Attribute values are read only when somebody
-//! asks for them, so what is malformed inside an attribute that nobody asks for goes unnoticed.
+//! asks for them, so what is malformed inside a value that nobody asks for goes unnoticed.
 
 use crate::receiver::wire::{Fields, Malformed, Value};
 use crate::window::event::Scalar;
@@ -118,7 +118,7 @@ impl<'a> SpanView<'a> {
                 (3, Value::Bytes(state)) => view.trace_state = state,
                 (4, Value::Bytes(id)) => view.parent_span_id = id,
                 (5, Value::Bytes(name)) => view.name = name,
-                (6, Value::Varint(kind)) => view.kind = kind,
+                (6, Value::Varint(kind)) => view.kind = enum_number(kind),
                 (7, Value::Fixed64(time)) => view.start_time_unix_nano = time,
                 (8, Value::Fixed64(time)) => view.end_time_unix_nano = time,
                 (15, Value::Bytes(status)) => view.read_status(status)?,
@@ -136,7 +136,7 @@ impl<'a> SpanView<'a> {
         let mut fields = Fields::new(status);
         while let Some((number, value)) = fields.next_field()? {
             if let (3, Value::Varint(code)) = (number, value) {
-                self.status_code = code;
+                self.status_code = enum_number(code);
             }
         }
         Ok(())
@@ -151,6 +151,11 @@ impl<'a> SpanView<'a> {
     ) -> Result<(), Malformed> {
         for_each_attribute(self.attributes, 9, wanted, &mut take)
     }
+}
+
+/// Enums have 32 bits, whatever the varint holds.
+fn enum_number(varint: u64) -> u64 {
+    varint & u64::from(u32::MAX)
 }
 
 /// Walks the `KeyValue` fields with this number. Values that are neither text nor whole numbers are passed over.
@@ -259,9 +264,12 @@ fn read_scalar<'a>(
         scalar = match (number, value) {
             (1, Value::Bytes(text)) => Some(Scalar::Text(text)),
             (3, Value::Varint(number)) => Some(Scalar::Int(number.cast_signed())),
-            (2, Value::Varint(_)) | (4, Value::Fixed64(_)) | (5..=7, Value::Bytes(_)) => None,
+            (2 | 8, Value::Varint(_)) | (4, Value::Fixed64(_)) | (5..=7, Value::Bytes(_)) => None,
             _ => scalar,
         };
     }
     Ok(scalar)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -25,6 +25,12 @@ pub fn collect_json(
     scratch: &mut OperationScratch,
 ) -> Result<(), serde_json::Error> {
     batch.clear();
+    // Derived readers take an array for an object's members in their order.
+    if request.trim_ascii_start().first() != Some(&b'{') {
+        return Err(serde::de::Error::custom(
+            "an ExportTraceServiceRequest is a JSON object",
+        ));
+    }
     let request: Request<'_> = serde_json::from_slice(request)?;
     for resource_spans in request.resource_spans.iter().flatten() {
         let mut attributes = ResourceAttributes::default();
@@ -35,7 +41,7 @@ pub fn collect_json(
             .flatten()
         {
             if let Some(value) = attribute.scalar() {
-                attributes.set(attribute.key.as_bytes(), value);
+                attributes.set(attribute.key(), value);
             }
         }
         push_resource(batch, scratch, &attributes);
@@ -46,8 +52,11 @@ pub fn collect_json(
             .flatten()
             .flat_map(|scope| &scope.spans);
         for span in spans.flatten() {
-            match span.input() {
-                Some(input) => push_span(batch, scratch, &input, rules.entry_kinds, sampling),
+            match span.id() {
+                Some(id) => {
+                    let input = span.input(&id);
+                    push_span(batch, scratch, &input, rules.entry_kinds, sampling);
+                }
                 None => batch.reject(Rejection::InvalidId),
             }
         }
@@ -85,6 +94,7 @@ struct ScopeSpans<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "they are the names of OTLP")]
 struct Span<'a> {
     #[serde(borrow, default)]
     trace_id: Option<BorrowedText<'a>>,
@@ -115,32 +125,38 @@ struct Status {
 }
 
 impl Span<'_> {
-    /// `None` if an id is not what it must be.
-    fn input(&self) -> Option<SpanInput<'_>> {
-        let span_id = text_of(&self.span_id)?;
-        if !is_hex_id(text_of(&self.trace_id)?, 32) || !is_hex_id(span_id, 16) {
+    /// The bytes of the span id, `None` if an id is not what it must be.
+    fn id(&self) -> Option<[u8; 8]> {
+        let span_id = text_of(self.span_id.as_ref())?;
+        if !is_hex_id(text_of(self.trace_id.as_ref())?, 32) || !is_hex_id(span_id, 16) {
             return None;
         }
+        u64::from_str_radix(span_id, 16).ok().map(u64::to_be_bytes)
+    }
+
+    fn input<'b>(&'b self, span_id: &'b [u8]) -> SpanInput<'b> {
         let mut attributes = SpanAttributes::default();
         for attribute in self.attributes.iter().flatten() {
             if let Some(value) = attribute.scalar() {
-                attributes.set(attribute.key.as_bytes(), value);
+                attributes.set(attribute.key(), value);
             }
         }
-        let parent = text_of(&self.parent_span_id).unwrap_or_default();
-        Some(SpanInput {
-            name: text_of(&self.name).unwrap_or_default().as_bytes(),
+        let parent = text_of(self.parent_span_id.as_ref()).unwrap_or_default();
+        SpanInput {
+            name: text_of(self.name.as_ref()).unwrap_or_default().as_bytes(),
             kind: SpanKind::from_otlp(self.kind.value),
             has_parent: parent.bytes().any(|byte| byte != b'0'),
-            span_id: span_id.as_bytes(),
-            trace_state: text_of(&self.trace_state).unwrap_or_default().as_bytes(),
+            span_id,
+            trace_state: text_of(self.trace_state.as_ref())
+                .unwrap_or_default()
+                .as_bytes(),
             start: self.start_time_unix_nano.value,
             end: self.end_time_unix_nano.value,
             status: SpanStatus::from_otlp(
                 self.status.as_ref().map_or(0, |status| status.code.value),
             ),
             attributes,
-        })
+        }
     }
 }
 
@@ -153,12 +169,16 @@ fn is_hex_id(id: &str, len: usize) -> bool {
 #[derive(Deserialize)]
 struct KeyValue<'a> {
     #[serde(borrow, default)]
-    key: Cow<'a, str>,
+    key: Option<BorrowedText<'a>>,
     #[serde(borrow, default)]
     value: Option<AnyValue<'a>>,
 }
 
 impl KeyValue<'_> {
+    fn key(&self) -> &[u8] {
+        text_of(self.key.as_ref()).unwrap_or_default().as_bytes()
+    }
+
     fn scalar(&self) -> Option<Scalar<'_>> {
         match self.value.as_ref()? {
             AnyValue::Text(text) => Some(Scalar::Text(text.as_bytes())),
@@ -187,16 +207,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyValue<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut value = AnyValue::Other;
-                while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-                    match key.as_ref() {
+                while let Some(key) = map.next_key::<BorrowedText<'_>>()? {
+                    match key.0.as_ref() {
                         "stringValue" => {
                             value = map
                                 .next_value::<Option<BorrowedText<'a>>>()?
                                 .map_or(AnyValue::Other, |text| AnyValue::Text(text.0));
                         }
                         "intValue" => {
-                            let number: Number<NoNames> = map.next_value()?;
-                            value = AnyValue::Int(number.value.cast_signed());
+                            let number: Option<Number<NoNames>> = map.next_value()?;
+                            value = number.map_or(AnyValue::Other, |number| {
+                                AnyValue::Int(number.value.cast_signed())
+                            });
                         }
                         _ => {
                             map.next_value::<IgnoredAny>()?;
@@ -214,8 +236,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyValue<'a> {
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn text_of<'a>(text: &'a Option<BorrowedText<'_>>) -> Option<&'a str> {
-    text.as_ref().map(|text| text.0.as_ref())
+fn text_of<'a>(text: Option<&'a BorrowedText<'_>>) -> Option<&'a str> {
+    text.map(|text| text.0.as_ref())
 }
 
 /// Names that proto3's JSON mapping allows in place of a number.
@@ -299,6 +321,8 @@ impl<'de, N: Names> Visitor<'de> for NumberVisitor<N> {
         // 1e18 and the like are whole numbers that some writers give exponents.
         if value.fract() == 0.0 && (0.0..u64::MAX as f64).contains(&value) {
             Ok(value as u64)
+        } else if value.fract() == 0.0 && (i64::MIN as f64..0.0).contains(&value) {
+            Ok((value as i64).cast_unsigned())
         } else {
             Err(E::invalid_value(serde::de::Unexpected::Float(value), &self))
         }
@@ -308,9 +332,16 @@ impl<'de, N: Names> Visitor<'de> for NumberVisitor<N> {
         if let Some(number) = N::NAMES.iter().position(|name| *name == text) {
             return Ok(number as u64);
         }
-        text.parse::<u64>()
-            .or_else(|_| text.parse::<i64>().map(i64::cast_unsigned))
-            .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+        if let Ok(number) = text.parse::<u64>() {
+            return Ok(number);
+        }
+        if let Ok(number) = text.parse::<i64>() {
+            return Ok(number.cast_unsigned());
+        }
+        match text.parse::<f64>() {
+            Ok(number) => self.visit_f64(number),
+            Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+        }
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<u64, E> {
@@ -324,3 +355,6 @@ impl<'de, N: Names> Visitor<'de> for NumberVisitor<N> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;
