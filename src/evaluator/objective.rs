@@ -196,7 +196,6 @@ pub(crate) mod tests {
             objective: Arc::new(objective),
             windows: [sums; 10],
             since_start: sums,
-            days: Vec::new(),
         };
         status_of(&view, LIMITS)
     }

@@ -139,7 +139,8 @@ impl EventBatch {
     /// the bytes is the hash of the string.
     pub fn end_text(&mut self, start: usize) -> Text {
         let bytes = self.arena.get(start..).unwrap_or_default();
-        if let Cow::Owned(text) = String::from_utf8_lossy(bytes) {
+        if std::str::from_utf8(bytes).is_err() {
+            let text = String::from_utf8_lossy(bytes).into_owned();
             self.arena.truncate(start);
             self.arena.extend_from_slice(text.as_bytes());
         }

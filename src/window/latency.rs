@@ -205,7 +205,13 @@ fn add_to(slots: &mut VecDeque<(u32, Sketch)>, slot: u32, sketch: &Sketch) {
     let position = slots.len() - after;
     match position.checked_sub(1).and_then(|last| slots.get_mut(last)) {
         Some((held, counts)) if *held == slot => *counts = counts.merged(sketch),
-        _ => slots.insert(position, (slot, sketch.clone())),
+        _ => {
+            // A ring is long-lived and there are thousands: doubling would waste a third of it.
+            if slots.len() == slots.capacity() {
+                slots.reserve_exact(8);
+            }
+            slots.insert(position, (slot, sketch.clone()));
+        }
     }
 }
 

@@ -61,6 +61,37 @@ const fn tier_of(window: Window) -> Tier {
     }
 }
 
+/// Where every window starts for a question at one instant: computed once, used for all series.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowStarts([WindowStart; Window::ALL.len()]);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct WindowStart {
+    boundary: u64,
+    cell: usize,
+    /// The boundary in seconds.
+    at_secs: u64,
+    /// A ring whose newest slot is at or after this has dropped the boundary.
+    dropped_secs: u64,
+}
+
+impl WindowStarts {
+    /// The boundaries nearest to the start of each window that ends at `now`.
+    pub fn at(now: UnixNanos) -> Self {
+        Self(Window::ALL.map(|window| {
+            let tier = tier_of(window);
+            let start = (now / NANOS_PER_SEC).saturating_sub(window.secs());
+            let boundary = (start + tier.width_secs / 2) / tier.width_secs;
+            WindowStart {
+                boundary,
+                cell: cell_of(tier, boundary),
+                at_secs: boundary * tier.width_secs,
+                dropped_secs: (boundary + tier.slots) * tier.width_secs,
+            }
+        }))
+    }
+}
+
 /// A monotonic counter on six tiers of slots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tiers<C> {
@@ -104,6 +135,23 @@ impl<C: Copy + Default + AddAssign + Sub<Output = C>> Tiers<C> {
         let tier = tier_of(window);
         let start = now_secs.saturating_sub(window.secs());
         self.current - self.at_boundary(tier, (start + tier.width_secs / 2) / tier.width_secs)
+    }
+
+    /// What was counted in every window, in the order of [`Window::ALL`].
+    #[inline]
+    fn windows(&self, starts: &WindowStarts) -> [C; Window::ALL.len()] {
+        let mut counted = [C::default(); Window::ALL.len()];
+        for ((counted, start), window) in counted.iter_mut().zip(&starts.0).zip(Window::ALL) {
+            let before = if start.at_secs > self.newest_secs {
+                self.current
+            } else if self.newest_secs < start.dropped_secs {
+                self.cells.get(start.cell).copied().unwrap_or_default()
+            } else {
+                self.at_boundary(tier_of(window), start.boundary)
+            };
+            *counted = self.current - before;
+        }
+        counted
     }
 
     /// What was counted in one minute, while the last hour is held.
@@ -322,6 +370,20 @@ impl Tally {
         sums_of(self.observed.window(now_secs, window), excess)
     }
 
+    /// The sums of every window, in the order of [`Window::ALL`].
+    pub fn windows(&self, starts: &WindowStarts) -> [WindowSums; Window::ALL.len()] {
+        let observed = self.observed.windows(starts);
+        let Some(excess) = &self.excess else {
+            return observed.map(|observed| sums_of(observed, None));
+        };
+        let mut sums = [WindowSums::default(); Window::ALL.len()];
+        for ((sums, observed), excess) in sums.iter_mut().zip(observed).zip(excess.windows(starts))
+        {
+            *sums = sums_of(observed, Some(excess));
+        }
+        sums
+    }
+
     /// The sums of one of the last sixty minutes.
     pub fn minute(&self, minute: u64) -> WindowSums {
         sums_of(
@@ -432,6 +494,9 @@ mod tests {
                 prop_assert!(seen.observed_total <= most.observed_total, "{window:?} {seen:?} {most:?}");
                 prop_assert!(seen.observed_bad >= least.observed_bad);
                 prop_assert!(seen.observed_bad <= most.observed_bad);
+                let all = tally.windows(&WindowStarts::at(now_secs * NANOS_PER_SEC));
+                let at = Window::ALL.iter().position(|other| *other == window).unwrap();
+                prop_assert_eq!(all[at], seen);
                 prop_assert!(seen.total >= least.total - 1e-6 && seen.total <= most.total + 1e-6);
                 prop_assert!(seen.squared >= least.squared - 1e-6 && seen.squared <= most.squared + 1e-6);
             }
@@ -512,8 +577,9 @@ mod tests {
     fn the_finer_tiers_hold_their_window_when_the_newest_slot_is_ahead() {
         let mut events: Vec<_> = (0..300_u64).map(|n| (START_SECS + n, false, 1.0)).collect();
         events.push((START_SECS + 299 + AHEAD_SECS_MAX, false, 1.0));
-        let seen = tally_of(&events).window((START_SECS + 300) * NANOS_PER_SEC, Window::M5);
-        assert_eq!(seen.observed_total, 301);
+        let (tally, now) = (tally_of(&events), (START_SECS + 300) * NANOS_PER_SEC);
+        assert_eq!(tally.window(now, Window::M5).observed_total, 301);
+        assert_eq!(tally.windows(&WindowStarts::at(now))[0].observed_total, 301);
     }
 
     #[test]

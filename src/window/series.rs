@@ -11,8 +11,9 @@ use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::latency::{LatencyTiers, OpenLatency};
 use crate::window::ledger::Ledger;
-use crate::window::rolling::{Occurrence, Tally, sums_of_one};
+use crate::window::rolling::{Occurrence, Tally, WindowStarts, sums_of_one};
 use crate::window::sketch::{LatencyCounts, Sketch};
+use crate::window::snapshot::AllWindows;
 
 /// Minutes that may be open at once; one more closes the oldest.
 const OPEN_MINUTES_MAX: usize = 4;
@@ -228,6 +229,11 @@ impl Series {
     /// The sums of a window.
     pub fn window(&self, now: UnixNanos, window: Window) -> WindowSums {
         self.tally.window(now, window)
+    }
+
+    /// The sums of every window, in the order of [`Window::ALL`].
+    pub fn windows(&self, starts: &WindowStarts) -> AllWindows {
+        self.tally.windows(starts)
     }
 
     /// The sums since the beginning; they never decrease.

@@ -1,7 +1,8 @@
 //! The compact latency counts of closed slots and of history rows.
 //!
 //! Durations fall into log-linear buckets: 32 to an octave, so that a bucket is at most 1/32 wide and its middle is
-//! at most 1.6 % off. A sketch is the sorted list of occupied buckets, as varints of (gap, count).
+//! at most 1.6 % off. A sketch is the sorted list of occupied buckets, as varints: the count
+//! with a low bit that says whether the gap to the bucket before follows, since neighbours are the rule.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub fn bucket_bounds_micros(bucket: u16) -> (u64, u64) {
     (mantissa << shift, ((mantissa + 1) << shift) - 1)
 }
 
+/// Largest count of a bucket.
+const COUNT_MAX: u64 = u64::MAX >> 1;
+
 /// Occupied buckets with their counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sketch(Box<[u8]>);
@@ -53,8 +57,11 @@ impl Sketch {
                 continue;
             }
             debug_assert!(bucket >= next, "counts are sorted, each bucket once");
-            push_varint(&mut bytes, u64::from(bucket.saturating_sub(next)));
-            push_varint(&mut bytes, count);
+            let gap = u64::from(bucket.saturating_sub(next));
+            push_varint(&mut bytes, count.min(COUNT_MAX) << 1 | u64::from(gap > 0));
+            if gap > 0 {
+                push_varint(&mut bytes, gap);
+            }
             next = bucket.saturating_add(1);
         }
         Self(bytes.into_boxed_slice())
@@ -115,9 +122,13 @@ impl Iterator for SketchIter<'_> {
     type Item = (u16, u64);
 
     fn next(&mut self) -> Option<(u16, u64)> {
-        let gap = take_varint(&mut self.rest)?;
         let count = take_varint(&mut self.rest)?;
-        let gap = u16::try_from(gap).unwrap_or(u16::MAX);
+        let gap = if count & 1 == 1 {
+            take_varint(&mut self.rest)?
+        } else {
+            0
+        };
+        let (count, gap) = (count >> 1, u16::try_from(gap).unwrap_or(u16::MAX));
         let bucket = self.next.saturating_add(gap);
         self.next = bucket.saturating_add(1);
         Some((bucket, count))

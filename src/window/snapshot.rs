@@ -1,5 +1,6 @@
 //! What the windows hold at an instant, and the upkeep that goes with reading it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use crate::model::UnixNanos;
@@ -7,7 +8,8 @@ use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::Objective;
 use crate::model::window::{Window, WindowSums};
-use crate::window::ledger::{Ledger, LedgerDay};
+use crate::window::ledger::Ledger;
+use crate::window::rolling::WindowStarts;
 use crate::window::series::Series;
 use crate::window::sketch::LatencyCounts;
 use crate::window::windows::{Slot, Windows, selects};
@@ -43,8 +45,6 @@ pub struct ObjectiveView {
     pub windows: AllWindows,
     /// Since the beginning, monotonic.
     pub since_start: WindowSums,
-    /// Days of its ledger, the oldest first.
-    pub days: Vec<LedgerDay>,
 }
 
 /// Everything that an evaluation needs.
@@ -120,7 +120,7 @@ impl Windows {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let index: std::collections::BTreeMap<&str, usize> = adopted
+        let index: HashMap<&str, usize> = adopted
             .iter()
             .enumerate()
             .map(|(at, objective)| (objective.name.as_str(), at))
@@ -131,9 +131,9 @@ impl Windows {
                 objective: Arc::clone(objective),
                 windows: AllWindows::default(),
                 since_start: WindowSums::default(),
-                days: Vec::new(),
             })
             .collect();
+        let starts = WindowStarts::at(now);
         for slot in &self.map {
             let Slot::Series(series) = slot.value() else {
                 continue;
@@ -143,7 +143,7 @@ impl Windows {
                     .get(&**ledger.name())
                     .and_then(|at| views.get_mut(*at));
                 if let Some(view) = view {
-                    view.add(ledger, now);
+                    view.add(ledger, &starts);
                 }
             }
         }
@@ -159,11 +159,12 @@ impl Windows {
             usage: self.usage(),
             ..Snapshot::default()
         };
+        let starts = WindowStarts::at(now);
         for slot in &self.map {
             let Slot::Series(series) = slot.value() else {
                 continue;
             };
-            let view = view_of(*slot.key(), series, now);
+            let view = view_of(*slot.key(), series, &starts);
             match view.key.scope {
                 SeriesScope::Service => snapshot.services.push(view),
                 SeriesScope::Operation { .. } => snapshot.operations.push(view),
@@ -284,17 +285,11 @@ impl Windows {
 }
 
 impl ObjectiveView {
-    fn add(&mut self, ledger: &Ledger, now: UnixNanos) {
-        for (sums, window) in self.windows.iter_mut().zip(Window::ALL) {
-            *sums = sums.plus(ledger.tally().window(now, window));
+    fn add(&mut self, ledger: &Ledger, starts: &WindowStarts) {
+        for (sums, own) in self.windows.iter_mut().zip(ledger.tally().windows(starts)) {
+            *sums = sums.plus(own);
         }
         self.since_start = self.since_start.plus(ledger.tally().since_start());
-        if self.days.is_empty() {
-            self.days = ledger.days().to_vec();
-        } else {
-            self.days.extend_from_slice(ledger.days());
-            self.days.sort_unstable_by_key(|day| day.day);
-        }
     }
 
     /// The sums of one window.
@@ -323,11 +318,11 @@ fn window_of(windows: &AllWindows, window: Window) -> WindowSums {
         .unwrap_or_default()
 }
 
-fn view_of(id: SeriesId, series: &Series, now: UnixNanos) -> SeriesView {
+fn view_of(id: SeriesId, series: &Series, starts: &WindowStarts) -> SeriesView {
     SeriesView {
         id,
         key: series.key.clone(),
-        windows: Window::ALL.map(|window| series.window(now, window)),
+        windows: series.windows(starts),
         since_start: series.since_start(),
         durations: series.durations(),
         last_event: series.last_event(),

@@ -480,11 +480,6 @@ fn check_equal(seen: &Snapshot, wanted: &Snapshot) {
         for (seen, wanted) in seen.windows.iter().zip(wanted.windows) {
             assert_equal(*seen, wanted, "objective");
         }
-        let sums = |days: &[LedgerDay]| {
-            days.iter()
-                .fold(WindowSums::default(), |all, day| all.plus(day.sums))
-        };
-        assert_equal(sums(&seen.days), sums(&wanted.days), "days");
     }
 }
 
@@ -533,9 +528,10 @@ fn an_objective_adopted_after_its_events_knows_them_once_they_are_replayed() {
             assert_equal(seen.window(window), wanted.window(window), window.label());
         }
         assert!(seen.window(Window::H1).observed_total > 40);
-        assert_eq!(seen.days.len(), wanted.days.len());
-        for (seen, wanted) in seen.days.iter().zip(&wanted.days) {
-            assert_equal(seen.sums, wanted.sums, "day");
+        let [seen, wanted] = [&after, &before].map(|windows| windows.ledger_rows(0));
+        assert_eq!(seen.len(), wanted.len());
+        for (seen, wanted) in seen.iter().zip(&wanted) {
+            assert_equal(seen.day.sums, wanted.day.sums, "day");
         }
     }
 }

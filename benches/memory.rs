@@ -1,0 +1,94 @@
+//! Resident memory of a series whose windows are all warm: thirty days of events at two rates.
+//!
+//! `cargo bench --bench memory`; prints bytes a series. No criterion: one measurement says it.
+
+use std::io::Write;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, LogNormal};
+use slo_copilot::model::NANOS_PER_SEC;
+use slo_copilot::model::batch::EventBatch;
+use slo_copilot::model::span::SpanKind;
+use slo_copilot::window::Windows;
+use slo_copilot::window::event::{
+    EntryKinds, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput, push_resource,
+    push_span,
+};
+use slo_copilot::window::settings::{SliConfig, WindowsConfig};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const NOW_SECS: u64 = 1_790_000_000;
+const DAYS: u64 = 30;
+
+fn main() {
+    // Nothing is given back between the measurements.
+    let mut kept = Vec::new();
+    for (series, events_per_sec) in [(1_000, 0.01), (100, 1.0)] {
+        let before = resident_bytes();
+        let windows = fill(series, events_per_sec);
+        let bytes = resident_bytes().saturating_sub(before);
+        let line = format!(
+            "{events_per_sec} events/s, {DAYS} days: {:.1} KiB a series ({series} series, {} held)",
+            bytes as f64 / series as f64 / 1024.0,
+            windows.usage().held
+        );
+        drop(writeln!(std::io::stdout(), "{line}"));
+        kept.push(windows);
+    }
+}
+
+/// Events of each series at this rate, lognormal around 50 ms, in steps of an hour with a tick after each.
+fn fill(series: usize, events_per_sec: f64) -> Windows {
+    let config = WindowsConfig {
+        max_operations_per_service: u32::MAX,
+        history_operations_per_service: 0,
+        ..WindowsConfig::default()
+    };
+    let windows = Windows::new(config, &SliConfig::default());
+    let mut rng = StdRng::seed_from_u64(7);
+    let Ok(latency) = LogNormal::new(0.05_f64.ln(), 0.6) else {
+        return windows;
+    };
+    let kinds = EntryKinds::new(&[SpanKind::Server]);
+    let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
+    let names: Vec<String> = (0..series).map(|number| format!("op{number}")).collect();
+    let step_secs = if events_per_sec < 0.1 { 3_600 } else { 60 };
+    let events = (events_per_sec * step_secs as f64).round() as u64;
+    for step in (0..DAYS * 86_400 / step_secs).rev() {
+        let start_secs = NOW_SECS - (step + 1) * step_secs;
+        batch.clear();
+        let mut resource = ResourceAttributes::default();
+        resource.set(b"service.name", Scalar::Text(b"service"));
+        push_resource(&mut batch, &mut scratch, &resource);
+        let mut times: Vec<u64> = (0..events)
+            .map(|_| rng.random_range(0..step_secs * NANOS_PER_SEC))
+            .collect();
+        times.sort_unstable();
+        for at in times {
+            let end = start_secs * NANOS_PER_SEC + at;
+            for name in &names {
+                let duration = (latency.sample(&mut rng) * NANOS_PER_SEC as f64) as u64;
+                let span = SpanInput {
+                    name: name.as_bytes(),
+                    kind: SpanKind::Server,
+                    start: end - duration,
+                    end,
+                    ..SpanInput::default()
+                };
+                push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+            }
+        }
+        let now = (start_secs + step_secs) * NANOS_PER_SEC;
+        windows.record(&mut batch, now);
+        windows.maintain(now);
+        drop(windows.take_history());
+    }
+    windows
+}
+
+fn resident_bytes() -> usize {
+    memory_stats::memory_stats().map_or(0, |usage| usage.physical_mem)
+}
