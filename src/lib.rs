@@ -1,18 +1,79 @@
 //! slo-copilot: proposes, checks and gates service level objectives from OpenTelemetry traces.
+//!
+//! # The way of one span
+//!
+//! ```text
+//! OTLP/gRPC ┐
+//!           ├─ intake ─ scan ─ batch ─ windows ─ acknowledged
+//! OTLP/HTTP ┘  (bytes)  (views) (events)  │
+//!                                         ├─ every tick ── snapshot ─ evaluate ─ report ─┬─ exporters ─ files
+//!                                         │                                 │            └─ API, /metrics, gRPC
+//!                                         └─ closed minutes ─ store ─ candidates
+//! ```
+//!
+//! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request. [`receiver::intake`] lets it in
+//!    by its bytes before its body is read, or refuses it. [`receiver::scan`] walks the wire format and hands out
+//!    borrowed views; it builds no messages and allocates nothing for a span. [`receiver::json`] does the same for
+//!    OTLP/JSON.
+//! 2. **Batch.** [`pipeline`] lends each thread one scratch [`model::batch::EventBatch`]. [`window::event`] decides
+//!    which spans are events, what their operation is ([`window::operation`]), how they ended and what they weigh.
+//! 3. **Windows.** [`window::Windows`] counts the batch in the [`window::series`] of the operation, of the service
+//!    and of its version: counters in [`window::rolling`] slots of event time, durations in [`window::latency`],
+//!    and the [`window::ledger`] of each objective. Then the request is acknowledged.
+//! 4. **Tick.** Every `evaluator.interval`, [`service`] takes a [`window::snapshot`] and [`evaluator`] makes a
+//!    [`model::report::Report`] of it: [`evaluator::burn_rate`], [`evaluator::budget`] and [`evaluator::verdict`].
+//! 5. **Out.** The report is published in a `watch` channel. Each [`exporter::Exporter`] runs in a task of its own,
+//!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
+//!    come from windows, [`telemetry`] those about the process.
+//! 6. **History.** Closed minutes go to the [`store`]. From them windows are rebuilt after a restart, and
+//!    [`evaluator::candidate`] fits the objectives that [`openslo`] documents suggest.
+//!
+//! Invariant: acknowledged means counted. No queue stands between a receiver and the windows, and a request counts
+//! wholly, less its rejected spans, or not at all.
+//!
+//! Invariant: the core is pure. [`window`], [`evaluator`] and [`openslo`] take `now` as an argument, do no I/O and
+//! start no task. [`clock`] alone reads the time.
+//!
+//! Invariant: everything that grows with what is sent has a bound, a counter for what went over it, and a key in
+//! [`config`].
+//!
+//! Invariant: a shutdown follows the data: receivers drain, a last evaluation sees all that was acknowledged, the
+//! store closes, the exporters finish.
+//!
+//! The modules below stand in the order that the data takes. Who may import whom is held by `tests/tidy.rs`.
+
+// The nouns, and what every part may use.
+pub mod clock;
+pub mod model;
+
+pub mod telemetry;
+
+// In.
+pub mod otlp;
+pub mod receiver;
+
+pub mod pipeline;
+
+// Counted, and kept.
+pub mod window;
+
+pub mod store;
+
+// Judged.
+pub mod evaluator;
+
+pub mod openslo;
+
+// Out.
+pub mod exporter;
 
 pub mod api;
-pub mod cli;
-pub mod clock;
+
+// Around it: wiring, commands, and traffic to try it with.
 pub mod config;
-pub mod evaluator;
-pub mod exporter;
-pub mod model;
-pub mod openslo;
-pub mod otlp;
-pub mod pipeline;
-pub mod receiver;
+
 pub mod service;
-pub mod store;
-pub mod telemetry;
+
 pub mod traffic;
-pub mod window;
+
+pub mod cli;

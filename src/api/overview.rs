@@ -12,6 +12,9 @@ use crate::model::window::Window;
 /// Rows of a table at most; the API has them all.
 const ROWS: usize = 200;
 
+/// Columns of numbers, aligned like them.
+const NUMBERS: [&str; 4] = ["requests in 1h", "errors in 1h", "p95 in 1h", "target"];
+
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
 <head>
@@ -33,6 +36,7 @@ code { font-size: .9em; }
 .fail { background: #cf222e; }
 .inconclusive { background: #6e7781; }
 meter { width: 8rem; }
+.scroll { overflow-x: auto; }
 nav a { margin-right: 1rem; }
 </style>
 </head>
@@ -73,7 +77,7 @@ impl Display for Overview<'_> {
 fn summary(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     writeln!(
         page,
-        "<p>{} {} at {}</p>",
+        "<p>{} {} at {:.0}</p>",
         Badge(report.verdict.verdict),
         Score(&report.verdict),
         report.generated_at
@@ -85,12 +89,8 @@ fn summary(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         .chain(&report.verdict.undecided);
     page.write_str("<ul>\n")?;
     for reason in said.take(ROWS) {
-        writeln!(
-            page,
-            "<li>{}: {}</li>",
-            Escaped(&reason.name),
-            Escaped(&reason.text)
-        )?;
+        // The text names the objective.
+        writeln!(page, "<li>{}</li>", Escaped(&reason.text))?;
     }
     page.write_str("</ul>\n")
 }
@@ -140,7 +140,14 @@ fn service(
 }
 
 fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
-    let columns = ["objective", "service", "target", "state", "budget left", ""];
+    let columns = [
+        "objective",
+        "service",
+        "target",
+        "state",
+        "budget left",
+        "why",
+    ];
     let rows = &report.baseline_evaluations;
     table(page, "Objectives", &columns, rows, objective)
 }
@@ -215,15 +222,23 @@ fn table<T>(
     if rows.is_empty() {
         return Ok(());
     }
-    writeln!(page, "<h2>{title}</h2>\n<table>\n<tr>")?;
+    writeln!(
+        page,
+        "<h2>{title}</h2>\n<div class=\"scroll\"><table>\n<tr>"
+    )?;
     for column in columns {
-        writeln!(page, "<th>{column}</th>")?;
+        let class = if NUMBERS.contains(column) {
+            " class=\"number\""
+        } else {
+            ""
+        };
+        writeln!(page, "<th{class}>{column}</th>")?;
     }
     page.write_str("</tr>\n")?;
     for row in rows.iter().take(ROWS) {
         write_row(page, row)?;
     }
-    page.write_str("</table>\n")?;
+    page.write_str("</table></div>\n")?;
     match rows.len().saturating_sub(ROWS) {
         0 => Ok(()),
         omitted => writeln!(page, "<p>and {omitted} more in the API</p>"),
