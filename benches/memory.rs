@@ -55,20 +55,20 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
     let kinds = EntryKinds::new(&[SpanKind::Server]);
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let names: Vec<String> = (0..series).map(|number| format!("op{number}")).collect();
+    let mut resource = ResourceAttributes::default();
+    resource.set(b"service.name", Scalar::Text(b"service"));
     let step_secs = if events_per_sec < 0.1 { 3_600 } else { 60 };
     let events = (events_per_sec * step_secs as f64).round() as u64;
     for step in (0..DAYS * 86_400 / step_secs).rev() {
         let start_secs = NOW_SECS - (step + 1) * step_secs;
-        batch.clear();
-        let mut resource = ResourceAttributes::default();
-        resource.set(b"service.name", Scalar::Text(b"service"));
-        push_resource(&mut batch, &mut scratch, &resource);
         let mut times: Vec<u64> = (0..events)
             .map(|_| rng.random_range(0..step_secs * NANOS_PER_SEC))
             .collect();
         times.sort_unstable();
         for at in times {
             let end = start_secs * NANOS_PER_SEC + at;
+            batch.clear();
+            push_resource(&mut batch, &mut scratch, &resource);
             for name in &names {
                 let duration = (latency.sample(&mut rng) * NANOS_PER_SEC as f64) as u64;
                 let span = SpanInput {
@@ -80,9 +80,9 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
                 };
                 push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
             }
+            windows.record(&mut batch, end);
         }
         let now = (start_secs + step_secs) * NANOS_PER_SEC;
-        windows.record(&mut batch, now);
         windows.maintain(now);
         drop(windows.take_history());
     }

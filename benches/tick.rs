@@ -20,6 +20,10 @@ use slo_copilot::window::event::{
 };
 use slo_copilot::window::settings::{SliConfig, WindowsConfig};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: u64 = 1_790_000_000 * NANOS_PER_SEC;
 const SERVICES: usize = 100;
 const OPERATIONS: usize = 100;

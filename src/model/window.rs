@@ -93,7 +93,10 @@ impl Window {
 
     /// The held window whose length is nearest by ratio to `secs`.
     pub fn nearest(secs: f64) -> Self {
-        let distance = |window: &Self| (window.secs() as f64 / secs.max(1.0)).ln().abs();
+        let distance = |window: &Self| {
+            let ratio = window.secs() as f64 / secs.max(1.0);
+            ratio.max(1.0 / ratio)
+        };
         Self::ALL
             .into_iter()
             .min_by(|a, b| distance(a).total_cmp(&distance(b)))
