@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::support::DEADLINE;
 use crate::support::grpc::{client, export};
 use crate::support::process::Process;
-use crate::support::server::{Server, output_in, read_json, sums};
+use crate::support::server::{Server, as_read, output_in, read_json, sums};
 use crate::support::spans::{NOW, request, spans};
 
 const CLIENTS: u64 = 4;
@@ -90,7 +90,7 @@ async fn a_stop_under_load_counts_all_that_was_acknowledged() {
     let counted = sums(&report, "checkout", Window::M5).observed_total;
     assert_nothing_lost(acknowledged, counted, sent);
     let written = read_json(&output_in(&dir, "report.json"));
-    assert_eq!(written, serde_json::to_value(&*report).unwrap());
+    assert_eq!(written, as_read(&*report));
 
     // What the report counted is also what the next start finds.
     let server = Server::start_in(dir, Clock::manual(NOW), |_| ()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use slo_copilot::api::proto::guardrail_client::GuardrailClient;
 use slo_copilot::api::proto::{self, GetVerdictRequest, WatchVerdictsRequest};
 use slo_copilot::model::report::{Report, Verdict, VerdictReport};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use crate::support::grpc::{accepted, channel};
-use crate::support::server::{Server, availability, read_json};
+use crate::support::server::{Server, as_read, availability, read_json};
 use crate::support::spans::{DAY, MINUTE, NOW, failed_spans, request, spans};
 use crate::support::{DEADLINE, eventually};
 
@@ -30,11 +30,6 @@ fn of_service<'a>(report: &'a Report, name: &str) -> &'a VerdictReport {
         service.is_some_and(|service| *service.name == *name)
     };
     report.verdicts.iter().find(is_named).unwrap()
-}
-
-/// A part of the report as JSON; the clock stands still, so that times are equal too.
-fn as_json(verdict: &VerdictReport) -> Value {
-    serde_json::to_value(verdict).unwrap()
 }
 
 #[tokio::test]
@@ -89,9 +84,9 @@ async fn http_grpc_the_stream_and_the_file_say_the_same() {
         let expected = proto::VerdictReport::from(&report.verdict);
 
         let json = server.json("/api/v1/verdict").await;
-        assert_eq!(json, as_json(&report.verdict));
+        assert_eq!(json, as_read(&report.verdict));
         let own = server.json("/api/v1/verdict?service=checkout").await;
-        assert_eq!(own, as_json(of_service(&report, "checkout")));
+        assert_eq!(own, as_read(of_service(&report, "checkout")));
 
         let answer = gate.get_verdict(GetVerdictRequest::default()).await;
         assert_eq!(answer.unwrap().into_inner().report, Some(expected.clone()));
@@ -103,7 +98,7 @@ async fn http_grpc_the_stream_and_the_file_say_the_same() {
             }
         }
 
-        let mut file = as_json(&report.verdict);
+        let mut file = as_read(&report.verdict);
         file["scope"] = json!("instance");
         eventually("the verdict's file", async || {
             let path = server.output("guardrail/verdict.json");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use serde::Serialize;
 use serde_json::Value;
 use slo_copilot::clock::Clock;
 use slo_copilot::config::{Config, ObjectiveConfig, SliKind};
@@ -125,6 +126,11 @@ pub(crate) fn output_in(dir: &TempDir, path: &str) -> PathBuf {
 pub(crate) fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     serde_json::from_str(&text).unwrap()
+}
+
+/// What a reader makes of a value's JSON, whose last digits serde_json does not keep.
+pub(crate) fn as_read(value: &impl Serialize) -> Value {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 /// An objective of the configuration: this share of the service's requests succeeds over 30 days.
