@@ -91,7 +91,10 @@ async fn every_file_is_there_parses_and_says_what_the_report_says() {
             "{file} is not among {:?}",
             contents(&output_in(&dir, "")).keys()
         );
-        if !file.ends_with(".yaml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             read_json(&path);
         }
     }

@@ -20,11 +20,12 @@ const SPANS_PER_REQUEST: u64 = 500;
 
 /// A name that no templating shortens: letters alone, none of them hexadecimal.
 fn operation_name(number: u64) -> String {
-    const LETTERS: [char; 16] = [
-        'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v',
-    ];
-    let digit = |place: u32| LETTERS[(number >> (4 * place)) as usize % 16];
-    (0..4).map(digit).collect()
+    let hexadecimal = format!("{number:04x}");
+    let letters = hexadecimal.bytes().map(|digit| match digit {
+        b'0'..=b'9' => digit - b'0' + b'g',
+        _ => digit - b'a' + b'q',
+    });
+    letters.map(char::from).collect()
 }
 
 #[tokio::test]

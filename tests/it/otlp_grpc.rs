@@ -1,6 +1,6 @@
 //! OTLP/gRPC: what is taken, what is refused, and which code tells a client whether to come again.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry::trace::{Span as _, SpanKind, Tracer, TracerProvider};
@@ -221,6 +221,29 @@ async fn overload_is_refused_until_the_bytes_are_free_and_says_when_to_come_agai
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_arrive_in_time_is_given_up_and_frees_its_bytes() {
+    let server = Server::start(|config| {
+        config.receivers.otlp.max_request_bytes = 64 * 1024;
+        config.receivers.otlp.max_in_flight_bytes = 64 * 1024;
+        config.receivers.otlp.request_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let held = HeldExport::begin(channel(server.endpoints.otlp_grpc).await);
+    held.send(&[0, 0, 0]).await;
+    let status = held.given_up().await;
+    // Both are codes that OTLP clients try again after.
+    let retried = [Code::Cancelled, Code::DeadlineExceeded];
+    assert!(retried.contains(&status.code()), "{status:?}");
+    let mut client = server.client().await;
+    let small = request("checkout", spans(1, NOW - MINUTE));
+    eventually("room for a request", async || {
+        export(&mut client, &small).await.ok()
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn other_signals_are_unimplemented_and_the_answer_says_so() {
     let server = Server::start(|_| ()).await;
     let mut channel = channel(server.endpoints.otlp_grpc).await;
@@ -257,7 +280,7 @@ async fn the_opentelemetry_sdk_exports_and_every_entry_span_is_counted_once() {
                 entry.set_status(opentelemetry::trace::Status::error("broken"));
             }
             start(SpanKind::Client).end();
-            entry.end_with_timestamp(SystemTime::now());
+            entry.end();
             // The queue holds 2 048 spans and drops what does not fit.
             if number % 500 == 499 {
                 provider.force_flush()?;

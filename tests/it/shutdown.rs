@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use slo_copilot::clock::Clock;
 use slo_copilot::model::UnixNanos;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::DEADLINE;
-use crate::support::grpc::{client, export};
+use crate::support::grpc::{HeldExport, accepted, channel, client, export};
 use crate::support::process::Process;
 use crate::support::server::{Server, as_read, output_in, read_json, sums};
 use crate::support::spans::{NOW, request, spans};
@@ -117,4 +118,26 @@ async fn sigterm_under_load_drains_and_ends_with_code_0() {
     let windows = report["services"][0]["windows"].as_array().unwrap();
     let counted = windows[0]["observed_total"].as_u64().unwrap();
     assert_nothing_lost(acknowledged, counted, sent);
+}
+
+/// One stalled client once kept everybody's last minute from the disk: the drain took the whole deadline.
+#[tokio::test]
+async fn a_client_that_never_finishes_costs_nobody_what_was_acknowledged() {
+    let server = Server::start(|config| config.shutdown.deadline = Duration::from_secs(2)).await;
+    let mut client = server.client().await;
+    accepted(&mut client, &request("checkout", spans(30, NOW))).await;
+    let stalled = HeldExport::begin(channel(server.endpoints.otlp_grpc).await);
+    stalled.send(&[0, 0, 0]).await;
+    accepted(&mut client, &request("checkout", spans(12, NOW))).await;
+    let (report, dir) = server.stop().await;
+    assert_eq!(sums(&report, "checkout", Window::M5).observed_total, 42);
+    assert_eq!(
+        read_json(&output_in(&dir, "report.json")),
+        as_read(&*report)
+    );
+
+    let server = Server::start_in(dir, Clock::manual(NOW), |_| ()).await;
+    let restored = server.fresh_report().await;
+    assert_eq!(sums(&restored, "checkout", Window::M5).observed_total, 42);
+    server.stop().await;
 }

@@ -19,7 +19,7 @@ const OBJECTIVE: &str = "availability-checkout";
 async fn server_with_objective(target: f64) -> Server {
     Server::start(|config| {
         config.objectives.list = vec![availability("checkout", target)];
-        config.evaluator.recovery = Duration::from_secs(300);
+        config.evaluator.recovery = Duration::from_mins(5);
     })
     .await
 }

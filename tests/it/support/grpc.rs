@@ -11,12 +11,15 @@ use prost::Message;
 use slo_copilot::otlp::trace_service_client::TraceServiceClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower_service::Service;
+
+use super::DEADLINE;
 
 pub(crate) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -100,11 +103,22 @@ impl HeldExport {
         Self { body, answer }
     }
 
+    /// Sends a part of the body.
+    pub(crate) async fn send(&self, part: &[u8]) {
+        let part = Bytes::copy_from_slice(part);
+        self.body.send(part).await.unwrap();
+    }
+
     /// Sends the message and returns the status.
     pub(crate) async fn finish(self, request: &ExportTraceServiceRequest) -> Status {
-        let message = frame(false, &request.encode_to_vec());
-        self.body.send(message).await.unwrap();
+        self.send(&frame(false, &request.encode_to_vec())).await;
         drop(self.body);
         self.answer.await.unwrap()
+    }
+
+    /// Waits for the server to lose its patience.
+    pub(crate) async fn given_up(self) -> Status {
+        let answer = timeout(DEADLINE, self.answer).await;
+        answer.unwrap().unwrap()
     }
 }

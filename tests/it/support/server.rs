@@ -124,11 +124,12 @@ pub(crate) fn output_in(dir: &TempDir, path: &str) -> PathBuf {
 
 /// A file that must be JSON.
 pub(crate) fn read_json(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
-/// What a reader makes of a value's JSON, whose last digits serde_json does not keep.
+/// What a reader makes of a value's JSON, whose last digits `serde_json` does not keep.
 pub(crate) fn as_read(value: &impl Serialize) -> Value {
     serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
