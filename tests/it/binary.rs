@@ -115,6 +115,20 @@ async fn serve_works_without_a_configuration_and_says_when_it_is_ready() {
 }
 
 #[tokio::test]
+async fn an_objective_of_the_configuration_is_measured_from_the_start() {
+    let objective =
+        "{name: quick-checkout, service: checkout, sli: latency, threshold: 300ms, target: 0.95}";
+    let list = format!("objectives.list=[{objective}]");
+    let server = Process::serve(&["evaluator.interval=100ms", &list]).await;
+    server.fresh_page().await;
+    let slos = server.json("/api/v1/slos").await;
+    assert_eq!(slos["slos"][0]["objective"]["name"], "quick-checkout");
+    assert_eq!(slos["slos"][0]["state"], "inconclusive");
+    let verdict = server.json("/api/v1/verdict?service=checkout").await;
+    assert_eq!(verdict["undecided"][0]["name"], "quick-checkout");
+}
+
+#[tokio::test]
 async fn two_servers_cannot_share_a_store_and_the_second_one_says_so() {
     let server = Process::serve(&[]).await;
     let store = server.output("").join("../slo-copilot-data");
