@@ -131,11 +131,11 @@ async fn files_do_not_change_while_nothing_but_time_goes_on() {
         _ => None,
     };
     eventually("all files", async || {
-        let settled = |file: &&str| {
+        let settled = |file: &str| {
             let path = server.output(file);
             path.exists() && expected(file).is_none_or(|value| read_json(&path) == value)
         };
-        FILES.iter().all(|file| settled(&file)).then_some(())
+        FILES.iter().all(|file| settled(file)).then_some(())
     })
     .await;
     let before = contents(&server.output(""));
