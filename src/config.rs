@@ -148,8 +148,8 @@ impl Default for LogsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// Requests under way, the last evaluation and the last files have this long. Default 20s, less than the 30s that
-    /// Kubernetes grants.
+    /// Requests under way, the last evaluation and the last files have this long, requests at most half of it. Default
+    /// 20s, less than the 30s that Kubernetes grants.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
 }

@@ -34,6 +34,8 @@ pub(super) struct Keeper {
     history_days: u32,
     /// Held while minutes go to the store and while an objective reads them, so that no minute is in neither or in both.
     state: Mutex<State>,
+    /// Held while candidates are fitted, so that an older fit never takes the place of a newer one.
+    fitting: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,7 @@ impl Keeper {
             adopt: config.objectives.adopt,
             history_days: config.storage.history_days,
             state: Mutex::default(),
+            fitting: Mutex::default(),
         }
     }
 
@@ -148,6 +151,7 @@ impl Keeper {
 
     /// Fits candidates to the history and the minutes that are not in it yet, and adopts ready ones if so configured.
     pub(super) fn refresh_candidates(&self) -> Result<(), StoreError> {
+        let _fitting = self.fitting.lock().unwrap_or_else(PoisonError::into_inner);
         let fitted = self.fit_candidates()?;
         let mut state = self.state();
         state.candidates = fitted;

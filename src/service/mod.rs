@@ -8,6 +8,7 @@ mod tasks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -37,7 +38,10 @@ use crate::window::event::EventRules;
 const COMMANDS_WAITING: usize = 16;
 
 /// An export that takes longer is given up and counted; the next report is the next attempt.
-const EXPORT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests under way have this part of `shutdown.deadline` to arrive: one over it.
+const DRAIN_SHARE: u32 = 2;
 
 /// Why a service cannot start, or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -284,7 +288,7 @@ async fn supervise(
     ready.send_replace(false);
     let stopping = async {
         receiving.cancel();
-        finish(receivers).await?;
+        drain(receivers, config.shutdown.deadline / DRAIN_SHARE).await?;
         evaluating.cancel();
         finish(core).await?;
         tokio::task::spawn_blocking(move || keeper.close()).await??;
@@ -294,6 +298,19 @@ async fn supervise(
     };
     let stopped = tokio::time::timeout(config.shutdown.deadline, stopping).await;
     first.and(stopped.unwrap_or(Err(ServiceError::Deadline)))
+}
+
+/// Lets the requests under way finish. A client that stalls must not cost the others what was acknowledged to them, so
+/// the last evaluation and the store do not wait longer than `limit` for it.
+async fn drain(
+    receivers: JoinSet<Result<(), ServiceError>>,
+    limit: Duration,
+) -> Result<(), ServiceError> {
+    if let Ok(drained) = tokio::time::timeout(limit, finish(receivers)).await {
+        return drained;
+    }
+    tracing::warn!("Requests that were still arriving are given up.");
+    Ok(())
 }
 
 async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), ServiceError> {

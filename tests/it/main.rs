@@ -1,0 +1,23 @@
+//! Black-box tests: real OTLP, gRPC and HTTP over the loopback interface against whole servers, in this process or as
+//! the binary that users start.
+//!
+//! Tests wait for conditions and never for time; in this process the clock stands still until a test moves it. The
+//! recorder of self-telemetry belongs to the process, so whatever reads its counters asks a server in a process of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, and helpers are part of it"
+)]
+
+mod binary;
+mod candidates;
+mod exporters;
+mod limits;
+mod otlp_grpc;
+mod otlp_http;
+mod restart;
+mod shutdown;
+mod support;
+mod verdict;
