@@ -58,6 +58,11 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
     let mut resource = ResourceAttributes::default();
     resource.set(b"service.name", Scalar::Text(b"service"));
     let step_secs = if events_per_sec < 0.1 { 3_600 } else { 60 };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count"
+    )]
     let events = (events_per_sec * step_secs as f64).round() as u64;
     for step in (0..DAYS * 86_400 / step_secs).rev() {
         let start_secs = NOW_SECS - (step + 1) * step_secs;
@@ -70,6 +75,11 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
             batch.clear();
             push_resource(&mut batch, &mut scratch, &resource);
             for name in &names {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "seconds"
+                )]
                 let duration = (latency.sample(&mut rng) * NANOS_PER_SEC as f64) as u64;
                 let span = SpanInput {
                     name: name.as_bytes(),

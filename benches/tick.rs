@@ -106,7 +106,7 @@ fn tick(criterion: &mut Criterion) {
     let snapshot = windows.snapshot(NOW, config.report_operations_per_service);
     let report = evaluator.evaluate(snapshot, Vec::new(), 0);
     group.bench_function("metrics_page", |bencher| {
-        bencher.iter(|| prometheus::render(&report).len())
+        bencher.iter(|| prometheus::render(&report).len());
     });
     group.finish();
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use crate::model::UnixNanos;
-
 /// Tells the time, or what a test says.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
@@ -23,13 +21,13 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still until it is set.
-    pub fn manual(now: UnixNanos) -> Self {
+    /// A clock that stands still until it is set, in nanoseconds since the Unix epoch.
+    pub fn manual(now: u64) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(now))))
     }
 
     /// Sets a manual clock; the system's clock does not listen.
-    pub fn set(&self, now: UnixNanos) {
+    pub fn set(&self, now: u64) {
         if let Source::Manual(time) = &self.0 {
             time.store(now, Ordering::Relaxed);
         }
@@ -40,7 +38,7 @@ impl Clock {
         clippy::disallowed_methods,
         reason = "the one place that reads the wall clock"
     )]
-    pub fn now(&self) -> UnixNanos {
+    pub fn now(&self) -> u64 {
         match &self.0 {
             Source::System => SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)

@@ -281,7 +281,7 @@ impl Config {
             "must be at least 1",
         )?;
         require(
-            tolerance <= Duration::from_secs(300),
+            tolerance <= Duration::from_mins(5),
             "windows.future_tolerance",
             "must be at most 5m, since the finest slots hold no more",
         )?;
@@ -310,6 +310,11 @@ impl Config {
             largest.contains(&self.receivers.otlp.max_request_bytes),
             "receivers.otlp.max_request_bytes",
             "must be between 1 and 4294967295",
+        )?;
+        require(
+            is_period(self.objectives.candidates.period),
+            "objectives.candidates.period",
+            PERIODS,
         )?;
         let mut names = BTreeSet::new();
         for (at, objective) in self.objectives.list.iter().enumerate() {
@@ -368,8 +373,8 @@ impl ObjectiveConfig {
                 "must be a ratio above 0 and below 1, for example 0.999",
             );
         }
-        if !matches!(self.window, Window::D7 | Window::D28 | Window::D30) {
-            return wrong("window", "must be 7d, 28d or 30d");
+        if !is_period(self.window) {
+            return wrong("window", PERIODS);
         }
         if self.weight <= 0.0 || !self.weight.is_finite() {
             return wrong("weight", "must be above 0");
@@ -383,6 +388,13 @@ impl ObjectiveConfig {
             (SliKind::Latency, Some(_)) | (SliKind::Availability, None) => Ok(()),
         }
     }
+}
+
+const PERIODS: &str = "must be 7d, 28d or 30d";
+
+/// Shorter periods would need burn-rate windows shorter than those that are held.
+fn is_period(window: Window) -> bool {
+    matches!(window, Window::D7 | Window::D28 | Window::D30)
 }
 
 /// Lists and maps in YAML's flow style are read as such, everything else is text, which the fields read as what they are.
@@ -501,6 +513,10 @@ mod tests {
         check_error(
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
+        );
+        check_error(
+            "objectives.candidates.period=5m",
+            &["candidates.period", "7d, 28d or 30d"],
         );
         check_error("sli.sampling=2", &["sampling", "ratio"]);
         let list = |fields: &str| format!("objectives.list=[{{name: a, service: s, {fields}}}]");

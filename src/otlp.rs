@@ -9,12 +9,11 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 #[expect(
     clippy::pedantic,
-    clippy::wildcard_enum_match_arm,
-    reason = "generated code"
-)]
-#[expect(
-    unused_qualifications,
     clippy::clone_on_ref_ptr,
+    clippy::default_constructed_unit_structs,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    unused_qualifications,
     reason = "generated code"
 )]
 mod generated {

@@ -41,7 +41,7 @@ const SEND_DELAY_NANOS: u64 = 2 * NANOS_PER_SEC;
 const SEND_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The page comes within seconds by the arithmetic of burn rates; far later something is wrong.
-const PAGE_DEADLINE: Duration = Duration::from_secs(180);
+const PAGE_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Which service gets slow and fails.
 const FAULTY: ShopService = ShopService::Payment;
@@ -127,7 +127,7 @@ async fn start(args: &Args, store: &std::path::Path, clock: Clock) -> anyhow::Re
     config.output.dir.clone_from(&args.output_dir);
     config.objectives.adopt = Adopt::Auto;
     config.evaluator.interval = Duration::from_secs(2);
-    config.evaluator.recovery = Duration::from_secs(60);
+    config.evaluator.recovery = Duration::from_mins(1);
     if !args.free_ports {
         match Service::start(config.clone(), clock.clone()).await {
             Err(ServiceError::Bind { endpoint, .. }) => {

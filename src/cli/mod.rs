@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
 const EXIT_USAGE: u8 = 2;
@@ -49,7 +50,10 @@ pub struct Failure {
 impl Failure {
     /// 2 for usage and broken input, else 1.
     pub fn exit_code(&self) -> ExitCode {
-        let usage = self.error.chain().any(|cause| cause.is::<ConfigError>());
+        let usage = self.error.chain().any(|cause| {
+            let telemetry = cause.downcast_ref::<TelemetryError>();
+            cause.is::<ConfigError>() || matches!(telemetry, Some(TelemetryError::Filter { .. }))
+        });
         if usage {
             ExitCode::from(EXIT_USAGE)
         } else {
@@ -60,7 +64,17 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:#}", self.error)
+        // Some errors quote their cause themselves.
+        let mut said = String::new();
+        for cause in self.error.chain() {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                let separator = if said.is_empty() { "" } else { ": " };
+                write!(formatter, "{separator}{text}")?;
+                said.push_str(&text);
+            }
+        }
+        Ok(())
     }
 }
 

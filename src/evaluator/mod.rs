@@ -52,10 +52,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(10),
-            recovery: Duration::from_secs(300),
+            recovery: Duration::from_mins(5),
             min_bad_events: 2,
             error_ratio_max: 0.9,
-            candidates_interval: Duration::from_secs(3_600),
+            candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
         }
     }
@@ -188,12 +188,10 @@ impl Evaluator {
             .iter()
             .map(|view| {
                 let service = &view.key.service;
-                let mut own = of_service(operations, service).to_vec();
+                let mut own = of_service(operations, service).clone();
                 own.sort_by(|a, b| {
                     let traffic = |view: &&SeriesView| view.window(Window::H1).observed_total;
-                    traffic(&b)
-                        .cmp(&traffic(&a))
-                        .then_with(|| a.key.cmp(&b.key))
+                    traffic(b).cmp(&traffic(a)).then_with(|| a.key.cmp(&b.key))
                 });
                 let listed = own.len().min(self.config.report_operations_per_service);
                 ServiceReport {

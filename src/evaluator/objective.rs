@@ -27,7 +27,7 @@ pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
         .collect();
     let period = view.window(objective.window);
     let error_budget = error_budget(period, budget);
-    let (state, text) = judge(objective, &burn_rates, &error_budget, period);
+    let (state, text) = judge(objective, &burn_rates, &error_budget, (period, limits));
     ObjectiveStatus {
         objective: objective.clone(),
         state,
@@ -57,7 +57,7 @@ fn judge(
     objective: &Objective,
     burn_rates: &[BurnRateCheck],
     budget: &ErrorBudget,
-    period: WindowSums,
+    (period, limits): (WindowSums, Limits),
 ) -> (Verdict, String) {
     let name = &objective.name;
     if let Some(check) = loudest(burn_rates) {
@@ -79,7 +79,7 @@ fn judge(
     }
     match budget.remaining_ratio {
         // A hair more, since 1 − 0.99 is not exactly 0.01.
-        Some(remaining) if remaining <= 1e-9 => {
+        Some(remaining) if remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events => {
             let text = format!(
                 "{name}: the error budget of {window} is spent ({:.0} bad of {:.0} allowed)",
                 budget.bad, budget.allowed_bad
@@ -207,6 +207,8 @@ pub(crate) mod tests {
             (0, 99, Verdict::Inconclusive, Some("objective")),
             (0, 0, Verdict::Inconclusive, Some("objective")),
             (10, 1_000, Verdict::Fail, Some("error_budget")),
+            // One bad event of a hundred is all that the budget allows, and too little to judge by.
+            (1, 100, Verdict::Pass, None),
             (15, 1_000, Verdict::Warn, Some("burn_rate")),
             (61, 1_000, Verdict::Fail, Some("burn_rate")),
         ] {

@@ -136,6 +136,18 @@ impl WindowSums {
         }
     }
 
+    /// What is left of these sums without a part of them.
+    #[must_use]
+    pub fn minus(self, part: Self) -> Self {
+        Self {
+            total: self.total - part.total,
+            bad: self.bad - part.bad,
+            squared: self.squared - part.squared,
+            observed_total: self.observed_total - part.observed_total,
+            observed_bad: self.observed_bad - part.observed_bad,
+        }
+    }
+
     /// Both sums together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

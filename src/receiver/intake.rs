@@ -89,6 +89,11 @@ impl Intake {
         })
     }
 
+    /// Lets nothing in any more: whoever comes now comes too late for the last evaluation.
+    pub fn close(&self) {
+        self.in_flight.close();
+    }
+
     /// Most bytes of a body.
     fn most_bytes(&self) -> u64 {
         self.max_request_bytes.saturating_add(GRPC_PREFIX_BYTES)
@@ -105,6 +110,18 @@ impl Intake {
 /// The bytes that a request holds until it is answered.
 #[derive(Clone, Debug)]
 pub struct Lease(Arc<Mutex<OwnedSemaphorePermit>>);
+
+impl Lease {
+    /// Takes more bytes, for what decompression adds.
+    pub fn grow(&self, intake: &Intake, bytes: u64) -> Result<(), Refused> {
+        let more = intake.take(bytes)?;
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .merge(more);
+        Ok(())
+    }
+}
 
 /// A body that counts its bytes, and gives them only when all of them are there.
 #[derive(Debug)]
@@ -136,12 +153,7 @@ impl<B> Metered<B> {
                 .received
                 .max(self.reserved.saturating_mul(2))
                 .min(self.intake.most_bytes());
-            let more = self.intake.take(wanted - self.reserved)?;
-            self.lease
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .merge(more);
+            self.lease.grow(&self.intake, wanted - self.reserved)?;
             self.reserved = wanted;
         }
         self.chunks.push_back(chunk);

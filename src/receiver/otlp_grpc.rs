@@ -1,6 +1,6 @@
 //! OTLP/gRPC: `opentelemetry.proto.collector.trace.v1.TraceService` on raw bytes.
 //!
-//! [`IntakeService`] stands before tonic's server. It lets requests in by their bytes, and mends the codes that tonic gives:
+//! `IntakeService` stands before tonic's server. It lets requests in by their bytes, and mends the codes that tonic gives:
 //! what is too large must not be retried (tonic says `OUT_OF_RANGE`, which OTLP clients retry), and a body that
 //! does not decompress is the client's fault (tonic says `INTERNAL`).
 
@@ -176,30 +176,22 @@ fn mended(
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
-    match status.code() {
-        Code::OutOfRange => {
-            let refused = Refused::TooLarge {
-                limit: receiver.intake.max_request_bytes,
-            };
-            receiver.count_refused(refused);
-            refused_status(refused, &receiver.intake).into_http()
-        }
-        Code::ResourceExhausted => {
-            let overload = status.get_details_retry_info().is_some();
-            let limit = receiver.intake.max_request_bytes;
-            let refused = if overload {
-                Refused::Overload
-            } else {
-                Refused::TooLarge { limit }
-            };
-            receiver.count_refused(refused);
-            refused_status(refused, &receiver.intake).into_http()
-        }
-        Code::Internal => {
-            receiver.counters.refused.malformed.increment(0);
-            let message = format!("the request cannot be unpacked: {}", status.message());
-            Status::invalid_argument(message).into_http()
-        }
-        _ => response,
+    let limit = receiver.intake.max_request_bytes;
+    let code = status.code();
+    if code == Code::Internal {
+        receiver.counters.refused.malformed.increment(0);
+        let message = format!("the request cannot be unpacked: {}", status.message());
+        return Status::invalid_argument(message).into_http();
     }
+    let refused = if code == Code::OutOfRange {
+        Refused::TooLarge { limit }
+    } else if code != Code::ResourceExhausted {
+        return response;
+    } else if status.get_details_retry_info().is_some() {
+        Refused::Overload
+    } else {
+        Refused::TooLarge { limit }
+    };
+    receiver.count_refused(refused);
+    refused_status(refused, &receiver.intake).into_http()
 }

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::pipeline::Consumed;
 use crate::receiver::Receiver;
 use crate::receiver::collect::collect_protobuf;
-use crate::receiver::intake::{BodyError, Refused};
+use crate::receiver::intake::{BodyError, Intake, Lease, Refused};
 use crate::receiver::json::collect_json;
 use crate::receiver::respond::{TRACES_ONLY, export_response, export_response_bytes};
 
@@ -126,7 +126,7 @@ async fn consume(
         .admit(&parts.headers, body)
         .map_err(Failure::Refused)?;
     // Held until the request is counted.
-    let _lease = body.lease();
+    let lease = body.lease();
     let collected = tokio::time::timeout(receiver.config.request_timeout, body.collect()).await;
     let body = match collected {
         Ok(Ok(collected)) => collected.to_bytes(),
@@ -136,7 +136,7 @@ async fn consume(
         }
         Err(_) => return Err(Failure::Timeout),
     };
-    let body = compression.unpack(body, receiver.intake.max_request_bytes)?;
+    let body = compression.unpack(body, &receiver.intake, &lease)?;
     let malformed = |error: String| Failure::Malformed(error);
     receiver
         .pipeline
@@ -179,34 +179,59 @@ impl Compression {
         }
     }
 
-    fn unpack(self, body: Bytes, limit: u64) -> Result<Bytes, Failure> {
-        let broken = |what: &str, error: std::io::Error| {
-            Failure::Malformed(format!("the body is not valid {what}: {error}"))
-        };
+    fn unpack(self, body: Bytes, intake: &Intake, lease: &Lease) -> Result<Bytes, Failure> {
         match self {
             Self::None => Ok(body),
             Self::Gzip => {
                 let decoder = flate2::read::MultiGzDecoder::new(body.as_ref());
-                read_at_most(decoder, limit)?.map_err(|error| broken("gzip", error))
+                read_leased(decoder, "gzip", intake, lease)
             }
             Self::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref())
-                    .map_err(|error| broken("zstd", error))?;
-                read_at_most(decoder, limit)?.map_err(|error| broken("zstd", error))
+                    .map_err(|error| broken("zstd", &error))?;
+                read_leased(decoder, "zstd", intake, lease)
             }
         }
     }
 }
 
-/// Reads all of it, unless it is more than `limit` bytes.
-fn read_at_most(reader: impl Read, limit: u64) -> Result<std::io::Result<Bytes>, Failure> {
-    let mut unpacked = Vec::new();
-    match reader.take(limit + 1).read_to_end(&mut unpacked) {
-        Ok(_) if unpacked.len() as u64 > limit => {
-            Err(Failure::Refused(Refused::TooLarge { limit }))
+fn broken(format: &str, error: &std::io::Error) -> Failure {
+    Failure::Malformed(format!("the body is not valid {format}: {error}"))
+}
+
+/// First size of the buffer of an unpacked body; it doubles up to the largest request.
+const UNPACKED_BYTES: u64 = 64 * 1024;
+
+/// Reads all of it, unless it is larger than a request may be. Memory is taken from the intake before it is used.
+fn read_leased(
+    mut reader: impl Read,
+    format: &str,
+    intake: &Intake,
+    lease: &Lease,
+) -> Result<Bytes, Failure> {
+    let limit = intake.max_request_bytes;
+    let (mut unpacked, mut room) = (Vec::new(), UNPACKED_BYTES.min(limit));
+    loop {
+        lease.grow(intake, room).map_err(Failure::Refused)?;
+        unpacked.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX));
+        let mut piece = reader.by_ref().take(room);
+        piece
+            .read_to_end(&mut unpacked)
+            .map_err(|error| broken(format, &error))?;
+        if piece.limit() > 0 {
+            return Ok(unpacked.into());
         }
-        Ok(_) => Ok(Ok(unpacked.into())),
-        Err(error) => Ok(Err(error)),
+        let held = unpacked.len() as u64;
+        if held >= limit {
+            break;
+        }
+        room = held.min(limit - held);
+    }
+    // Exactly the limit, or more than it?
+    match reader.read(&mut [0]) {
+        Ok(0) => Ok(unpacked.into()),
+        Ok(_) => Err(Failure::Refused(Refused::TooLarge { limit })),
+        Err(error) => Err(broken(format, &error)),
     }
 }
 
@@ -250,13 +275,17 @@ fn failed(encoding: Encoding, failure: &Failure, retry_after: Duration) -> Respo
             message.clone(),
         ),
         Failure::Timeout => (
-            StatusCode::REQUEST_TIMEOUT,
+            // OTLP clients send again after 503, not after 408.
+            StatusCode::SERVICE_UNAVAILABLE,
             tonic::Code::DeadlineExceeded,
             "the body took longer than receivers.otlp.request_timeout to arrive".to_owned(),
         ),
     };
     let mut response = status_response(encoding, code, grpc_code, message);
-    if matches!(failure, Failure::Refused(Refused::Overload)) {
+    if matches!(
+        failure,
+        Failure::Refused(Refused::Overload) | Failure::Timeout
+    ) {
         let seconds = retry_after.as_secs_f64().ceil().max(1.0);
         if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
             response.headers_mut().insert(header::RETRY_AFTER, value);

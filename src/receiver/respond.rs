@@ -24,16 +24,16 @@ pub fn export_response(consumed: &Consumed) -> ExportTraceServiceResponse {
         .zip(consumed.rejected)
         .filter(|(_, count)| *count > 0)
         .map(|(reason, count)| match reason {
-            Rejection::EndBeforeStart => format!("{count} spans end before they start"),
+            Rejection::EndBeforeStart => format!("end before start: {count}"),
             Rejection::InvalidId => {
-                format!("{count} spans have a trace id that is not 16 bytes or a span id that is not 8, or all zeros")
+                format!("trace id not 16 bytes, span id not 8 bytes, or all zeros: {count}")
             }
         })
         .collect();
     ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
             rejected_spans: i64::try_from(rejected).unwrap_or(i64::MAX),
-            error_message: reasons.join("; "),
+            error_message: format!("rejected spans by reason: {}", reasons.join("; ")),
         }),
     }
 }

@@ -89,6 +89,9 @@ impl Keeper {
         for objective in configured.iter().chain(kept) {
             self.attach(&mut state, objective, now)?;
         }
+        for (series, counters) in self.store.take_counters()? {
+            self.windows.carry(series, counters);
+        }
         Ok(restored)
     }
 
@@ -146,7 +149,7 @@ impl Keeper {
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.windows.close_minutes();
         self.flush()?;
-        self.store.flush()
+        self.store.keep_counters(&self.windows.counters())
     }
 
     /// Fits candidates to the history and the minutes that are not in it yet, and adopts ready ones if so configured.

@@ -26,7 +26,7 @@ use crate::exporter::{self, files::write_atomically};
 use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
-use crate::receiver::{Receiver, otlp_grpc, otlp_http};
+use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
 use crate::store::{Store, StoreError};
@@ -235,21 +235,7 @@ async fn supervise(
         otlp.max_request_bytes,
         otlp.retry_after,
     );
-    let receiver = |transport| {
-        Receiver::new(
-            Arc::clone(&pipeline),
-            intake.clone(),
-            otlp.clone(),
-            transport,
-        )
-    };
-    let mut receivers: JoinSet<Result<(), ServiceError>> = JoinSet::new();
-    let (receiver_grpc, receiver_http) = (receiver(Transport::Grpc), receiver(Transport::Http));
-    let drained = receiving.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
-    let drained = receiving.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
-
+    let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
     let mut exporters: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     for exporter in exporter::build(&config.exporters, &config.output, &config.limits) {
         let reports = api.reports.clone();
@@ -286,29 +272,61 @@ async fn supervise(
     tracing::info!("Stopping: receivers drain first.");
     // Load balancers look here before they send more.
     ready.send_replace(false);
+    // Each step runs whatever became of those before it: the store must close even if a receiver failed.
     let stopping = async {
         receiving.cancel();
-        drain(receivers, config.shutdown.deadline / DRAIN_SHARE).await?;
+        let drained = drain(receivers, &intake, config.shutdown.deadline / DRAIN_SHARE).await;
         evaluating.cancel();
-        finish(core).await?;
-        tokio::task::spawn_blocking(move || keeper.close()).await??;
-        finish(exporters).await?;
+        let evaluated = finish(core).await;
+        let closed = tokio::task::spawn_blocking(move || keeper.close()).await;
+        let exported = finish(exporters).await;
         serving.cancel();
-        finish(admins).await
+        let served = finish(admins).await;
+        drained
+            .and(evaluated)
+            .and(closed?.map_err(Into::into))
+            .and(exported)
+            .and(served)
     };
     let stopped = tokio::time::timeout(config.shutdown.deadline, stopping).await;
     first.and(stopped.unwrap_or(Err(ServiceError::Deadline)))
+}
+
+fn start_receivers(
+    (grpc, http): (TcpListener, TcpListener),
+    config: &OtlpConfig,
+    pipeline: &Arc<Pipeline>,
+    intake: &Intake,
+    stop: &CancellationToken,
+) -> JoinSet<Result<(), ServiceError>> {
+    let receiver = |transport| {
+        Receiver::new(
+            Arc::clone(pipeline),
+            intake.clone(),
+            config.clone(),
+            transport,
+        )
+    };
+    let (receiver_grpc, receiver_http) = (receiver(Transport::Grpc), receiver(Transport::Http));
+    let mut receivers: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    let drained = stop.clone().cancelled_owned();
+    receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
+    let drained = stop.clone().cancelled_owned();
+    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
+    receivers
 }
 
 /// Lets the requests under way finish. A client that stalls must not cost the others what was acknowledged to them, so
 /// the last evaluation and the store do not wait longer than `limit` for it.
 async fn drain(
     receivers: JoinSet<Result<(), ServiceError>>,
+    intake: &Intake,
     limit: Duration,
 ) -> Result<(), ServiceError> {
     if let Ok(drained) = tokio::time::timeout(limit, finish(receivers)).await {
         return drained;
     }
+    intake.close();
     tracing::warn!("Requests that were still arriving are given up.");
     Ok(())
 }

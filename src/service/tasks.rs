@@ -24,7 +24,7 @@ use crate::window::Windows;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between removals of old history.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Evaluates at every tick and publishes the report.
 pub(super) struct EvaluationTask {

@@ -6,7 +6,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
@@ -15,6 +15,7 @@ use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::slo::Objective;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
 use crate::window::ledger::{LedgerDay, LedgerRow};
+use crate::window::series::CarriedCounters;
 
 const FILE_NAME: &str = "slo-copilot.redb";
 
@@ -28,6 +29,8 @@ const LEDGER: TableDefinition<'_, (&str, u128, u32), &[u8]> = TableDefinition::n
 const OBJECTIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objectives");
 /// name of a candidate → why it was rejected.
 const REJECTED: TableDefinition<'_, &str, &str> = TableDefinition::new("rejected");
+/// series → its counters at an orderly stop; empty while running.
+const COUNTERS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("counters");
 /// (time, sequence) → transition.
 const TRANSITIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transitions");
 
@@ -37,8 +40,8 @@ const TRANSITIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new
 pub struct Config {
     /// Directory of the store; made if it is missing. Default ./slo-copilot-data.
     pub dir: PathBuf,
-    /// `none`: commits reach the disk when the system writes them; a crash of the process loses at most the open minutes, one of the
-    /// machine perhaps more. `fsync`: each commit (one a minute) waits for the disk. Default none.
+    /// What a crash may lose. `none` (default, the only one so far): closed minutes, ledgers and adopted objectives are on
+    /// the disk within seconds of a minute's end; a crash loses the minutes that were open, an orderly stop nothing.
     pub durability: DurabilityConfig,
     /// Days of minutes that the history keeps. Default 35; at least 1.
     pub history_days: u32,
@@ -57,15 +60,13 @@ impl Default for Config {
     }
 }
 
-/// How far a commit goes before work goes on.
+/// What a crash may lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DurabilityConfig {
-    /// To the operating system.
+    /// The open minutes.
     #[default]
     None,
-    /// To the disk.
-    Fsync,
 }
 
 /// What went wrong with the store.
@@ -147,26 +148,10 @@ impl Store {
         transaction.open_table(LEDGER)?;
         transaction.open_table(OBJECTIVES)?;
         transaction.open_table(REJECTED)?;
+        transaction.open_table(COUNTERS)?;
         transaction.open_table(TRANSITIONS)?;
         transaction.commit()?;
         Ok(Self { database, config })
-    }
-
-    fn begin_write(&self) -> Result<redb::WriteTransaction, StoreError> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(match self.config.durability {
-            DurabilityConfig::None => Durability::None,
-            DurabilityConfig::Fsync => Durability::Immediate,
-        })?;
-        Ok(transaction)
-    }
-
-    /// Makes everything written so far durable, whatever the configuration says: the last step of a shutdown.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        transaction.commit()?;
-        Ok(())
     }
 
     /// Appends minutes and replaces days of ledgers, together.
@@ -176,7 +161,7 @@ impl Store {
         keys: &[(SeriesId, SeriesKey)],
         days: &[LedgerRow],
     ) -> Result<(), StoreError> {
-        let transaction = self.begin_write()?;
+        let transaction = self.database.begin_write()?;
         {
             let mut series = transaction.open_table(SERIES)?;
             for (id, key) in keys {
@@ -253,7 +238,7 @@ impl Store {
         let first_day = today.saturating_sub(u64::from(self.config.history_days));
         let first_minute = u32::try_from(first_day * 1_440).unwrap_or(u32::MAX);
         let series = self.series()?;
-        let transaction = self.begin_write()?;
+        let transaction = self.database.begin_write()?;
         let mut removed = 0;
         {
             let mut history = transaction.open_table(HISTORY)?;
@@ -273,6 +258,39 @@ impl Store {
         Ok(removed)
     }
 
+    /// Keeps the counters of an orderly stop.
+    pub fn keep_counters(
+        &self,
+        counters: &[(SeriesId, CarriedCounters)],
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(COUNTERS)?;
+            for (series, counters) in counters {
+                table.insert(series.0, encode("counters", counters)?.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Takes the counters of the stop before, so that a crash does not find them; none after a crash.
+    pub fn take_counters(&self) -> Result<Vec<(SeriesId, CarriedCounters)>, StoreError> {
+        let transaction = self.database.begin_write()?;
+        let mut all = Vec::new();
+        {
+            let mut table = transaction.open_table(COUNTERS)?;
+            while let Some((series, counters)) = table.pop_first()? {
+                all.push((
+                    SeriesId(series.value()),
+                    decode("counters", counters.value())?,
+                ));
+            }
+        }
+        transaction.commit()?;
+        Ok(all)
+    }
+
     /// Objectives that were accepted or adopted automatically.
     pub fn objectives(&self) -> Result<Vec<Objective>, StoreError> {
         let transaction = self.database.begin_read()?;
@@ -289,7 +307,7 @@ impl Store {
     pub fn adopt(&self, objective: &Objective, transition: &Transition) -> Result<(), StoreError> {
         let value =
             serde_json::to_vec(objective).map_err(|source| unreadable("objectives", source))?;
-        let transaction = self.begin_write()?;
+        let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(OBJECTIVES)?;
             table.insert(objective.name.as_str(), value.as_slice())?;
@@ -319,7 +337,7 @@ impl Store {
 
     /// Keeps a rejection.
     pub fn reject(&self, name: &str, transition: &Transition) -> Result<(), StoreError> {
-        let transaction = self.begin_write()?;
+        let transaction = self.database.begin_write()?;
         transaction
             .open_table(REJECTED)?
             .insert(name, transition.text.as_str())?;
@@ -334,7 +352,7 @@ impl Store {
 
     /// Appends what changed.
     pub fn append_transitions(&self, transitions: &[Transition]) -> Result<(), StoreError> {
-        let transaction = self.begin_write()?;
+        let transaction = self.database.begin_write()?;
         append_transitions(&transaction, transitions, self.config.max_transitions)?;
         transaction.commit()?;
         Ok(())

@@ -76,7 +76,6 @@ fn minutes_come_back_in_order_after_a_reopening_and_late_ones_stand_beside() {
             .append(&rows, &[(SeriesId(7), key.clone())], &[])
             .unwrap();
         store.append(&[minute(7, 300, 2)], &[], &[]).unwrap();
-        store.flush().unwrap();
     }
     let store = Store::open(config(&dir)).unwrap();
     let minutes = store.minutes(SeriesId(7), 0).unwrap();

@@ -21,10 +21,6 @@ impl Default for Demand {
 
 impl Demand {
     /// Counts a refused series once.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a word's number is below WORDS"
-    )]
     pub fn add(&self, id: SeriesId) {
         let bit = (id.0 >> 64) as u64 % BITS;
         if let Some(word) = self.0.get((bit / 64) as usize) {

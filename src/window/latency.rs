@@ -40,7 +40,6 @@ impl OpenLatency {
     pub fn record(&mut self, micros: u64, count: u32) {
         let micros = micros.clamp(1, MICROS_MAX);
         match self {
-            #[expect(clippy::cast_possible_truncation, reason = "MICROS_MAX is below 2³²")]
             Self::Values(values) if count == 1 && values.len() < VALUES_MAX => {
                 values.push(micros as u32);
             }
@@ -251,6 +250,7 @@ mod tests {
             let mut counts = LatencyCounts::default();
             counts.add(&sketch_of(&values));
             values.sort_unstable();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
             let rank = (quantile * values.len() as f64).ceil() as usize;
             let exact = values[rank - 1] as f64 / 1e6;
             let seen = counts.quantile_secs(quantile).unwrap();

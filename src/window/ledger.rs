@@ -139,6 +139,11 @@ impl Ledger {
         entry.sums = entry.sums.plus(sums);
     }
 
+    /// Goes on from the counters of an earlier run.
+    pub fn carry(&mut self, sums: WindowSums) {
+        self.tally.carry(sums);
+    }
+
     /// Puts days of an earlier run in place of those that are here; the windows keep what they have.
     pub fn restore_days(&mut self, days: impl IntoIterator<Item = LedgerDay>) {
         for day in days {

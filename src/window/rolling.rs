@@ -293,6 +293,8 @@ pub struct Tally {
     observed: Tiers<Counts>,
     excess: Option<Box<Tiers<Excess>>>,
     unwindowed: WindowSums,
+    /// Replayed from the history: in the windows, not in the counters, which [`Self::carry`] restores.
+    replayed: WindowSums,
 }
 
 impl Tally {
@@ -302,6 +304,7 @@ impl Tally {
             observed: Tiers::starting_at(at / NANOS_PER_SEC),
             excess: None,
             unwindowed: WindowSums::default(),
+            replayed: WindowSums::default(),
         }
     }
 
@@ -334,6 +337,7 @@ impl Tally {
 
     /// Counts the sums of one past minute, which is how history is replayed.
     pub fn record_sums(&mut self, at: UnixNanos, sums: WindowSums) {
+        self.replayed = self.replayed.plus(sums);
         let secs = at / NANOS_PER_SEC;
         self.observed.add(
             secs,
@@ -392,13 +396,19 @@ impl Tally {
         )
     }
 
-    /// The sums since the beginning, with the events outside of every window.
+    /// Goes on from the counters of an earlier run; the windows stay as they are.
+    pub fn carry(&mut self, sums: WindowSums) {
+        self.unwindowed = self.unwindowed.plus(sums);
+    }
+
+    /// The sums since the beginning, with the events outside of every window, without the replayed ones.
     pub fn since_start(&self) -> WindowSums {
         sums_of(
             self.observed.current(),
             self.excess.as_ref().map(|excess| excess.current()),
         )
         .plus(self.unwindowed)
+        .minus(self.replayed)
     }
 
     /// Adds another tally.
@@ -410,6 +420,7 @@ impl Tally {
             (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
         }
         self.unwindowed = self.unwindowed.plus(other.unwindowed);
+        self.replayed = self.replayed.plus(other.replayed);
     }
 }
 
@@ -444,6 +455,9 @@ mod tests {
 
     const START_SECS: u64 = 1_700_000_000;
     const DAY_SECS: u64 = 86_400;
+
+    /// Events with the half that each belongs to.
+    type Halves = Vec<((u64, bool, f64), bool)>;
 
     fn tally_of(events: &[(u64, bool, f64)]) -> Tally {
         let mut tally =
@@ -509,8 +523,7 @@ mod tests {
             events in proptest::collection::vec((any_event(), any::<bool>()), 2..200),
         ) {
             let whole: Vec<_> = events.iter().map(|event| event.0).collect();
-            type Events = Vec<((u64, bool, f64), bool)>;
-            let (left, right): (Events, Events) =
+            let (left, right): (Halves, Halves) =
                 events.iter().copied().partition(|event| event.1);
             let mut merged = tally_of(&left.iter().map(|event| event.0).collect::<Vec<_>>());
             merged.merge(&tally_of(&right.iter().map(|event| event.0).collect::<Vec<_>>()));

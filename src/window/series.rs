@@ -1,5 +1,7 @@
 //! One series: its counters in all windows, its latency, its minutes for history and the ledgers attached to it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::batch::Event;
@@ -35,7 +37,7 @@ struct OpenMinute {
 
 /// Durations on the ladder, one histogram an outcome; monotonic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Durations {
+pub struct Durations {
     ok: OutcomeDuration,
     error: OutcomeDuration,
 }
@@ -81,6 +83,17 @@ pub struct Keeps {
     pub durations: bool,
     /// Rows for the history.
     pub history: bool,
+}
+
+/// The monotonic counters of a series, handed from an orderly stop to the next start.
+///
+/// After a crash they start at 0 instead: Prometheus understands a reset, but would count everything again if they came
+/// back a little lower than they were scraped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CarriedCounters {
+    sums: WindowSums,
+    durations: Option<Box<Durations>>,
+    ledgers: Vec<(Arc<str>, WindowSums)>,
 }
 
 /// One series of events.
@@ -246,6 +259,30 @@ impl Series {
         let from = self.latency.collect(now, window, counts);
         for open in self.open.iter().filter(|open| open.minute >= from) {
             counts.add(&open.latency.to_sketch());
+        }
+    }
+
+    /// The counters for the next start.
+    pub fn counters(&self) -> CarriedCounters {
+        let of_ledger = |ledger: &Ledger| (Arc::clone(ledger.name()), ledger.tally().since_start());
+        CarriedCounters {
+            sums: self.since_start(),
+            durations: self.durations.clone(),
+            ledgers: self.ledgers.iter().map(of_ledger).collect(),
+        }
+    }
+
+    /// Goes on from the counters of the run before.
+    pub fn carry(&mut self, counters: CarriedCounters) {
+        self.tally.carry(counters.sums);
+        if let (Some(mine), Some(theirs)) = (&mut self.durations, counters.durations) {
+            mine.ok.merge(&theirs.ok);
+            mine.error.merge(&theirs.error);
+        }
+        for (name, sums) in counters.ledgers {
+            if let Some(ledger) = self.ledger_mut(&name) {
+                ledger.carry(sums);
+            }
         }
     }
 

@@ -40,9 +40,9 @@ impl Default for WindowsConfig {
             max_series: 10_000,
             max_services: 1_000,
             max_operations_per_service: 500,
-            idle_expiry: Duration::from_secs(7 * 86_400),
-            late_after: Duration::from_secs(300),
-            future_tolerance: Duration::from_secs(60),
+            idle_expiry: Duration::from_hours(168),
+            late_after: Duration::from_mins(5),
+            future_tolerance: Duration::from_mins(1),
             operation_durations: false,
             history_operations_per_service: 10,
         }

@@ -10,7 +10,7 @@ use crate::model::slo::Objective;
 use crate::model::window::{Window, WindowSums};
 use crate::window::ledger::Ledger;
 use crate::window::rolling::WindowStarts;
-use crate::window::series::Series;
+use crate::window::series::{CarriedCounters, Series};
 use crate::window::sketch::LatencyCounts;
 use crate::window::windows::{Slot, Windows, selects};
 
@@ -251,6 +251,22 @@ impl Windows {
             .collect();
         keys.sort_unstable();
         keys
+    }
+
+    /// The monotonic counters of the series that the next start rebuilds.
+    pub fn counters(&self) -> Vec<(SeriesId, CarriedCounters)> {
+        let held = self.map.iter().filter_map(|slot| match slot.value() {
+            Slot::Series(series) if series.keeps_history => Some((*slot.key(), series.counters())),
+            Slot::Series(_) | Slot::Excluded => None,
+        });
+        held.collect()
+    }
+
+    /// Goes on from the counters of the run before.
+    pub fn carry(&self, id: SeriesId, counters: CarriedCounters) {
+        if let Some(Slot::Series(series)) = self.map.get_mut(&id).as_deref_mut() {
+            series.carry(counters);
+        }
     }
 
     /// All series as plain data, sorted by key: a checkpoint.

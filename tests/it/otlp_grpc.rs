@@ -98,10 +98,8 @@ async fn unusable_spans_are_rejected_by_number_and_the_rest_counts() {
     let partial = response.unwrap().partial_success.unwrap();
     assert_eq!(partial.rejected_spans, 4);
     assert!(
-        partial
-            .error_message
-            .contains("1 spans end before they start")
-            && partial.error_message.contains("3 spans have a trace id"),
+        partial.error_message.contains("end before start: 1")
+            && partial.error_message.contains("or all zeros: 3"),
         "{}",
         partial.error_message
     );

@@ -366,10 +366,6 @@ impl Default for OperationScratch {
 }
 
 impl OperationScratch {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low bits choose the place"
-    )]
     #[inline]
     fn series_of(&mut self, named: u128, compute: impl FnOnce() -> SeriesId) -> SeriesId {
         let Some(place) = self.seen.get_mut(named as usize % NAMES_SEEN) else {

@@ -15,7 +15,6 @@ use crate::window::event::{
     EventRules, ResourceAttributes, Sampling, Scalar, SpanInput, SpanStatus, push_resource,
     push_span,
 };
-use crate::window::ledger::LedgerDay;
 use crate::window::rolling::HELD_SECS;
 use crate::window::snapshot::{SeriesView, Snapshot};
 
