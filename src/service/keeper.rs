@@ -19,9 +19,6 @@ use crate::window::Windows;
 use crate::window::event::{EventRules, Sampling};
 use crate::window::rolling::HELD_SECS;
 
-/// Days of a ledger that are written again with each flush: late events may still change yesterday.
-const LEDGER_DAYS_REWRITTEN: u32 = 2;
-
 /// Moves history and objectives between windows and store.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -125,17 +122,14 @@ impl Keeper {
                 "Minutes of the history were lost: its buffer was full."
             );
         }
+        // Days of ledgers change with minutes, so they wait for them: one commit a minute.
+        if minutes.is_empty() {
+            return Ok(0);
+        }
         let written: BTreeSet<SeriesId> = minutes.iter().map(|minute| minute.series).collect();
         let mut keys = self.windows.history_keys();
         keys.retain(|(id, _)| written.contains(id));
-        let today = u32::try_from(self.clock.now() / (86_400 * crate::model::NANOS_PER_SEC))
-            .unwrap_or(u32::MAX);
-        let days = self
-            .windows
-            .ledger_rows(today.saturating_sub(LEDGER_DAYS_REWRITTEN));
-        if minutes.is_empty() && days.is_empty() {
-            return Ok(0);
-        }
+        let days = self.windows.take_ledger_rows();
         self.store.append(&minutes, &keys, &days)?;
         Ok(minutes.len())
     }
@@ -149,6 +143,8 @@ impl Keeper {
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.windows.close_minutes();
         self.flush()?;
+        self.store
+            .append(&[], &[], &self.windows.take_ledger_rows())?;
         self.store.keep_counters(&self.windows.counters())
     }
 

@@ -20,8 +20,8 @@ use crate::store::StoreError;
 use crate::telemetry::EvaluatorMetrics;
 use crate::window::Windows;
 
-/// Time between writes of closed minutes: a minute closes once a minute, a backfill closes thousands a second.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between looks for closed minutes, which close once a minute; a backfill fills no more than the outbox in it.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time between removals of old history.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(1);

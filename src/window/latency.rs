@@ -1,6 +1,6 @@
 //! Latency of a series: precise for the minutes that are open, compact for those that are closed.
 //!
-//! An open minute keeps its durations as they are until there are [`VALUES_MAX`] of them, then an HdrHistogram
+//! An open minute keeps up to [`VALUES_MAX`] durations as they are, and more in an HdrHistogram
 //! (≤ 1 % off). When the minute closes it becomes a [`Sketch`] (≤ 1.6 % off) that is added to slots of a
 //! minute, twelve minutes, an hour and a day. A window takes the slots from the boundary nearest to its start.
 
@@ -13,25 +13,20 @@ use crate::model::window::Window;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::sketch::{LatencyCounts, Sketch, bucket_bounds_micros, bucket_of};
 
-/// Durations an open minute keeps before it changes to an HdrHistogram.
+/// Durations an open minute keeps before it folds them into its HdrHistogram.
 pub const VALUES_MAX: usize = 256;
 
 /// Longest duration told apart: one hour.
 const MICROS_MAX: u64 = 3_600_000_000;
 
 /// Durations of an open minute.
-#[derive(Clone, Debug)]
-pub enum OpenLatency {
-    /// Few durations, in microseconds.
-    Values(Vec<u32>),
-    /// Many.
-    Dense(Box<Histogram<u32>>),
-}
-
-impl Default for OpenLatency {
-    fn default() -> Self {
-        Self::Values(Vec::new())
-    }
+///
+/// One append touches one cache line, where the histogram would touch three; folding many at once finds them warm.
+#[derive(Clone, Debug, Default)]
+pub struct OpenLatency {
+    /// Durations in microseconds that are not in the histogram yet.
+    recent: Vec<u32>,
+    folded: Option<Box<Histogram<u32>>>,
 }
 
 impl OpenLatency {
@@ -39,63 +34,68 @@ impl OpenLatency {
     #[inline]
     pub fn record(&mut self, micros: u64, count: u32) {
         let micros = micros.clamp(1, MICROS_MAX);
-        match self {
-            Self::Values(values) if count == 1 && values.len() < VALUES_MAX => {
-                values.push(micros as u32);
+        if count != 1 {
+            self.fold();
+            if let Some(histogram) = &mut self.folded {
+                histogram.saturating_record_n(micros, count);
             }
-            Self::Dense(histogram) => histogram.saturating_record_n(micros, count),
-            Self::Values(values) => {
-                let mut histogram = dense(values.iter().map(|value| (u64::from(*value), 1)));
-                if let Some(histogram) = &mut histogram {
-                    histogram.saturating_record_n(micros, count);
-                }
-                if let Some(histogram) = histogram {
-                    *self = Self::Dense(Box::new(histogram));
-                }
+            return;
+        }
+        self.recent.push(u32::try_from(micros).unwrap_or(u32::MAX));
+        if self.recent.len() >= VALUES_MAX {
+            self.fold();
+        }
+    }
+
+    /// Moves the recent durations to the histogram.
+    #[cold]
+    fn fold(&mut self) {
+        if self.folded.is_none() {
+            self.folded = new_histogram().map(Box::new);
+        }
+        if let Some(histogram) = &mut self.folded {
+            for micros in self.recent.drain(..) {
+                histogram.saturating_record(u64::from(micros));
             }
         }
     }
 
     /// The compact form.
     pub fn to_sketch(&self) -> Sketch {
-        match self {
-            Self::Values(values) => {
-                let mut buckets: Vec<u16> = values
-                    .iter()
-                    .map(|value| bucket_of(u64::from(*value)))
-                    .collect();
-                buckets.sort_unstable();
-                Sketch::from_sorted(
-                    buckets
-                        .chunk_by(|a, b| a == b)
-                        .filter_map(|run| run.first().map(|bucket| (*bucket, run.len() as u64))),
-                )
-            }
-            // Recorded values come sorted and HdrHistogram's steps nest in the sketch's buckets.
-            Self::Dense(histogram) => {
-                let mut counts: Vec<(u16, u64)> = Vec::new();
-                for step in histogram.iter_recorded() {
-                    let bucket = bucket_of(step.value_iterated_to());
-                    match counts.last_mut() {
-                        Some((last, count)) if *last == bucket => {
-                            *count += step.count_since_last_iteration();
-                        }
-                        _ => counts.push((bucket, step.count_since_last_iteration())),
-                    }
-                }
-                Sketch::from_sorted(counts)
-            }
+        let mut buckets: Vec<u16> = self
+            .recent
+            .iter()
+            .map(|value| bucket_of(u64::from(*value)))
+            .collect();
+        buckets.sort_unstable();
+        let recent = Sketch::from_sorted(
+            buckets
+                .chunk_by(|a, b| a == b)
+                .filter_map(|run| run.first().map(|bucket| (*bucket, run.len() as u64))),
+        );
+        match &self.folded {
+            None => recent,
+            Some(histogram) => sketch_of(histogram).merged(&recent),
         }
     }
 }
 
-/// Two significant digits from 1 µs to an hour; the bounds are constant and valid, so this is never `None`.
-fn dense(values: impl Iterator<Item = (u64, u32)>) -> Option<Histogram<u32>> {
-    let mut histogram = Histogram::new_with_bounds(1, MICROS_MAX, 2).ok()?;
-    for (micros, count) in values {
-        histogram.saturating_record_n(micros, count);
+/// Recorded values come sorted, and HdrHistogram's steps nest in the sketch's buckets.
+fn sketch_of(histogram: &Histogram<u32>) -> Sketch {
+    let mut counts: Vec<(u16, u64)> = Vec::new();
+    for step in histogram.iter_recorded() {
+        let bucket = bucket_of(step.value_iterated_to());
+        match counts.last_mut() {
+            Some((last, count)) if *last == bucket => *count += step.count_since_last_iteration(),
+            _ => counts.push((bucket, step.count_since_last_iteration())),
+        }
     }
-    Some(histogram)
+    Sketch::from_sorted(counts)
+}
+
+/// Two significant digits from 1 µs to an hour; the bounds are constant and valid, so this is never `None`.
+fn new_histogram() -> Option<Histogram<u32>> {
+    Histogram::new_with_bounds(1, MICROS_MAX, 2).ok()
 }
 
 impl Serialize for OpenLatency {
@@ -106,15 +106,15 @@ impl Serialize for OpenLatency {
 
 impl<'de> Deserialize<'de> for OpenLatency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let sketch = Sketch::deserialize(deserializer)?;
-        let values = sketch.iter().map(|(bucket, count)| {
+        let mut open = Self::default();
+        for (bucket, count) in &Sketch::deserialize(deserializer)? {
             let (low, high) = bucket_bounds_micros(bucket);
-            (
+            open.record(
                 u64::midpoint(low, high),
                 u32::try_from(count).unwrap_or(u32::MAX),
-            )
-        });
-        Ok(dense(values).map_or_else(Self::default, |histogram| Self::Dense(Box::new(histogram))))
+            );
+        }
+        Ok(open)
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    fn sketch_of(values: &[u64]) -> Sketch {
+    fn of_values(values: &[u64]) -> Sketch {
         let mut open = OpenLatency::default();
         for value in values {
             open.record(*value, 1);
@@ -233,13 +233,12 @@ mod tests {
         fn property_few_and_many_values_give_the_same_sketch(
             values in proptest::collection::vec(1..4_000_000_000_u64, 1..200),
         ) {
-            let mut dense = OpenLatency::Dense(Box::new(
-                Histogram::new_with_bounds(1, MICROS_MAX, 2).unwrap(),
-            ));
+            let mut folded = OpenLatency::default();
             for value in &values {
-                dense.record(*value, 1);
+                folded.record(*value, 1);
+                folded.fold();
             }
-            prop_assert_eq!(sketch_of(&values), dense.to_sketch());
+            prop_assert_eq!(of_values(&values), folded.to_sketch());
         }
 
         #[test]
@@ -248,7 +247,7 @@ mod tests {
             quantile in 0.01..1.0_f64,
         ) {
             let mut counts = LatencyCounts::default();
-            counts.add(&sketch_of(&values));
+            counts.add(&of_values(&values));
             values.sort_unstable();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
             let rank = (quantile * values.len() as f64).ceil() as usize;
@@ -264,7 +263,7 @@ mod tests {
             let now_minute = 30_000_000_u32;
             let mut tiers = LatencyTiers::default();
             for age in &ages {
-                tiers.add(now_minute - age, &sketch_of(&[1_000]));
+                tiers.add(now_minute - age, &of_values(&[1_000]));
             }
             for (window, slack) in [(Window::H1, 1), (Window::H6, 12), (Window::D1, 60), (Window::D30, 1_440)] {
                 let minutes = u32::try_from(window.secs() / 60).unwrap();
@@ -291,13 +290,13 @@ mod tests {
     #[test]
     fn merged_tiers_hold_the_slots_of_both() {
         let (mut left, mut right) = (LatencyTiers::default(), LatencyTiers::default());
-        left.add(100, &sketch_of(&[5, 6]));
-        right.add(100, &sketch_of(&[6]));
-        right.add(90, &sketch_of(&[7]));
+        left.add(100, &of_values(&[5, 6]));
+        right.add(100, &of_values(&[6]));
+        right.add(90, &of_values(&[7]));
         left.merge(&right);
         let mut whole = LatencyTiers::default();
-        whole.add(90, &sketch_of(&[7]));
-        whole.add(100, &sketch_of(&[5, 6, 6]));
+        whole.add(90, &of_values(&[7]));
+        whole.add(100, &of_values(&[5, 6, 6]));
         assert_eq!(left, whole);
     }
 }

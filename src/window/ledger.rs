@@ -60,6 +60,8 @@ pub struct Ledger {
     days: Vec<LedgerDay>,
     /// Minute up to which slices are counted.
     sliced_until: u64,
+    /// Oldest day that changed since the days were last taken to be kept.
+    changed_from: u32,
 }
 
 /// The days of a ledger with what they belong to, as the store keeps them.
@@ -87,6 +89,7 @@ impl Ledger {
             tally: Tally::starting_at(now),
             days: Vec::new(),
             sliced_until: now / NANOS_PER_SEC / 60,
+            changed_from: u32::MAX,
         }
     }
 
@@ -103,6 +106,16 @@ impl Ledger {
     /// The days, the oldest first.
     pub fn days(&self) -> &[LedgerDay] {
         &self.days
+    }
+
+    /// The days that changed since the last call.
+    pub fn take_changed_days(&mut self) -> Vec<LedgerDay> {
+        let from = std::mem::replace(&mut self.changed_from, u32::MAX);
+        self.days
+            .iter()
+            .filter(|day| day.day >= from)
+            .copied()
+            .collect()
     }
 
     /// Counts an event; errors are not part of a latency objective.
@@ -177,6 +190,7 @@ impl Ledger {
     }
 
     fn day_mut(&mut self, day: u32) -> &mut LedgerDay {
+        self.changed_from = self.changed_from.min(day);
         if self.days.last().is_some_and(|last| last.day == day) {
             let last = self.days.len() - 1;
             #[expect(
@@ -357,6 +371,18 @@ mod tests {
         let sums = ledger.tally().window(NOW, Window::H1);
         assert_eq!((sums.observed_total, sums.observed_bad), (4, 1));
         assert!((ledger.days()[0].sums.total - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_days_that_changed_are_taken() {
+        let mut ledger = Ledger::new(&objective(Sli::Availability), NOW);
+        let day = SECS_PER_DAY * NANOS_PER_SEC;
+        ledger.record(event(NOW, false), 0);
+        ledger.record(event(NOW + day, false), 0);
+        assert_eq!(ledger.take_changed_days().len(), 2);
+        assert!(ledger.take_changed_days().is_empty());
+        ledger.record(event(NOW + day, false), 0);
+        assert_eq!(ledger.take_changed_days().len(), 1);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The rules are fixed, not learned, since replicas must agree on the name. They work on bytes and write into a buffer
 //! of the caller, so they allocate nothing.
 
+use crate::model::series::SeriesId;
+
 /// Longer names are cut here, so that one attribute cannot fill the memory.
 pub const OPERATION_BYTES_MAX: usize = 256;
 
@@ -15,6 +17,45 @@ const EMBEDDED_DIGITS_MIN: usize = 4;
 const HEX_DIGITS_MIN: usize = 8;
 const RANDOM_CHARS_MIN: usize = 20;
 const RANDOM_DIGITS_MIN: usize = 4;
+
+/// Series of the names that were seen last, since templating and hashing again costs more than a look.
+///
+/// Direct-mapped: a name takes the place of another one with the same low bits.
+#[derive(Clone, Debug)]
+pub struct OperationScratch {
+    seen: Box<[(u128, SeriesId)]>,
+    /// For hashing.
+    pub(super) buffer: Vec<u8>,
+}
+
+/// Names remembered, a power of two: 128 KiB a receiver thread.
+const NAMES_SEEN: usize = 4_096;
+
+impl Default for OperationScratch {
+    fn default() -> Self {
+        Self {
+            seen: vec![(0, SeriesId(0)); NAMES_SEEN].into_boxed_slice(),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+impl OperationScratch {
+    #[inline]
+    pub(super) fn series_of(
+        &mut self,
+        named: u128,
+        compute: impl FnOnce() -> SeriesId,
+    ) -> SeriesId {
+        let Some(place) = self.seen.get_mut(named as usize % NAMES_SEEN) else {
+            return compute();
+        };
+        if place.0 != named {
+            *place = (named, compute());
+        }
+        place.1
+    }
+}
 
 /// Appends `name` to `out` with its ids, hexadecimal numbers and e-mail addresses replaced, query string removed.
 ///

@@ -12,7 +12,7 @@ use crate::model::span::Outcome;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::latency::{LatencyTiers, OpenLatency};
-use crate::window::ledger::Ledger;
+use crate::window::ledger::{Ledger, LedgerRow};
 use crate::window::rolling::{Occurrence, Tally, WindowStarts, sums_of_one};
 use crate::window::sketch::{LatencyCounts, Sketch};
 use crate::window::snapshot::AllWindows;
@@ -311,6 +311,21 @@ impl Series {
             self.ledgers.push(ledger);
         }
         fresh
+    }
+
+    /// The days of the accounts that changed since the last call.
+    pub fn take_changed_days(&mut self, id: SeriesId) -> Vec<LedgerRow> {
+        let mut rows = Vec::new();
+        for ledger in &mut self.ledgers {
+            let objective = Arc::clone(ledger.name());
+            let days = ledger.take_changed_days().into_iter();
+            rows.extend(days.map(|day| LedgerRow {
+                objective: Arc::clone(&objective),
+                series: id,
+                day,
+            }));
+        }
+        rows
     }
 
     /// The account of an objective.

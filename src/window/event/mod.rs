@@ -11,6 +11,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
+pub use crate::window::operation::OperationScratch;
 use crate::window::operation::{OPERATION_BYTES_MAX, template};
 use crate::window::settings::SliConfig;
 
@@ -342,40 +343,6 @@ fn operation_of(
         SeriesId::of_operation(buffer, service_hash, span.kind, name.as_bytes())
     });
     (operation, series)
-}
-
-/// Series of the names that were seen last, since templating and hashing again costs more than a look.
-///
-/// Direct-mapped: a name takes the place of another one with the same low bits.
-#[derive(Clone, Debug)]
-pub struct OperationScratch {
-    seen: Box<[(u128, SeriesId)]>,
-    buffer: Vec<u8>,
-}
-
-/// Names remembered, a power of two: 128 KiB a receiver thread.
-const NAMES_SEEN: usize = 4_096;
-
-impl Default for OperationScratch {
-    fn default() -> Self {
-        Self {
-            seen: vec![(0, SeriesId(0)); NAMES_SEEN].into_boxed_slice(),
-            buffer: Vec::new(),
-        }
-    }
-}
-
-impl OperationScratch {
-    #[inline]
-    fn series_of(&mut self, named: u128, compute: impl FnOnce() -> SeriesId) -> SeriesId {
-        let Some(place) = self.seen.get_mut(named as usize % NAMES_SEEN) else {
-            return compute();
-        };
-        if place.0 != named {
-            *place = (named, compute());
-        }
-        place.1
-    }
 }
 
 /// `GET /users/{id}`, else `pkg.Svc/Method`, else `process orders`, else the span's name.

@@ -79,20 +79,13 @@ impl Windows {
         (rows, lost)
     }
 
-    /// The days of all accounts since `from_day`, to be kept.
-    pub fn ledger_rows(&self, from_day: u32) -> Vec<LedgerRow> {
+    /// Takes the days of all accounts that changed since the last call, to be kept.
+    pub fn take_ledger_rows(&self) -> Vec<LedgerRow> {
         let mut rows = Vec::new();
-        for slot in &self.map {
-            let Slot::Series(series) = slot.value() else {
-                continue;
-            };
-            for ledger in series.ledgers() {
-                let days = ledger.days().iter().filter(|day| day.day >= from_day);
-                rows.extend(days.map(|day| LedgerRow {
-                    objective: Arc::clone(ledger.name()),
-                    series: *slot.key(),
-                    day: *day,
-                }));
+        for mut slot in self.map.iter_mut() {
+            let id = *slot.key();
+            if let Slot::Series(series) = slot.value_mut() {
+                rows.extend(series.take_changed_days(id));
             }
         }
         rows

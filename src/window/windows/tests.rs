@@ -527,7 +527,7 @@ fn an_objective_adopted_after_its_events_knows_them_once_they_are_replayed() {
             assert_equal(seen.window(window), wanted.window(window), window.label());
         }
         assert!(seen.window(Window::H1).observed_total > 40);
-        let [seen, wanted] = [&after, &before].map(|windows| windows.ledger_rows(0));
+        let [seen, wanted] = [&after, &before].map(Windows::take_ledger_rows);
         assert_eq!(seen.len(), wanted.len());
         for (seen, wanted) in seen.iter().zip(&wanted) {
             assert_equal(seen.day.sums, wanted.day.sums, "day");
