@@ -1,8 +1,9 @@
 //! What stands before a request is read: how many bytes may be under way at once.
 //!
-//! A request takes its announced length from a semaphore before its body is read, and more if it turns out longer. The body
-//! reaches the server only when all of it is there: decompression and counting then run without waiting for
-//! the network, so that at most one decompressed body a thread is in memory.
+//! A request takes its announced length from a semaphore before its body is read, and more if it turns out longer. A
+//! compressed gRPC body reaches the server only when all of it is there: decompression and counting then run without waiting
+//! for the network, so that at most one decompressed body a thread is in memory. Plain bodies flow through, so that the
+//! transport can use its buffers again.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -78,7 +79,9 @@ impl Intake {
             .unwrap_or(UNKNOWN_LENGTH_BYTES)
             .min(self.max_request_bytes);
         let permit = self.take(reserved)?;
+        let encoding = headers.get("grpc-encoding");
         Ok(Metered {
+            holds: encoding.is_some_and(|encoding| encoding != "identity"),
             inner: Some(body),
             intake: self.clone(),
             lease: Lease(Arc::new(Mutex::new(permit))),
@@ -123,9 +126,11 @@ impl Lease {
     }
 }
 
-/// A body that counts its bytes, and gives them only when all of them are there.
+/// A body that counts its bytes. A compressed gRPC body is given only when all of it is there.
 #[derive(Debug)]
 pub struct Metered<B> {
+    /// Whether chunks wait for the end of the body.
+    holds: bool,
     inner: Option<B>,
     intake: Intake,
     lease: Lease,
@@ -141,8 +146,8 @@ impl<B> Metered<B> {
         self.lease.clone()
     }
 
-    fn take_chunk(&mut self, chunk: Bytes) -> Result<(), Refused> {
-        self.received += chunk.len() as u64;
+    fn meter(&mut self, bytes: usize) -> Result<(), Refused> {
+        self.received += bytes as u64;
         if self.received > self.intake.most_bytes() {
             return Err(Refused::TooLarge {
                 limit: self.intake.max_request_bytes,
@@ -156,7 +161,6 @@ impl<B> Metered<B> {
             self.lease.grow(&self.intake, wanted - self.reserved)?;
             self.reserved = wanted;
         }
-        self.chunks.push_back(chunk);
         Ok(())
     }
 }
@@ -189,16 +193,21 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Metered<B> {
                     this.chunks.clear();
                     return Poll::Ready(Some(Err(BodyError::Transport(error))));
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(chunk) => {
-                        if let Err(refused) = this.take_chunk(chunk) {
-                            this.inner = None;
-                            this.chunks.clear();
-                            return Poll::Ready(Some(Err(refused.into())));
-                        }
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    if let Err(refused) = this.meter(bytes) {
+                        this.inner = None;
+                        this.chunks.clear();
+                        return Poll::Ready(Some(Err(refused.into())));
                     }
-                    Err(frame) => this.trailers = frame.into_trailers().ok(),
-                },
+                    if !this.holds {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    match frame.into_data() {
+                        Ok(chunk) => this.chunks.push_back(chunk),
+                        Err(frame) => this.trailers = frame.into_trailers().ok(),
+                    }
+                }
             }
         }
         let data = this.chunks.pop_front().map(Frame::data);
