@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::candidate;
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::model::slug::rfc1123_slug;
+use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::settings::{SliConfig, WindowsConfig};
@@ -359,7 +359,7 @@ impl ObjectiveConfig {
                 message: message.to_owned(),
             })
         };
-        if rfc1123_slug(&self.name) != self.name {
+        if !is_rfc1123_label(&self.name) {
             let message = format!(
                 "`{}` is not an RFC 1123 label (lower-case letters, digits and `-`, at most 63); use `{}`",
                 self.name,

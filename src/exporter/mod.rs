@@ -24,8 +24,7 @@ use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
 use crate::exporter::report::ReportExporter;
 use crate::model::report::{OutputScope, Report};
-
-const EXPORTS_METRIC: &str = "slo_copilot_exporter_exports_total";
+use crate::telemetry::ExporterCounters;
 
 /// Hands reports to somebody outside.
 #[async_trait]
@@ -155,10 +154,6 @@ pub fn build(
 
 /// Help texts of this module's metrics, for the recorder that is installed.
 pub fn describe() {
-    metrics::describe_counter!(
-        EXPORTS_METRIC,
-        "Reports handed to an exporter, by outcome: ok, error, timeout."
-    );
     files::describe();
 }
 
@@ -171,10 +166,8 @@ pub async fn run(
     limit: Duration,
 ) {
     let name = exporter.name();
-    let counter =
-        |outcome| metrics::counter!(EXPORTS_METRIC, "exporter" => name, "outcome" => outcome);
-    // All three exist from the start: increase() does not see a counter that is born with its first error.
-    let [exported, failed, timed_out] = ["ok", "error", "timeout"].map(counter);
+    // All outcomes exist from the start: increase() does not see a counter that is born with its first error.
+    let counters = ExporterCounters::new(name);
 
     reports.mark_changed();
     while reports.changed().await.is_ok() {
@@ -182,9 +175,9 @@ pub async fn run(
             continue;
         };
         match timeout(limit, exporter.export(&report)).await {
-            Ok(Ok(())) => exported.increment(1),
+            Ok(Ok(())) => counters.ok.increment(1),
             Ok(Err(cause)) => {
-                failed.increment(1);
+                counters.error.increment(1);
                 let cause: &(dyn Error + 'static) = &cause;
                 error!(
                     message = "Report not exported.",
@@ -193,7 +186,7 @@ pub async fn run(
                 );
             }
             Err(_elapsed) => {
-                timed_out.increment(1);
+                counters.timeout.increment(1);
                 error!(
                     message = "Report not exported in time.",
                     exporter = name,

@@ -11,6 +11,15 @@ const UNNAMED: &str = "unnamed";
 /// Hexadecimal digits that tell names apart, as a rule.
 const HASH_DIGITS: usize = 6;
 
+/// Whether a text is an RFC 1123 label as it is.
+pub fn is_rfc1123_label(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LABEL_LENGTH_MAX).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 /// An RFC 1123 label, `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, 63 characters at most: ASCII letters in lower case and digits
 /// stay, everything between them becomes one hyphen. Different texts may have the same slug.
 pub fn rfc1123_slug(text: &str) -> String {

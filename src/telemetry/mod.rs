@@ -153,7 +153,7 @@ fn describe() {
     );
     describe_counter!(
         LATE_SPANS,
-        "Entry spans outside the open minute; only reason=\"held\" reached a window."
+        "Entry spans that ended long ago or ahead of time; only reason=\"held\" reached a window."
     );
     describe_counter!(EXCLUDED_SPANS, "Entry spans left out by sli.exclude.");
     describe_counter!(
@@ -169,7 +169,10 @@ fn describe() {
     describe_histogram!(TICK_DURATION, "Time of one evaluation.");
     describe_gauge!(MEMORY, "Resident memory of the process.");
     describe_gauge!(BUILD_INFO, "Always 1; the version is the label.");
-    describe_counter!(EXPORTS, "Exports of a report by exporter and outcome.");
+    describe_counter!(
+        EXPORTS,
+        "Reports handed to an exporter, by outcome: ok, error, timeout."
+    );
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
@@ -372,14 +375,17 @@ pub struct ExporterCounters {
     pub ok: Counter,
     /// Exports that failed.
     pub error: Counter,
+    /// Exports that took too long.
+    pub timeout: Counter,
 }
 
 impl ExporterCounters {
-    /// Registers both outcomes of the exporter with this name.
+    /// Registers every outcome of the exporter with this name.
     pub fn new(exporter: &'static str) -> Self {
         Self {
             ok: counter!(EXPORTS, "exporter" => exporter, "outcome" => "ok"),
             error: counter!(EXPORTS, "exporter" => exporter, "outcome" => "error"),
+            timeout: counter!(EXPORTS, "exporter" => exporter, "outcome" => "timeout"),
         }
     }
 }

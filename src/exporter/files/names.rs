@@ -2,17 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xxhash_rust::xxh3::xxh3_128;
-
 use crate::model::report::Report;
 use crate::model::series::ServiceKey;
+use crate::model::slug::{is_rfc1123_label, name_with_hash, name_with_long_hash};
 use crate::openslo::grouping::objectives_by_service;
-
-/// Longest RFC 1123 label.
-const LABEL_CHARS: usize = 63;
-
-/// Hexadecimal digits of the hash that tells apart what a slug does not.
-const HASH_DIGITS: usize = 6;
 
 /// A unique RFC 1123 label for each service that the report speaks of.
 ///
@@ -47,11 +40,12 @@ pub(super) fn unique_names(services: BTreeSet<ServiceKey>) -> BTreeMap<ServiceKe
             continue;
         }
         for service in services {
-            let base = reduce(&service.name);
-            let hash = service.hash();
+            let parts = [&*service.name];
+            let identity = [&*service.namespace, &*service.environment, &*service.name];
             // More digits only where six are taken, which somebody has to provoke.
-            let name = (HASH_DIGITS..=32)
-                .map(|digits| with_hash(&base, hash, digits))
+            let name = [name_with_hash, name_with_long_hash]
+                .into_iter()
+                .map(|named| named(&parts, &identity))
                 .find(|name| !taken.contains(name));
             if let Some(name) = name {
                 taken.insert(name.clone());
@@ -64,45 +58,10 @@ pub(super) fn unique_names(services: BTreeSet<ServiceKey>) -> BTreeMap<ServiceKe
 
 /// The text itself if it is an RFC 1123 label, else one that ends in a hash of the text.
 fn slug(text: &str) -> String {
-    if is_label(text) {
+    if is_rfc1123_label(text) {
         text.to_owned()
     } else {
-        with_hash(&reduce(text), xxh3_128(text.as_bytes()), HASH_DIGITS)
-    }
-}
-
-fn is_label(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LABEL_CHARS).contains(&text.len())
-        && text.bytes().all(allowed)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// Lower-case letters and digits, with a single `-` for each run of anything else between them.
-fn reduce(text: &str) -> String {
-    let mut reduced = String::with_capacity(text.len().min(LABEL_CHARS));
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric() {
-            reduced.push(character.to_ascii_lowercase());
-        } else if !reduced.is_empty() && !reduced.ends_with('-') {
-            reduced.push('-');
-        }
-        if reduced.len() >= LABEL_CHARS {
-            break;
-        }
-    }
-    reduced.truncate(reduced.trim_end_matches('-').len());
-    reduced
-}
-
-fn with_hash(reduced: &str, hash: u128, digits: usize) -> String {
-    let hash: String = format!("{hash:032x}").chars().rev().take(digits).collect();
-    let room = LABEL_CHARS.saturating_sub(digits + 1);
-    let base: String = reduced.chars().take(room).collect();
-    match base.trim_end_matches('-') {
-        "" => hash,
-        base => format!("{base}-{hash}"),
+        name_with_hash(&[text], &[text])
     }
 }
 
@@ -134,10 +93,10 @@ mod tests {
             ("A--B", "a-b-"),
             ("-a-", "a-"),
             ("größe", "gr-e-"),
-            ("", ""),
-            ("結帳", ""),
-            ("..", ""),
-            ("\0\n", ""),
+            ("", "unnamed-"),
+            ("結帳", "unnamed-"),
+            ("..", "unnamed-"),
+            ("\0\n", "unnamed-"),
         ] {
             let name = slug(text);
             assert!(is_rfc_1123_label(&name), "{text:?} gives {name:?}");
@@ -180,7 +139,7 @@ mod tests {
         let [prod, staging] = keys;
         let names = names_of(&[prod, staging, imitation]);
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 3);
-        assert_eq!(names[0].len(), names[2].len() + 1);
+        assert_eq!(names[0].len(), names[2].len() + 10, "sixteen digits, not six");
     }
 
     #[test]
