@@ -6,6 +6,7 @@ pub mod serve;
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -97,5 +98,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
+    // A blocking task that hangs must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(code)
 }

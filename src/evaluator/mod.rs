@@ -154,12 +154,25 @@ impl Evaluator {
             .iter()
             .map(|view| view.key.service.clone())
             .collect();
+        // By name first: a thousand services times ten thousand objectives would be a slow tick.
+        let mut by_name: BTreeMap<&str, Vec<&ObjectiveStatus>> = BTreeMap::new();
         for status in statuses {
-            if !services
+            by_name
+                .entry(&status.objective.service)
+                .or_default()
+                .push(status);
+        }
+        for (name, own) in &by_name {
+            let mut seen: Vec<ServiceKey> = services
                 .iter()
-                .any(|service| status.objective.selects(service))
-            {
-                services.push(named_by(status));
+                .filter(|service| *service.name == **name)
+                .cloned()
+                .collect();
+            for status in own {
+                if !seen.iter().any(|service| status.objective.selects(service)) {
+                    seen.push(named_by(status));
+                    services.push(named_by(status));
+                }
             }
         }
         self.recovery.retain(&services);
@@ -167,8 +180,10 @@ impl Evaluator {
         let recovery_secs = self.config.recovery.as_secs();
         let mut verdicts = Vec::with_capacity(services.len());
         for service in &services {
-            let own: Vec<&ObjectiveStatus> = statuses
+            let named = by_name.get(&*service.name).map_or(&[][..], Vec::as_slice);
+            let own: Vec<&ObjectiveStatus> = named
                 .iter()
+                .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
             let mut verdict = judge(Some(service), &own, now);

@@ -60,43 +60,43 @@ fn judge(
     (period, limits): (WindowSums, Limits),
 ) -> (Verdict, String) {
     let name = &objective.name;
-    if let Some(check) = loudest(burn_rates) {
-        let state = match check.severity {
-            Severity::Page => Verdict::Fail,
-            Severity::Ticket => Verdict::Warn,
-        };
-        return (state, firing_text(name, check));
+    let firing = loudest(burn_rates);
+    if let Some(page) = firing.filter(|check| check.severity == Severity::Page) {
+        return (Verdict::Fail, firing_text(name, page));
     }
     let window = objective.window.label();
     let needed = events_needed(objective.budget());
+    let spent = budget.remaining_ratio.is_some_and(|remaining| {
+        // A hair more, since 1 − 0.99 is not exactly 0.01.
+        remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events
+    });
     // A hair less, since 1/(1−0.9) is not exactly 10.
-    if period.total < needed * (1.0 - 1e-9) {
+    let is_conclusive = period.total >= needed * (1.0 - 1e-9);
+    if is_conclusive && spent {
         let text = format!(
-            "{name}: {:.0} events in {window}, {needed:.0} are needed until its budget allows one bad event",
-            period.total
+            "{name}: the error budget of {window} is spent ({:.0} bad of {:.0} allowed)",
+            budget.bad, budget.allowed_bad
         );
-        return (Verdict::Inconclusive, text);
+        return (Verdict::Fail, text);
+    }
+    if let Some(ticket) = firing {
+        return (Verdict::Warn, firing_text(name, ticket));
     }
     match budget.remaining_ratio {
-        // A hair more, since 1 − 0.99 is not exactly 0.01.
-        Some(remaining) if remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events => {
-            let text = format!(
-                "{name}: the error budget of {window} is spent ({:.0} bad of {:.0} allowed)",
-                budget.bad, budget.allowed_bad
-            );
-            (Verdict::Fail, text)
+        Some(remaining) if is_conclusive => {
+            let left = 100.0 * remaining;
+            (
+                Verdict::Pass,
+                format!("{name}: {left:.1} % of the error budget of {window} is left"),
+            )
         }
-        Some(remaining) => (
-            Verdict::Pass,
-            format!(
-                "{name}: {:.1} % of the error budget of {window} is left",
-                100.0 * remaining
-            ),
-        ),
-        None => (
-            Verdict::Inconclusive,
-            format!("{name}: no events in {window}"),
-        ),
+        Some(_) | None => {
+            let text = format!(
+                "{name}: {:.0} events in {window}, {needed:.0} are needed until its budget allows one bad event",
+                period.total
+            );
+            (Verdict::Inconclusive, text)
+        }
     }
 }
 
@@ -140,7 +140,16 @@ pub fn reason_of(status: &ObjectiveStatus) -> Option<Reason> {
             Some(status.budget.total),
             Some(events_needed(status.objective.budget())),
         )),
-        (Verdict::Warn | Verdict::Fail, Some(check)) => {
+        (Verdict::Warn, Some(check))
+        | (
+            Verdict::Fail,
+            Some(
+                check @ BurnRateCheck {
+                    severity: Severity::Page,
+                    ..
+                },
+            ),
+        ) => {
             let limit = check.error_ratio_limit / status.objective.budget();
             Some(reason(
                 "burn_rate",
@@ -149,7 +158,7 @@ pub fn reason_of(status: &ObjectiveStatus) -> Option<Reason> {
                 Some(limit),
             ))
         }
-        (Verdict::Warn | Verdict::Fail, None) => Some(reason(
+        (Verdict::Warn | Verdict::Fail, _) => Some(reason(
             "error_budget",
             period,
             status.budget.remaining_ratio,
@@ -209,7 +218,7 @@ pub(crate) mod tests {
             (10, 1_000, Verdict::Fail, Some("error_budget")),
             // One bad event of a hundred is all that the budget allows, and too little to judge by.
             (1, 100, Verdict::Pass, None),
-            (15, 1_000, Verdict::Warn, Some("burn_rate")),
+            (15, 1_000, Verdict::Fail, Some("error_budget")),
             (61, 1_000, Verdict::Fail, Some("burn_rate")),
         ] {
             let status = status("o", bad, total);

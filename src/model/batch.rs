@@ -32,14 +32,6 @@ pub enum Rejection {
 impl Rejection {
     /// All reasons.
     pub const ALL: [Self; 2] = [Self::EndBeforeStart, Self::InvalidId];
-
-    /// The value of the `reason` label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::EndBeforeStart => "end_before_start",
-            Self::InvalidId => "invalid_id",
-        }
-    }
 }
 
 /// One resource of the request.

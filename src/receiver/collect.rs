@@ -22,23 +22,26 @@ pub fn collect_protobuf(
         rules,
         sampling: Sampling::Full,
         scratch,
+        pending: None,
     };
     scan(request, &mut collector)
 }
 
-struct Collector<'b> {
+struct Collector<'a, 'b> {
     batch: &'b mut EventBatch,
     rules: &'b EventRules,
     sampling: Sampling,
+    /// A resource without events yet: one that takes two bytes of a request must not take a hundred of ours.
+    pending: Option<ResourceAttributes<'a>>,
     scratch: &'b mut OperationScratch,
 }
 
-impl<'a> Visitor<'a> for Collector<'_> {
+impl<'a> Visitor<'a> for Collector<'a, '_> {
     fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
         let mut attributes = ResourceAttributes::default();
         resource.for_each_attribute(|key, value| attributes.set(key, value))?;
         self.sampling = self.rules.sampling_of(attributes.service_name());
-        push_resource(self.batch, self.scratch, &attributes);
+        self.pending = Some(attributes);
         Ok(())
     }
 
@@ -64,6 +67,9 @@ impl<'a> Visitor<'a> for Collector<'_> {
             .entry_kinds
             .is_entry(input.kind, input.has_parent)
         {
+            if let Some(resource) = self.pending.take() {
+                push_resource(self.batch, self.scratch, &resource);
+            }
             span.for_each_attribute(SpanAttributes::may_read, |key, value| {
                 input.attributes.set(key, value);
             })?;
@@ -81,4 +87,20 @@ impl<'a> Visitor<'a> for Collector<'_> {
 
 fn is_valid_id(id: &[u8], len: usize) -> bool {
     id.len() == len && id.iter().any(|byte| *byte != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::settings::SliConfig;
+
+    /// Two bytes of a request each: kept, they would take forty times the request's size.
+    #[test]
+    fn resources_without_events_take_no_memory() {
+        let request = [0x0a, 0x00].repeat(100_000);
+        let rules = EventRules::new(&SliConfig::default());
+        let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
+        collect_protobuf(&request, &rules, &mut batch, &mut scratch).unwrap();
+        assert!(batch.resources.is_empty() && batch.capacity_bytes() < 1_000);
+    }
 }

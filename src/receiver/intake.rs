@@ -51,9 +51,13 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// At most `max_in_flight_bytes` at once, and at least one request of the largest size.
+    /// At most `max_in_flight_bytes` at once, and at least one request of the largest size, packed and unpacked.
     pub fn new(max_in_flight_bytes: u64, max_request_bytes: u64, retry_after: Duration) -> Self {
-        let permits = max_in_flight_bytes.max(max_request_bytes.saturating_add(GRPC_PREFIX_BYTES));
+        // A compressed request is held packed and unpacked at once.
+        let largest = max_request_bytes
+            .saturating_mul(2)
+            .saturating_add(GRPC_PREFIX_BYTES);
+        let permits = max_in_flight_bytes.max(largest);
         let permits = usize::try_from(permits)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -284,6 +288,7 @@ mod tests {
         let first = admit().unwrap();
         let lease = first.lease();
         drop(first);
+        let _second = admit().unwrap();
         assert_eq!(admit().unwrap_err(), Refused::Overload);
         drop(lease);
         assert!(admit().is_ok());

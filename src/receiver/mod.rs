@@ -41,8 +41,8 @@ pub struct OtlpConfig {
     /// Largest request in bytes, before and after decompression. Larger ones are refused for good. Default 64 MiB, as the
     /// OTLP specification recommends.
     pub max_request_bytes: u64,
-    /// Bytes of all requests under way. Over it, requests are refused and told to come again. Default 256 MiB; at least
-    /// one request of the largest size always fits.
+    /// Bytes of all requests under way, and over HTTP of what they unpack to. Over it, requests are refused and told to come again. Default 256 MiB; one request of
+    /// the largest size always fits, packed and unpacked.
     pub max_in_flight_bytes: u64,
     /// When a refused client may come again. Default 1s.
     #[serde(with = "humantime_serde")]

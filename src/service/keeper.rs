@@ -3,6 +3,7 @@
 //! Its calls block on the disk; tasks run them on blocking threads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::{Accepted, CommandError};
@@ -10,14 +11,18 @@ use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::evaluator::candidate::{self, SeriesHistory, fit};
 use crate::model::UnixNanos;
-use crate::model::history::MinuteRow;
+use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::report::{Report, Verdict};
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, ServiceKey};
 use crate::model::slo::{Candidate, CandidateState, Objective, ObjectiveSource, Sli};
 use crate::store::{Store, StoreError, Transition};
 use crate::window::Windows;
 use crate::window::event::{EventRules, Sampling};
+use crate::window::ledger::LedgerRow;
 use crate::window::rolling::HELD_SECS;
+
+/// Minutes that wait for a store that fails, at most; more are lost and counted.
+const UNSAVED_MINUTES_MAX: usize = 1 << 20;
 
 /// Moves history and objectives between windows and store.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub(super) struct Keeper {
     settings: candidate::Settings,
     adopt: Adopt,
     history_days: u32,
+    stopping: AtomicBool,
     /// Held while minutes go to the store and while an objective reads them, so that no minute is in neither or in both.
     state: Mutex<State>,
     /// Held while candidates are fitted, so that an older fit never takes the place of a newer one.
@@ -43,6 +49,14 @@ struct State {
     candidates: Vec<Candidate>,
     verdicts: BTreeMap<Option<ServiceKey>, Verdict>,
     rows_lost: u64,
+    /// Taken from the windows, not in the store yet: what a failed write left.
+    unsaved: Unsaved,
+}
+
+#[derive(Debug, Default)]
+struct Unsaved {
+    minutes: Vec<SeriesMinute>,
+    days: Vec<LedgerRow>,
 }
 
 impl Keeper {
@@ -56,6 +70,7 @@ impl Keeper {
             settings: config.objectives.candidates.clone(),
             adopt: config.objectives.adopt,
             history_days: config.storage.history_days,
+            stopping: AtomicBool::new(false),
             state: Mutex::default(),
             fitting: Mutex::default(),
         }
@@ -102,6 +117,7 @@ impl Keeper {
         let objective = Arc::new(objective.clone());
         for (series, unsaved) in self.windows.adopt(&objective, now) {
             let mut rows = self.store.minutes(series, minute_before(now, HELD_SECS))?;
+            rows.extend(state.unsaved.of(series));
             rows.extend(unsaved);
             let days = self.store.ledger(&objective.name, series)?;
             self.windows.replay(&objective.name, series, &rows, &days);
@@ -114,24 +130,42 @@ impl Keeper {
     pub(super) fn flush(&self) -> Result<usize, StoreError> {
         let mut state = self.state();
         let (minutes, lost) = self.windows.take_history();
+        // Days of ledgers change with minutes, so they wait for them: one commit a minute.
+        if !minutes.is_empty() {
+            state.unsaved.days.extend(self.windows.take_ledger_rows());
+        }
+        let room = UNSAVED_MINUTES_MAX.saturating_sub(state.unsaved.minutes.len());
+        let lost = lost + minutes.len().saturating_sub(room) as u64;
+        state.unsaved.minutes.extend(minutes.into_iter().take(room));
         if lost > 0 {
             state.rows_lost += lost;
+            let total = state.rows_lost;
             tracing::error!(
                 lost,
-                total = state.rows_lost,
+                total,
                 "Minutes of the history were lost: its buffer was full."
             );
         }
-        // Days of ledgers change with minutes, so they wait for them: one commit a minute.
-        if minutes.is_empty() {
+        self.save(&mut state)
+    }
+
+    /// Writes what was taken from the windows; after a failure it stays for the next attempt.
+    fn save(&self, state: &mut State) -> Result<usize, StoreError> {
+        let Unsaved { minutes, days } = &state.unsaved;
+        if minutes.is_empty() && days.is_empty() {
             return Ok(0);
         }
         let written: BTreeSet<SeriesId> = minutes.iter().map(|minute| minute.series).collect();
-        let mut keys = self.windows.history_keys();
-        keys.retain(|(id, _)| written.contains(id));
-        let days = self.windows.take_ledger_rows();
-        self.store.append(&minutes, &keys, &days)?;
-        Ok(minutes.len())
+        self.store
+            .append(minutes, &self.windows.keys_of(&written), days)?;
+        let saved = minutes.len();
+        state.unsaved = Unsaved::default();
+        Ok(saved)
+    }
+
+    /// Ends a fit of candidates that is under way: a stop does not wait for it.
+    pub(super) fn give_up_fits(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Removes what the history no longer keeps.
@@ -143,8 +177,10 @@ impl Keeper {
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.windows.close_minutes();
         self.flush()?;
-        self.store
-            .append(&[], &[], &self.windows.take_ledger_rows())?;
+        let mut state = self.state();
+        state.unsaved.days.extend(self.windows.take_ledger_rows());
+        self.save(&mut state)?;
+        drop(state);
         self.store.keep_counters(&self.windows.counters())
     }
 
@@ -181,6 +217,9 @@ impl Keeper {
         for group in keys.chunk_by(|a, b| {
             a.1.service == b.1.service && a.1.operation_name() == b.1.operation_name()
         }) {
+            if self.stopping.load(Ordering::Relaxed) {
+                break;
+            }
             let Some((_, key)) = group.first() else {
                 continue;
             };
@@ -204,8 +243,9 @@ impl Keeper {
     /// The history of a series with what is not in it yet.
     fn rows_of(&self, series: SeriesId, from_minute: u32) -> Result<Vec<MinuteRow>, StoreError> {
         // The lock keeps a minute from being counted in the windows and in the store.
-        let _state = self.state();
+        let state = self.state();
         let mut rows = self.store.minutes(series, from_minute)?;
+        rows.extend(state.unsaved.of(series));
         rows.extend(self.windows.unsaved_minutes(series));
         Ok(rows)
     }
@@ -261,6 +301,11 @@ impl Keeper {
         }
         if is_adopted(&state, &candidate) {
             return Ok(Err(CommandError::AlreadyAdopted));
+        }
+        if state.objectives.contains_key(name) {
+            return Ok(Err(CommandError::Invalid(format!(
+                "another objective is called {name}; rename it in objectives.list first"
+            ))));
         }
         let warning = (candidate.state == CandidateState::Provisional).then(|| {
             format!(
@@ -340,10 +385,10 @@ impl Keeper {
     pub(super) fn note_transitions(&self, report: &Report) -> Result<(), StoreError> {
         let mut state = self.state();
         let mut transitions = Vec::new();
+        let mut verdicts = BTreeMap::new();
         for verdict in std::iter::once(&report.verdict).chain(&report.verdicts) {
-            let before = state
-                .verdicts
-                .insert(verdict.service.clone(), verdict.verdict);
+            let before = state.verdicts.get(&verdict.service).copied();
+            verdicts.insert(verdict.service.clone(), verdict.verdict);
             if before == Some(verdict.verdict) {
                 continue;
             }
@@ -375,10 +420,23 @@ impl Keeper {
                 text,
             ));
         }
-        if transitions.is_empty() {
-            return Ok(());
+        if !transitions.is_empty() {
+            self.store.append_transitions(&transitions)?;
         }
-        self.store.append_transitions(&transitions)
+        // After a failure the changes are seen again. Services that are gone are forgotten.
+        state.verdicts = verdicts;
+        Ok(())
+    }
+}
+
+impl Unsaved {
+    /// The minutes of one series.
+    fn of(&self, series: SeriesId) -> impl Iterator<Item = MinuteRow> {
+        let own = self
+            .minutes
+            .iter()
+            .filter(move |minute| minute.series == series);
+        own.map(|minute| minute.row.clone())
     }
 }
 
@@ -401,7 +459,9 @@ fn transition(
 
 /// Whether somebody may still adopt a candidate.
 fn is_open(state: &State, candidate: &Candidate) -> bool {
-    !is_adopted(state, candidate) && !state.rejected.contains(&candidate.name)
+    !is_adopted(state, candidate)
+        && !state.rejected.contains(&candidate.name)
+        && !state.objectives.contains_key(&candidate.name)
 }
 
 /// Names may gain a suffix when a namesake appears, so a candidate is known by what it measures.

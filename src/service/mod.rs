@@ -276,6 +276,7 @@ async fn supervise(
     let stopping = async {
         receiving.cancel();
         let drained = drain(receivers, &intake, config.shutdown.deadline / DRAIN_SHARE).await;
+        keeper.give_up_fits();
         evaluating.cancel();
         let evaluated = finish(core).await;
         let closed = tokio::task::spawn_blocking(move || keeper.close()).await;

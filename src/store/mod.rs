@@ -14,7 +14,7 @@ use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::slo::Objective;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
-use crate::window::ledger::{LedgerDay, LedgerRow};
+use crate::window::ledger::{LEDGER_DAYS, LedgerDay, LedgerRow};
 use crate::window::series::CarriedCounters;
 
 const FILE_NAME: &str = "slo-copilot.redb";
@@ -41,7 +41,7 @@ pub struct Config {
     /// Directory of the store; made if it is missing. Default ./slo-copilot-data.
     pub dir: PathBuf,
     /// What a crash may lose. `none` (default, the only one so far): closed minutes, ledgers and adopted objectives are on
-    /// the disk within seconds of a minute's end; a crash loses the minutes that were open, an orderly stop nothing.
+    /// the disk within seconds of a minute's close; a crash loses the last minute or two, an orderly stop nothing.
     pub durability: DurabilityConfig,
     /// Days of minutes that the history keeps. Default 35; at least 1.
     pub history_days: u32,
@@ -253,6 +253,22 @@ impl Store {
                     removed += 1;
                 }
             }
+        }
+        {
+            let history = transaction.open_table(HISTORY)?;
+            let mut table = transaction.open_table(SERIES)?;
+            for (id, _) in &series {
+                let (first, last) = HistoryKey::range(*id, 0);
+                let mut rows =
+                    history.range::<&[u8; HistoryKey::LEN]>(&first.bytes()..=&last.bytes())?;
+                if rows.next().is_none() {
+                    table.remove(id.0)?;
+                }
+            }
+            let oldest = u32::try_from(today.saturating_sub(LEDGER_DAYS as u64)).unwrap_or(0);
+            transaction
+                .open_table(LEDGER)?
+                .retain(|(_, _, day), _| day >= oldest)?;
         }
         transaction.commit()?;
         Ok(removed)

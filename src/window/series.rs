@@ -115,6 +115,9 @@ pub struct Series {
     outbox: Vec<MinuteRow>,
     lost_rows: u64,
     last_event: UnixNanos,
+    /// When events last arrived, and how many there had been by then; events may speak of long ago.
+    active_at: UnixNanos,
+    active_events: u64,
 }
 
 impl Series {
@@ -133,6 +136,8 @@ impl Series {
             outbox: Vec::new(),
             lost_rows: 0,
             last_event: first,
+            active_at: 0,
+            active_events: 0,
         }
     }
 
@@ -219,12 +224,22 @@ impl Series {
 
     /// Closes the minutes and slices that are over at `now`.
     pub fn advance(&mut self, now: UnixNanos) {
+        let events = self.tally.since_start().observed_total;
+        if events != self.active_events || self.active_at == 0 {
+            self.active_at = now;
+            self.active_events = events;
+        }
         self.close_minutes_before(minute_of(
             now.saturating_sub(CLOSE_AFTER_SECS * NANOS_PER_SEC),
         ));
         for ledger in &mut self.ledgers {
             ledger.close_slices(now);
         }
+    }
+
+    /// Whether nothing arrived since `oldest` and everything that did is in the history.
+    pub fn is_idle_since(&self, oldest: UnixNanos) -> bool {
+        self.active_at < oldest && self.open.is_empty() && self.outbox.is_empty()
     }
 
     /// Closes every open minute.

@@ -1,6 +1,6 @@
 //! What the windows hold at an instant, and the upkeep that goes with reading it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use crate::model::UnixNanos;
@@ -237,6 +237,15 @@ impl Windows {
         }
     }
 
+    /// Identities of those of these series that are held.
+    pub fn keys_of(&self, ids: &BTreeSet<SeriesId>) -> Vec<(SeriesId, SeriesKey)> {
+        let key_of = |id: &SeriesId| match self.map.get(id).as_deref()? {
+            Slot::Series(series) => Some((*id, series.key.clone())),
+            Slot::Excluded => None,
+        };
+        ids.iter().filter_map(key_of).collect()
+    }
+
     /// Identities of the series whose minutes go to the history, sorted.
     pub fn history_keys(&self) -> Vec<(SeriesId, SeriesKey)> {
         let mut keys: Vec<(SeriesId, SeriesKey)> = self
@@ -324,7 +333,7 @@ impl SeriesView {
 /// Whether nobody misses a series. Services wait for their operations.
 fn is_idle(series: &Series, oldest: UnixNanos) -> bool {
     let is_busy = series.key.scope == SeriesScope::Service && series.operations > 0;
-    series.last_event() < oldest && series.ledgers().is_empty() && !is_busy
+    series.is_idle_since(oldest) && series.ledgers().is_empty() && !is_busy
 }
 
 fn window_of(windows: &AllWindows, window: Window) -> WindowSums {

@@ -188,15 +188,16 @@ async fn an_oversize_request_is_refused_for_good_whether_it_announces_its_length
 #[tokio::test]
 async fn overload_is_refused_until_the_bytes_are_free_and_says_when_to_come_again() {
     let server = Server::start(|config| {
-        // A request of unknown length takes all of it.
+        // Two requests of unknown length take all of it: the largest one, packed and unpacked.
         config.receivers.otlp.max_request_bytes = 64 * 1024;
         config.receivers.otlp.max_in_flight_bytes = 64 * 1024;
         config.receivers.otlp.retry_after = Duration::from_secs(3);
     })
     .await;
     let held = HeldExport::begin(channel(server.endpoints.otlp_grpc).await);
+    let second = HeldExport::begin(channel(server.endpoints.otlp_grpc).await);
     let mut client = server.client().await;
-    // Until the held request has arrived, the small ones are taken.
+    // Until the held requests have arrived, the small ones are taken.
     let mut taken = 0;
     let small = request("checkout", spans(1, NOW - MINUTE));
     let refused = eventually("a refusal", async || {
@@ -209,12 +210,14 @@ async fn overload_is_refused_until_the_bytes_are_free_and_says_when_to_come_agai
     let retry_info = refused.get_details_retry_info().unwrap();
     assert_eq!(retry_info.retry_delay, Some(Duration::from_secs(3)));
 
-    let status = held
-        .finish(&request("checkout", spans(20, NOW - MINUTE)))
-        .await;
-    assert_eq!(status.code(), Code::Ok, "{status:?}");
+    for held in [held, second] {
+        let status = held
+            .finish(&request("checkout", spans(20, NOW - MINUTE)))
+            .await;
+        assert_eq!(status.code(), Code::Ok, "{status:?}");
+    }
     accepted(&mut client, &small).await;
-    assert_eq!(counted(&server, "checkout").await, taken + 20 + 1);
+    assert_eq!(counted(&server, "checkout").await, taken + 40 + 1);
     server.stop().await;
 }
 

@@ -139,7 +139,11 @@ mod tests {
         let [prod, staging] = keys;
         let names = names_of(&[prod, staging, imitation]);
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 3);
-        assert_eq!(names[0].len(), names[2].len() + 10, "sixteen digits, not six");
+        assert_eq!(
+            names[0].len(),
+            names[2].len() + 10,
+            "sixteen digits, not six"
+        );
     }
 
     #[test]

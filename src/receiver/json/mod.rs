@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
@@ -32,43 +33,88 @@ pub fn collect_json(
         ));
     }
     let request: Request<'_> = serde_json::from_slice(request)?;
-    for resource_spans in request.resource_spans.iter().flatten() {
-        let mut attributes = ResourceAttributes::default();
-        for attribute in resource_spans
-            .resource
-            .iter()
-            .flat_map(|resource| &resource.attributes)
-            .flatten()
-        {
-            if let Some(value) = attribute.scalar() {
-                attributes.set(attribute.key(), value);
-            }
+    for_each(
+        request.resource_spans,
+        |resource_spans: ResourceSpans<'_>| {
+            collect_resource_spans(&resource_spans, rules, batch, scratch)
+        },
+    )
+}
+
+fn collect_resource_spans(
+    resource_spans: &ResourceSpans<'_>,
+    rules: &EventRules,
+    batch: &mut EventBatch,
+    scratch: &mut OperationScratch,
+) -> Result<(), serde_json::Error> {
+    let mut attributes = ResourceAttributes::default();
+    let resource = resource_spans.resource.iter();
+    for attribute in resource
+        .filter_map(|resource| resource.attributes.as_ref())
+        .flat_map(|a| &a.0)
+    {
+        if let Some(value) = attribute.scalar() {
+            attributes.set(attribute.key(), value);
         }
-        push_resource(batch, scratch, &attributes);
-        let sampling = rules.sampling_of(attributes.service_name());
-        let spans = resource_spans
-            .scope_spans
-            .iter()
-            .flatten()
-            .flat_map(|scope| &scope.spans);
-        for span in spans.flatten() {
+    }
+    let sampling = rules.sampling_of(attributes.service_name());
+    // A resource without events takes a few bytes of a request and must not take more of ours.
+    let mut pending = Some(attributes);
+    for_each(resource_spans.scope_spans, |scope_spans: ScopeSpans<'_>| {
+        for_each(scope_spans.spans, |span: Span<'_>| {
             match span.id() {
                 Some(id) => {
                     let input = span.input(&id);
+                    if rules.entry_kinds.is_entry(input.kind, input.has_parent)
+                        && let Some(resource) = pending.take()
+                    {
+                        push_resource(batch, scratch, &resource);
+                    }
                     push_span(batch, scratch, &input, rules.entry_kinds, sampling);
                 }
                 None => batch.reject(Rejection::InvalidId),
             }
+            Ok(())
+        })
+    })
+}
+
+/// Reads the elements of a list one after the other, since three bytes of text can stand for hundreds in memory.
+fn for_each<'a, T: Deserialize<'a>>(
+    list: Option<&'a RawValue>,
+    take: impl FnMut(T) -> Result<(), serde_json::Error>,
+) -> Result<(), serde_json::Error> {
+    struct Elements<T, F>(F, PhantomData<T>);
+    impl<'a, T, F> Visitor<'a> for Elements<T, F>
+    where
+        T: Deserialize<'a>,
+        F: FnMut(T) -> Result<(), serde_json::Error>,
+    {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(element) = list.next_element()? {
+                (self.0)(element).map_err(serde::de::Error::custom)?;
+            }
+            Ok(())
         }
     }
-    Ok(())
+    match list {
+        Some(list) => serde_json::Deserializer::from_str(list.get())
+            .deserialize_seq(Elements(take, PhantomData)),
+        None => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
     #[serde(borrow, default)]
-    resource_spans: Option<Vec<ResourceSpans<'a>>>,
+    resource_spans: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -77,19 +123,47 @@ struct ResourceSpans<'a> {
     #[serde(borrow, default)]
     resource: Option<Resource<'a>>,
     #[serde(borrow, default)]
-    scope_spans: Option<Vec<ScopeSpans<'a>>>,
+    scope_spans: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Resource<'a> {
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    attributes: Option<Attributes<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ScopeSpans<'a> {
     #[serde(borrow, default)]
-    spans: Option<Vec<Span<'a>>>,
+    spans: Option<&'a RawValue>,
+}
+
+/// The attributes that may be read; the others are passed over.
+struct Attributes<'a>(Vec<KeyValue<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
+            type Value = Attributes<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list of attributes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut read = Vec::new();
+                while let Some(attribute) = list.next_element::<KeyValue<'a>>()? {
+                    let key = attribute.key();
+                    if ResourceAttributes::may_read(key) || SpanAttributes::may_read(key) {
+                        read.push(attribute);
+                    }
+                }
+                Ok(Attributes(read))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,7 +187,7 @@ struct Span<'a> {
     #[serde(default)]
     end_time_unix_nano: Number<NoNames>,
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    attributes: Option<Attributes<'a>>,
     #[serde(default)]
     status: Option<Status>,
 }
@@ -136,7 +210,7 @@ impl Span<'_> {
 
     fn input<'b>(&'b self, span_id: &'b [u8]) -> SpanInput<'b> {
         let mut attributes = SpanAttributes::default();
-        for attribute in self.attributes.iter().flatten() {
+        for attribute in self.attributes.iter().flat_map(|attributes| &attributes.0) {
             if let Some(value) = attribute.scalar() {
                 attributes.set(attribute.key(), value);
             }

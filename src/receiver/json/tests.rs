@@ -363,3 +363,11 @@ proptest! {
             prop_assert!(is_object || collect(&request).is_err());
     }
 }
+
+/// Three bytes of a request each.
+#[test]
+fn resources_without_events_take_no_memory() {
+    let request = format!(r#"{{"resourceSpans":[{{}}{}]}}"#, ",{}".repeat(100_000));
+    let batch = collect(&request).unwrap();
+    assert!(batch.resources.is_empty() && batch.capacity_bytes() < 1_000);
+}

@@ -57,6 +57,11 @@ impl<'a> ResourceAttributes<'a> {
         self.service.unwrap_or(UNKNOWN_SERVICE.as_bytes())
     }
 
+    /// Whether a key may be one that is read.
+    pub fn may_read(key: &[u8]) -> bool {
+        key.starts_with(b"service.") || key.starts_with(b"deployment.")
+    }
+
     /// Takes an attribute if it is one that is read.
     pub fn set(&mut self, key: &[u8], value: Scalar<'a>) {
         match key {

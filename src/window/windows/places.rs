@@ -203,6 +203,12 @@ impl Windows {
         let Some(first) = rows.first() else {
             return false;
         };
+        if key
+            .operation_name()
+            .is_some_and(|name| self.is_excluded(name))
+        {
+            return false;
+        }
         let service = SeriesId::of_service(key.service.hash());
         let is_service = key.scope == SeriesScope::Service;
         let room = if takes_operation_place(&key) {

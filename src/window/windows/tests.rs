@@ -544,8 +544,16 @@ fn series_without_events_for_long_are_forgotten_unless_an_objective_is_attached(
     }
     let week = WindowsConfig::default().idle_expiry;
     let later = NOW + u64::try_from(week.as_nanos()).unwrap();
+    windows.maintain(NOW);
     windows.maintain(later);
     assert_eq!(windows.usage().held, 4);
+    windows.maintain(later + 1);
+    assert_eq!(
+        windows.usage().held,
+        4,
+        "their minutes are not in the history yet"
+    );
+    assert!(!windows.take_history().0.is_empty());
     // Operations go first, then their services.
     windows.maintain(later + 1);
     windows.maintain(later + 1);
@@ -558,6 +566,22 @@ fn series_without_events_for_long_are_forgotten_unless_an_objective_is_attached(
     assert_eq!(names, ["a"]);
     assert!(snapshot.operations.is_empty());
     check_caps(&windows, &snapshot);
+}
+
+/// A past that is being sent is not idle, however old its events are.
+#[test]
+fn a_series_that_still_gets_old_events_is_not_forgotten() {
+    let windows = windows(WindowsConfig::default());
+    for round in 0..3 {
+        let old = Span {
+            age_secs: 20 * 86_400,
+            ..Span::new("/a")
+        };
+        record(&windows, &one("a", old), NOW_SECS);
+        windows.maintain(NOW + round * NANOS_PER_SEC);
+        windows.take_history();
+        assert_eq!(windows.usage().held, 2);
+    }
 }
 
 /// The reserved service took no place, but gave one back when it was forgotten: below zero.
@@ -584,8 +608,10 @@ fn forgotten_services_make_room_and_the_reserved_one_makes_none() {
             1
         );
         check_caps(&windows, &windows.snapshot(now_secs * NANOS_PER_SEC, 0));
-        for _ in 0..2 {
+        windows.maintain(now_secs * NANOS_PER_SEC);
+        for _ in 0..3 {
             windows.maintain((now_secs + 100) * NANOS_PER_SEC);
+            windows.take_history();
         }
         assert_eq!(windows.usage().held, 0);
     }
