@@ -26,7 +26,7 @@ use crate::traffic::shop::{Fault, Faults, Shop, ShopService, export_requests, sp
 
 const EXAMPLES: &str = "\
 Examples:
-  slo-copilot demo            # goes on until Ctrl-C, so that you can look around
+  slo-copilot demo            # on a terminal it goes on until Ctrl-C, so that you can look around
   slo-copilot demo --once     # ends after the page";
 
 const SECS_PER_DAY: u64 = 86_400;
@@ -99,9 +99,13 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     show_objectives(&report)?;
 
     let (fault, faults) = watch::channel(Faults::none());
-    let live = tokio::spawn(send_live(sender, shop, clock, faults));
+    let mut live = tokio::spawn(send_live(sender, shop, clock, faults));
     let paged = tokio::select! {
         paged = watch_verdict(&args, &mut reports, &fault) => paged?,
+        ended = &mut live => {
+            ended?.context("the live traffic stopped")?;
+            false
+        }
         () = stop_signal() => false,
     };
     if paged {
