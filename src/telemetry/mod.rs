@@ -259,10 +259,6 @@ pub struct RefusedCounters {
     pub too_large: RefusedCounter,
     /// Not OTLP: broken bytes, compression or JSON, or an unknown content type.
     pub malformed: RefusedCounter,
-    /// The store did not take it, so it must not be acknowledged.
-    pub storage: RefusedCounter,
-    /// The server drains.
-    pub shutdown: RefusedCounter,
 }
 
 /// Refused requests, and their spans where they had been counted.
@@ -320,8 +316,6 @@ impl ReceiverCounters {
                 overload: refused("overload"),
                 too_large: refused("too_large"),
                 malformed: refused("malformed"),
-                storage: refused("storage"),
-                shutdown: refused("shutdown"),
             },
             rejected: RejectedCounters {
                 invalid_id: by_reason(REJECTED_SPANS, "invalid_id"),

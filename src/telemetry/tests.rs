@@ -34,13 +34,13 @@ fn a_refused_request_counts_once_and_its_spans_apart() {
     let page = page_of(|| {
         let counters = ReceiverCounters::new(Transport::Http);
         counters.refused.overload.increment(0);
-        counters.refused.storage.increment(500);
+        counters.refused.malformed.increment(500);
     });
     for line in [
         "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"overload\"} 1",
         "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"overload\"} 0",
-        "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"storage\"} 1",
-        "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"storage\"} 500",
+        "slo_copilot_receiver_refused_requests_total{transport=\"http\",reason=\"malformed\"} 1",
+        "slo_copilot_receiver_refused_spans_total{transport=\"http\",reason=\"malformed\"} 500",
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");
     }
