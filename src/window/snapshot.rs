@@ -12,7 +12,7 @@ use crate::window::ledger::Ledger;
 use crate::window::rolling::WindowStarts;
 use crate::window::series::{CarriedCounters, Series};
 use crate::window::sketch::LatencyCounts;
-use crate::window::windows::{Slot, Windows, selects};
+use crate::window::windows::{Slot, Windows};
 
 /// Sums of every window, in the order of [`Window::ALL`].
 pub type AllWindows = [WindowSums; Window::ALL.len()];
@@ -298,14 +298,6 @@ impl Windows {
         for theirs in all {
             self.restore(theirs);
         }
-    }
-
-    /// Whether an objective selects a series that is held.
-    pub fn is_measured(&self, objective: &Objective) -> bool {
-        self.map.iter().any(|slot| match slot.value() {
-            Slot::Series(series) => selects(objective, &series.key),
-            Slot::Excluded => false,
-        })
     }
 }
 

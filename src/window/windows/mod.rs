@@ -25,8 +25,6 @@ mod objectives;
 mod places;
 mod range;
 
-pub(super) use objectives::selects;
-
 /// Shards of the map: many, so that a walk over all series holds up few receivers at a time.
 const SHARDS: usize = 256;
 
