@@ -10,9 +10,8 @@ use slo_copilot::exporter::prometheus;
 use slo_copilot::model::NANOS_PER_SEC;
 use slo_copilot::model::batch::EventBatch;
 use slo_copilot::model::report::OutputScope;
-use slo_copilot::model::slo::{Objective, ObjectiveSource, Sli};
+use slo_copilot::model::slo::{Objective, Sli};
 use slo_copilot::model::span::SpanKind;
-use slo_copilot::model::window::Window;
 use slo_copilot::window::Windows;
 use slo_copilot::window::event::{
     EntryKinds, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput, push_resource,
@@ -37,18 +36,11 @@ fn windows() -> Windows {
     let windows = Windows::new(config, &SliConfig::default());
     for service in 0..SERVICES {
         for operation in 0..OPERATIONS {
+            let name = format!("availability-{service}-{operation}");
+            let service = format!("service-{service}");
             let objective = Objective {
-                name: format!("availability-{service}-{operation}"),
-                service: format!("service-{service}"),
-                namespace: None,
-                environment: None,
                 operation: Some(format!("op{operation}")),
-                sli: Sli::Availability,
-                target: 0.999,
-                window: Window::D30,
-                required: false,
-                weight: 1.0,
-                source: ObjectiveSource::Config,
+                ..Objective::new(&name, &service, Sli::Availability, 0.999)
             };
             windows.adopt(&Arc::new(objective), NOW);
         }

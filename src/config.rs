@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::candidate;
-use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::model::slo::{Budgeting, Objective, ObjectiveSource, Sli};
 use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
@@ -345,7 +345,9 @@ impl ObjectiveConfig {
                 (SliKind::Latency | SliKind::Availability, _) => Sli::Availability,
             },
             target: self.target,
-            window: self.window,
+            window: self.window.into(),
+            budgeting: Budgeting::Occurrences,
+            composite: None,
             required: self.required,
             weight: self.weight,
             source: ObjectiveSource::Config,

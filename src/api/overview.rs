@@ -5,8 +5,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::report::{ObjectiveStatus, Report, ServiceReport, Verdict, VerdictReport};
-use crate::model::slo::{Candidate, CandidateState};
 use crate::model::window::Window;
 
 /// Rows of a table at most; the API has them all.

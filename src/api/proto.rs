@@ -131,6 +131,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             model::slo::ObjectiveSource::Config => ObjectiveSource::Config,
             model::slo::ObjectiveSource::Accepted => ObjectiveSource::Accepted,
             model::slo::ObjectiveSource::Auto => ObjectiveSource::Auto,
+            model::slo::ObjectiveSource::File => ObjectiveSource::File,
         };
         Self {
             name: objective.name.clone(),
@@ -141,7 +142,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             sli: sli.into(),
             latency_threshold_seconds,
             target: objective.target,
-            window: objective.window.label().to_owned(),
+            window: objective.window.label(),
             required: objective.required,
             weight: objective.weight,
             source: source.into(),

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::objective::{status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge, timestamp};
+use crate::model::candidate::Candidate;
 use crate::model::report::{
     ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report, SeriesCounters,
     ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
-use crate::model::slo::Candidate;
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
@@ -307,7 +307,7 @@ fn evidence_of(
 ) -> VerdictEvidence {
     let period = own
         .iter()
-        .map(|status| status.objective.window)
+        .map(|status| status.objective.window.nearest_window())
         .max()
         .unwrap_or(Window::D30);
     let sums: WindowSums = snapshot

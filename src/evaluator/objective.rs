@@ -13,7 +13,7 @@ use crate::window::snapshot::{AllWindows, ObjectiveView};
 pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
     let objective = view.objective.as_ref();
     let budget = objective.budget();
-    let burn_rates: Vec<BurnRateCheck> = rules_for(objective.window)
+    let burn_rates: Vec<BurnRateCheck> = rules_for(objective.window.nearest_window())
         .into_iter()
         .map(|rule| {
             check(
@@ -25,7 +25,7 @@ pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
             )
         })
         .collect();
-    let period = view.window(objective.window);
+    let period = view.window(objective.window.nearest_window());
     let error_budget = error_budget(period, budget);
     let (state, text) = judge(objective, &burn_rates, &error_budget, (period, limits));
     ObjectiveStatus {
@@ -123,15 +123,15 @@ fn firing_text(name: &str, check: &BurnRateCheck) -> String {
 
 /// What a verdict says of this objective; `None` while it passes.
 pub fn reason_of(status: &ObjectiveStatus) -> Option<Reason> {
-    let reason = |source: &str, window: Window, observed, limit| Reason {
+    let reason = |source: &str, window: String, observed, limit| Reason {
         source: source.to_owned(),
         name: status.objective.name.clone(),
-        window: Some(window.label().to_owned()),
+        window: Some(window),
         observed,
         limit,
         text: status.text.clone(),
     };
-    let period = status.objective.window;
+    let period = status.objective.window.label();
     match (status.state, loudest(&status.burn_rates)) {
         (Verdict::Pass, _) => None,
         (Verdict::Inconclusive, _) => Some(reason(
@@ -153,7 +153,7 @@ pub fn reason_of(status: &ObjectiveStatus) -> Option<Reason> {
             let limit = check.error_ratio_limit / status.objective.budget();
             Some(reason(
                 "burn_rate",
-                check.long_window,
+                check.long_window.label().to_owned(),
                 check.long_burn_rate,
                 Some(limit),
             ))
@@ -172,7 +172,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::slo::{ObjectiveSource, Sli};
+    use crate::model::slo::Sli;
 
     const LIMITS: Limits = Limits {
         error_ratio_max: 0.9,
@@ -188,19 +188,7 @@ pub(crate) mod tests {
             observed_total: total,
             observed_bad: bad,
         };
-        let objective = Objective {
-            name: name.into(),
-            service: "checkout".into(),
-            namespace: None,
-            environment: None,
-            operation: None,
-            sli: Sli::Availability,
-            target: 0.99,
-            window: Window::D30,
-            required: false,
-            weight: 1.0,
-            source: ObjectiveSource::Config,
-        };
+        let objective = Objective::new(name, "checkout", Sli::Availability, 0.99);
         let view = ObjectiveView {
             objective: Arc::new(objective),
             windows: [sums; 10],

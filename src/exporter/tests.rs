@@ -8,8 +8,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::model::candidate::CandidateState;
 use crate::model::series::ServiceKey;
-use crate::model::slo::CandidateState;
 use crate::openslo::check::{parse_bundle, parse_yaml, violations};
 use crate::openslo::fixture::{availability, latency_candidate, report, service, status};
 use crate::telemetry::EXPORTS;

@@ -3,7 +3,10 @@
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
 pub mod batch;
+pub mod candidate;
+pub mod finding;
 pub mod history;
+pub mod period;
 pub mod report;
 pub mod series;
 pub mod slo;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
+use crate::model::candidate::Candidate;
 use crate::model::series::ServiceKey;
-use crate::model::slo::{Candidate, Objective};
+use crate::model::slo::Objective;
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 

@@ -1,9 +1,9 @@
-//! Service level indicators, objectives and candidates.
+//! Service level indicators and objectives.
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::period::{Period, Shorthand};
 use crate::model::series::ServiceKey;
-use crate::model::window::Window;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +41,58 @@ pub enum ObjectiveSource {
     Accepted,
     /// A ready candidate that `objectives.adopt: auto` adopted.
     Auto,
+    /// An OpenSLO document of `objectives.files` or `--objectives`.
+    File,
+}
+
+/// How good and bad are counted against the target (OpenSLO's `budgetingMethod`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "method", deny_unknown_fields)]
+pub enum Budgeting {
+    /// Good events over all events.
+    #[default]
+    Occurrences,
+    /// Good slices of time over the slices that were expected.
+    Timeslices {
+        /// Ratio of good events that makes a slice good, above 0 and at most 1.
+        slice_target: f64,
+        /// Length of a slice.
+        slice: Shorthand,
+        /// What slices without events count as.
+        #[serde(default)]
+        empty: EmptySlices,
+    },
+    /// Mean of the slices' ratios of good events.
+    RatioTimeslices {
+        /// Length of a slice.
+        slice: Shorthand,
+        /// What slices without events count as.
+        #[serde(default)]
+        empty: EmptySlices,
+    },
+}
+
+/// What a slice without events counts as; the specification leaves it open, so it is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptySlices {
+    /// As good: nobody was let down.
+    #[default]
+    Good,
+    /// As bad: traffic that stays away is an outage.
+    Bad,
+    /// As not expected; the report says how much was measured.
+    Excluded,
+}
+
+/// Membership in a composite, which is judged in place of its members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompositeMember {
+    /// Name of the composite.
+    pub name: String,
+    /// OpenSLO's `compositeWeight`, above 0.
+    pub weight: f64,
 }
 
 /// An adopted objective. It never moves by itself.
@@ -61,7 +113,13 @@ pub struct Objective {
     /// Wanted ratio of good events, 0 < target < 1.
     pub target: f64,
     /// Period of the budget.
-    pub window: Window,
+    pub window: Period,
+    /// How good and bad are counted.
+    #[serde(default)]
+    pub budgeting: Budgeting,
+    /// The composite that it is part of.
+    #[serde(default)]
+    pub composite: Option<CompositeMember>,
     /// The verdict is inconclusive while this objective is.
     pub required: bool,
     /// Weight in the score.
@@ -71,6 +129,26 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// An objective of a whole service in any namespace and environment: 30 days, by occurrences, weight 1, from the
+    /// configuration.
+    pub fn new(name: &str, service: &str, sli: Sli, target: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            service: service.to_owned(),
+            namespace: None,
+            environment: None,
+            operation: None,
+            sli,
+            target,
+            window: Period::DEFAULT,
+            budgeting: Budgeting::Occurrences,
+            composite: None,
+            required: false,
+            weight: 1.0,
+            source: ObjectiveSource::Config,
+        }
+    }
+
     /// The error budget as a ratio: 1 − target.
     pub fn budget(&self) -> f64 {
         1.0 - self.target
@@ -88,72 +166,4 @@ impl Objective {
                 .as_deref()
                 .is_none_or(|wanted| *wanted == *service.environment)
     }
-}
-
-/// How far a candidate has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CandidateState {
-    /// Shown, but its evidence is not enough to gate on.
-    Provisional,
-    /// Its evidence is enough.
-    Ready,
-    /// An objective stands for it.
-    Adopted,
-    /// A person refused it.
-    Rejected,
-}
-
-/// Why a candidate may be believed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// Events seen.
-    pub events: u64,
-    /// Effective sample size after weights and over-dispersion.
-    pub effective_events: f64,
-    /// Over-dispersion of the bad events between slices, φ ≥ 1.
-    pub over_dispersion: f64,
-    /// Slices of five minutes that had traffic.
-    pub slices_with_traffic: u64,
-    /// Seconds between the first and the last event of the data used.
-    pub history_secs: u64,
-    /// Share of the slices of that history that had traffic.
-    pub coverage_ratio: f64,
-    /// How the bound was computed.
-    pub method: String,
-    /// One-sided confidence of the bound.
-    pub confidence: f64,
-    /// Point estimate: the quantile in seconds, or the ratio of good events.
-    pub measured: f64,
-    /// The bound before it was snapped: seconds, or the ratio of good events.
-    pub bound: f64,
-    /// What is known about sampling: `full`, a ratio, `tracestate` or `unknown`.
-    pub sampling: String,
-    /// Incidents seen: runs of five-minute slices whose error ratio is above the candidate's budget.
-    pub incidents: u64,
-    /// Incidents a day that the history cannot exclude, χ²₀.₉₅,₂₍ₖ₊₁₎/2D.
-    pub incidents_per_day_upper: f64,
-}
-
-/// A suggested objective with its evidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// RFC 1123 label, also the name of the objective once adopted.
-    pub name: String,
-    /// The service.
-    pub service: ServiceKey,
-    /// One operation; `None` means the whole service.
-    pub operation: Option<String>,
-    /// What is measured.
-    pub sli: Sli,
-    /// Ratio of good events; for [`Sli::ErrorRate`] the highest ratio of bad events.
-    pub target: f64,
-    /// Period of the budget.
-    pub window: Window,
-    /// How far it has come.
-    pub state: CandidateState,
-    /// What is missing until it is ready, in words.
-    pub missing: Vec<String>,
-    /// Why it may be believed.
-    pub evidence: Evidence,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::report::{
     ErrorBudget, ObjectiveStatus, OutputScope, REPORT_SCHEMA_VERSION, Report, SeriesUsage,
     ServiceReport, Verdict, VerdictEvidence, VerdictReport,
 };
 use crate::model::series::ServiceKey;
-use crate::model::slo::{Candidate, CandidateState, Evidence, Objective, ObjectiveSource, Sli};
+use crate::model::slo::{Objective, Sli};
 use crate::model::window::Window;
 
 /// A service with all three parts of its identity.
@@ -49,19 +50,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
 
 /// An adopted availability objective of any service of this name.
 pub(crate) fn availability(name: &str, service: &str, target: f64) -> Objective {
-    Objective {
-        name: name.to_owned(),
-        service: service.to_owned(),
-        namespace: None,
-        environment: None,
-        operation: None,
-        sli: Sli::Availability,
-        target,
-        window: Window::D30,
-        required: false,
-        weight: 1.0,
-        source: ObjectiveSource::Config,
-    }
+    Objective::new(name, service, Sli::Availability, target)
 }
 
 /// A latency candidate.

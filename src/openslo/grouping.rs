@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::report::{OutputScope, Report};
 use crate::model::series::{OVERFLOW, ServiceKey};
-use crate::model::slo::{Candidate, CandidateState, Objective, Sli};
+use crate::model::slo::{Objective, Sli};
 
 /// What a report says about the objectives of one service.
 #[derive(Clone, Debug, PartialEq)]

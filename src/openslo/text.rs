@@ -1,6 +1,7 @@
 //! Numbers and words as OpenSLO documents hold them: exact, escaped and within their limits.
 
-use crate::model::slo::{Evidence, Sli};
+use crate::model::candidate::Evidence;
+use crate::model::slo::Sli;
 
 /// A latency threshold as in annotations and texts: an integer and `us`, `ms` or `s`.
 pub fn threshold_label(micros: u64) -> String {

@@ -10,10 +10,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::candidate::{Candidate, CandidateState};
+use crate::model::period::Period;
 use crate::model::report::OutputScope;
 use crate::model::series::ServiceKey;
-use crate::model::slo::{Candidate, CandidateState, Objective, ObjectiveSource, Sli};
-use crate::model::window::Window;
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::openslo::grouping::ServiceObjectives;
 use crate::openslo::text::{
     cut, evidence_text, exact_ratio, percent, promql_string, threshold_label,
@@ -75,7 +76,7 @@ struct Slo<'a> {
     operation: Option<&'a str>,
     sli: Sli,
     target: f64,
-    window: Window,
+    window: Period,
     standing: Standing<'a>,
 }
 
@@ -95,7 +96,7 @@ impl<'a> Slo<'a> {
             operation: objective.operation.as_deref(),
             sli: objective.sli,
             target: objective.target,
-            window: objective.window,
+            window: objective.window.clone(),
             standing: Standing::Adopted(objective),
         }
     }
@@ -110,7 +111,7 @@ impl<'a> Slo<'a> {
             operation: candidate.operation.as_deref(),
             sli: candidate.sli,
             target: candidate.target,
-            window: candidate.window,
+            window: candidate.window.into(),
             standing: Standing::Suggested(candidate),
         }
     }
@@ -284,7 +285,7 @@ fn slo_document(service_name: &str, slo: &Slo<'_>, scope: OutputScope) -> Docume
             indicator: Some(slo.indicator()),
             indicator_ref: None,
             time_window: vec![TimeWindow {
-                duration: slo.window.label().to_owned(),
+                duration: slo.window.label(),
                 is_rolling: true,
                 calendar: None,
             }],
@@ -328,6 +329,7 @@ fn source_label(source: ObjectiveSource) -> &'static str {
         ObjectiveSource::Config => "config",
         ObjectiveSource::Accepted => "accepted",
         ObjectiveSource::Auto => "auto",
+        ObjectiveSource::File => "file",
     }
 }
 

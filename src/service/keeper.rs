@@ -11,10 +11,11 @@ use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::evaluator::candidate::{self, SeriesHistory, fit};
 use crate::model::UnixNanos;
+use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::report::{Report, Verdict};
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, ServiceKey};
-use crate::model::slo::{Candidate, CandidateState, Objective, ObjectiveSource, Sli};
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::store::{Store, StoreError, Transition};
 use crate::window::Windows;
 use crate::window::event::{EventRules, Sampling};
@@ -324,19 +325,7 @@ impl Keeper {
         source: ObjectiveSource,
     ) -> Result<Objective, StoreError> {
         let now = self.clock.now();
-        let objective = Objective {
-            name: candidate.name.clone(),
-            service: candidate.service.name.to_string(),
-            namespace: Some(candidate.service.namespace.to_string()),
-            environment: Some(candidate.service.environment.to_string()),
-            operation: candidate.operation.clone(),
-            sli: candidate.sli,
-            target: candidate.target,
-            window: candidate.window,
-            required: false,
-            weight: 1.0,
-            source,
-        };
+        let objective = candidate.objective(source);
         let text = format!(
             "target {} from {} events",
             candidate.target, candidate.evidence.events

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::NANOS_PER_SEC;
 use crate::model::series::ServiceKey;
 use crate::model::slo::{ObjectiveSource, Sli};
-use crate::model::window::{Window, WindowSums};
+use crate::model::window::WindowSums;
 
 fn config(dir: &tempfile::TempDir) -> Config {
     Config {
@@ -37,20 +37,13 @@ fn minute(series: u128, minute: u32, total: u64) -> SeriesMinute {
 }
 
 fn objective(name: &str) -> Objective {
+    let sli = Sli::Latency {
+        threshold_micros: 1_000,
+    };
     Objective {
-        name: name.into(),
-        service: "s".into(),
-        namespace: None,
         environment: Some("prod".into()),
-        operation: None,
-        sli: Sli::Latency {
-            threshold_micros: 1_000,
-        },
-        target: 0.95,
-        window: Window::D30,
-        required: false,
-        weight: 1.0,
         source: ObjectiveSource::Accepted,
+        ..Objective::new(name, "s", sli, 0.95)
     }
 }
 

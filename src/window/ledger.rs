@@ -268,26 +268,13 @@ fn latency_sums(row: &MinuteRow, threshold_micros: u64) -> WindowSums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::slo::ObjectiveSource;
     use crate::model::window::Window;
     use crate::window::sketch::bucket_of;
 
     const NOW: UnixNanos = 1_700_006_400 * NANOS_PER_SEC;
 
     fn objective(sli: Sli) -> Objective {
-        Objective {
-            name: "o".into(),
-            service: "s".into(),
-            namespace: None,
-            environment: None,
-            operation: None,
-            sli,
-            target: 0.9,
-            window: Window::D30,
-            required: false,
-            weight: 1.0,
-            source: ObjectiveSource::Config,
-        }
+        Objective::new("o", "s", sli, 0.9)
     }
 
     fn event(at: UnixNanos, bad: bool) -> Occurrence {

@@ -3,8 +3,8 @@
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use slo_copilot::model::candidate::CandidateState;
 use slo_copilot::model::report::Verdict;
-use slo_copilot::model::slo::CandidateState;
 use slo_copilot::model::window::Window;
 use slo_copilot::traffic::send::{Sender, Target};
 use slo_copilot::traffic::shop::{Faults, Shop, ShopService, Trace, export_requests};

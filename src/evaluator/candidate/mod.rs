@@ -17,9 +17,10 @@ use crate::evaluator::statistics::{
     clopper_pearson_upper, effective_events, events_needed, poisson_rate_upper,
     scaled_order_statistic_rank,
 };
+use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::history::MinuteRow;
 use crate::model::series::ServiceKey;
-use crate::model::slo::{Candidate, CandidateState, Evidence, Sli};
+use crate::model::slo::Sli;
 use crate::model::window::{WindowSums, ladder_edge_micros};
 use crate::window::sketch::{LatencyCounts, bucket_bounds_micros};
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::slo::{Candidate, Sli};
+use crate::model::candidate::Candidate;
+use crate::model::slo::Sli;
 use crate::model::slug;
 
 /// The name of a candidate among candidates that it does not collide with: `availability-<service>`,
@@ -71,8 +72,8 @@ fn sli_label(candidate: &Candidate) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::candidate::{CandidateState, Evidence};
     use crate::model::series::ServiceKey;
-    use crate::model::slo::{CandidateState, Evidence};
     use crate::model::window::Window;
 
     use super::*;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::report::{
     BurnRateCheck, DurationCounters, ErrorBudget, ObjectiveStatus, OutcomeDurations, OutputScope,
     REPORT_SCHEMA_VERSION, Reason, Report, SeriesCounters, SeriesUsage, ServiceReport, Severity,
     Verdict, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::ServiceKey;
-use crate::model::slo::{Candidate, CandidateState, Evidence, Objective, ObjectiveSource, Sli};
+use crate::model::slo::{Objective, Sli};
 use crate::model::span::SpanKind;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
 
@@ -116,19 +117,7 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
         error_ratio: None,
     };
     ObjectiveStatus {
-        objective: Objective {
-            name: name.to_owned(),
-            service: service.to_owned(),
-            namespace: None,
-            environment: None,
-            operation: None,
-            sli: Sli::Availability,
-            target: 0.999,
-            window: Window::D30,
-            required: false,
-            weight: 1.0,
-            source: ObjectiveSource::Config,
-        },
+        objective: Objective::new(name, service, Sli::Availability, 0.999),
         state: Verdict::Fail,
         text: "the error budget is spent".to_owned(),
         windows: vec![quiet, window_sli(Window::H1, 1_000.0, 100.0)],

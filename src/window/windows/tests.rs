@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::places::VERSIONS_MAX;
 use super::*;
-use crate::model::slo::{ObjectiveSource, Sli};
+use crate::model::slo::Sli;
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::window::{Window, WindowSums};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
@@ -483,19 +483,7 @@ fn check_equal(seen: &Snapshot, wanted: &Snapshot) {
 }
 
 fn objective(sli: Sli) -> Objective {
-    Objective {
-        name: "o".into(),
-        service: "a".into(),
-        namespace: None,
-        environment: None,
-        operation: None,
-        sli,
-        target: 0.9,
-        window: Window::D30,
-        required: false,
-        weight: 1.0,
-        source: ObjectiveSource::Config,
-    }
+    Objective::new("o", "a", sli, 0.9)
 }
 
 #[test]
