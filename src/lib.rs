@@ -64,6 +64,8 @@ pub mod evaluator;
 
 pub mod openslo;
 
+pub mod adapter;
+
 // Out.
 pub mod exporter;
 

@@ -132,6 +132,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             model::slo::ObjectiveSource::Accepted => ObjectiveSource::Accepted,
             model::slo::ObjectiveSource::Auto => ObjectiveSource::Auto,
             model::slo::ObjectiveSource::File => ObjectiveSource::File,
+            model::slo::ObjectiveSource::Fitted => ObjectiveSource::Fitted,
         };
         Self {
             name: objective.name.clone(),

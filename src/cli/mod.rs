@@ -1,8 +1,11 @@
 //! The commands, one file each: arguments, printing and exit codes; no calculation.
 
+pub mod analyze;
 pub mod demo;
 pub mod loadgen;
 pub mod serve;
+mod summary;
+pub mod traces;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,10 +15,14 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::receiver::file::FileError;
 use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
 const EXIT_USAGE: u8 = 2;
+
+/// Exit code of a gate that knows too little.
+const EXIT_INCONCLUSIVE: u8 = 3;
 
 /// Proposes, checks and gates service level objectives from OpenTelemetry traces.
 #[derive(Debug, Parser)]
@@ -36,11 +43,18 @@ pub struct Cli {
 pub enum CliCommand {
     /// Take OTLP traces, keep windows, evaluate objectives; works with no configuration.
     Serve(serve::Args),
+    /// Trace files → report: candidates, objectives, verdicts, coverage.
+    Analyze(analyze::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
+
+/// Arguments that do not go together, or name what is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Why a command ended, and with which code.
 #[derive(Debug)]
@@ -53,7 +67,10 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let usage = self.error.chain().any(|cause| {
             let telemetry = cause.downcast_ref::<TelemetryError>();
-            cause.is::<ConfigError>() || matches!(telemetry, Some(TelemetryError::Filter { .. }))
+            cause.is::<Usage>()
+                || cause.is::<ConfigError>()
+                || cause.is::<FileError>()
+                || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
             ExitCode::from(EXIT_USAGE)
@@ -96,6 +113,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
+        CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

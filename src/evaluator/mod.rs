@@ -61,6 +61,16 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The bounds of burn-rate rules.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            error_ratio_max: self.error_ratio_max,
+            min_bad_events: self.min_bad_events,
+        }
+    }
+}
+
 /// Makes reports; remembers the verdicts that it showed.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
@@ -81,10 +91,7 @@ impl Evaluator {
 
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
-        let limits = Limits {
-            error_ratio_max: self.config.error_ratio_max,
-            min_bad_events: self.config.min_bad_events,
-        };
+        let limits = self.config.limits();
         snapshot
             .objectives
             .iter()
@@ -99,8 +106,19 @@ impl Evaluator {
         candidates: Vec<Candidate>,
         roots: u64,
     ) -> Report {
-        let now = snapshot.now;
         let statuses = self.statuses(&snapshot);
+        self.report(snapshot, statuses, candidates, roots)
+    }
+
+    /// The report of a snapshot whose objectives were measured already.
+    pub fn report(
+        &mut self,
+        snapshot: Snapshot,
+        statuses: Vec<ObjectiveStatus>,
+        candidates: Vec<Candidate>,
+        roots: u64,
+    ) -> Report {
+        let now = snapshot.now;
         let verdicts = self.verdicts(&snapshot, &statuses);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
@@ -130,6 +148,7 @@ impl Evaluator {
             baseline_evaluations: statuses,
             test_results: None,
             coverage: None,
+            input: None,
             telemetry_recommendation: None,
             rca: None,
             policy_snippets: BTreeMap::new(),
@@ -333,6 +352,7 @@ fn integrations() -> BTreeMap<String, String> {
         "pii-guardrail",
         "t-rag",
         "topology-rca",
+        "trace-tests",
         "zero-touch-telemetry",
     ]
     .into_iter()

@@ -8,8 +8,8 @@ use crate::model::series::ServiceKey;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 
 /// What a gate is told when nothing was adopted.
-const NO_OBJECTIVES: &str = "no objective is adopted; adopt a candidate with \
-    `curl -X POST http://ADMIN/api/v1/candidates/NAME:accept` or list objectives in the configuration";
+const NO_OBJECTIVES: &str = "no objective is adopted: accept a candidate (`slo-copilot candidates \
+    accept NAME`, or POST /api/v1/candidates/NAME:accept), or list objectives in the configuration or in OpenSLO files";
 
 /// `fail > warn > pass` over the conclusive objectives; inconclusive if none is, or a required one is not.
 pub fn judge(
@@ -54,7 +54,7 @@ pub fn judge(
         .filter(|status| status.state == Verdict::Inconclusive);
     VerdictReport {
         verdict,
-        ok: is_ok(verdict),
+        ok: verdict.is_ok(),
         score: (verdict != Verdict::Inconclusive).then(|| score_of(&conclusive)),
         service: service.cloned(),
         version: None,
@@ -70,13 +70,6 @@ pub fn judge(
 /// RFC 3339; the epoch for times beyond the calendar.
 pub fn timestamp(now: UnixNanos) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(now)).unwrap_or_default()
-}
-
-fn is_ok(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Pass | Verdict::Warn => true,
-        Verdict::Fail | Verdict::Inconclusive => false,
-    }
 }
 
 /// 100·Σw·s/Σw with pass 1, warn ½, fail 0.

@@ -6,8 +6,9 @@
 pub mod ci;
 pub mod files;
 mod guardrail;
-mod openslo;
+pub mod openslo;
 mod report;
+pub mod slo_export;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -45,7 +45,7 @@ impl Exporter for OpenSloExporter {
 }
 
 /// The documents of each service, by the name that stands for it.
-fn documents_by_name(report: &Report) -> BTreeMap<String, Vec<Document>> {
+pub fn documents_by_name(report: &Report) -> BTreeMap<String, Vec<Document>> {
     let mut names = service_names(report);
     objectives_by_service(report)
         .into_iter()

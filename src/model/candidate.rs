@@ -20,6 +20,9 @@ pub enum CandidateState {
     Rejected,
 }
 
+/// Method of a latency bound that rests on too few events: the largest that was seen.
+pub const LARGEST_SEEN: &str = "largest-seen";
+
 /// Why a candidate may be believed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -75,6 +78,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether there were enough events for the bound to carry the objective, whatever else is missing.
+    pub fn is_supported(&self) -> bool {
+        match self.sli {
+            Sli::Availability => self.evidence.bound >= self.target,
+            Sli::ErrorRate => self.evidence.bound >= 1.0 - self.target,
+            Sli::Latency { .. } => self.evidence.method != LARGEST_SEEN,
+        }
+    }
+
     /// The objective that this candidate becomes when it is adopted.
     pub fn objective(&self, source: ObjectiveSource) -> Objective {
         Objective {

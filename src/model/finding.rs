@@ -1,5 +1,7 @@
 //! What a check found in a file: the shape that every output for people and CI systems is made from.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How bad a finding is.
@@ -12,6 +14,17 @@ pub enum Level {
     Warning,
     /// Must be mended.
     Error,
+}
+
+impl Level {
+    /// As in JSON and for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Where something is.
@@ -38,4 +51,32 @@ pub struct Finding {
     pub message: String,
     /// Where; null where it is about no file.
     pub location: Option<Location>,
+}
+
+/// `file:line: level[rule] message (path)`.
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.location {
+            formatter.write_str(&location.file)?;
+            if let Some(line) = location.line {
+                write!(formatter, ":{line}")?;
+            }
+            formatter.write_str(": ")?;
+        }
+        write!(
+            formatter,
+            "{}[{}] {}",
+            self.level.label(),
+            self.rule,
+            self.message
+        )?;
+        match self
+            .location
+            .as_ref()
+            .and_then(|location| location.path.as_ref())
+        {
+            Some(path) => write!(formatter, " ({path})"),
+            None => Ok(()),
+        }
+    }
 }

@@ -16,6 +16,23 @@ pub struct MinuteRow {
     pub latency: Vec<(u16, u64)>,
 }
 
+impl MinuteRow {
+    /// Adds another row of the same minute. Latency stays sorted by bucket.
+    pub fn merge(&mut self, other: &Self) {
+        self.sums = self.sums.plus(other.sums);
+        for (bucket, count) in &other.latency {
+            match self.latency.binary_search_by_key(bucket, |held| held.0) {
+                Ok(at) => {
+                    if let Some((_, held)) = self.latency.get_mut(at) {
+                        *held += count;
+                    }
+                }
+                Err(at) => self.latency.insert(at, (*bucket, *count)),
+            }
+        }
+    }
+}
+
 /// A row with the series that it belongs to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesMinute {

@@ -4,8 +4,10 @@
 
 pub mod batch;
 pub mod candidate;
+pub mod coverage;
 pub mod finding;
 pub mod history;
+pub mod input;
 pub mod period;
 pub mod report;
 pub mod series;

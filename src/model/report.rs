@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
 use crate::model::candidate::Candidate;
+use crate::model::coverage::CoverageReport;
+use crate::model::input::TraceInputReport;
 use crate::model::series::ServiceKey;
 use crate::model::slo::Objective;
 use crate::model::span::SpanKind;
@@ -31,6 +33,14 @@ pub enum Verdict {
 impl Verdict {
     /// All verdicts, in the order they are exported.
     pub const ALL: [Self; 4] = [Self::Pass, Self::Warn, Self::Fail, Self::Inconclusive];
+
+    /// Whether a release may go on: true for pass and warn.
+    pub fn is_ok(self) -> bool {
+        match self {
+            Self::Pass | Self::Warn => true,
+            Self::Fail | Self::Inconclusive => false,
+        }
+    }
 
     /// As in JSON and labels.
     pub fn label(self) -> &'static str {
@@ -308,8 +318,8 @@ pub struct Report {
     pub baseline_evaluations: Vec<ObjectiveStatus>,
     /// Trace-based tests; null while no suites are configured.
     pub test_results: Option<serde_json::Value>,
-    /// Coverage; null while the adapter is off.
-    pub coverage: Option<serde_json::Value>,
+    /// Coverage of the expected signals; null where none are.
+    pub coverage: Option<CoverageReport>,
     /// Sampling advice; null while the adapter is off.
     pub telemetry_recommendation: Option<serde_json::Value>,
     /// Root causes; null while the adapter is off.
@@ -322,6 +332,8 @@ pub struct Report {
     pub verdict: VerdictReport,
     /// One verdict per service.
     pub verdicts: Vec<VerdictReport>,
+    /// The trace files that this was made from; null for a live report.
+    pub input: Option<TraceInputReport>,
     /// Services with their windows.
     pub services: Vec<ServiceReport>,
     /// How full the table of series is.

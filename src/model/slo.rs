@@ -43,6 +43,8 @@ pub enum ObjectiveSource {
     Auto,
     /// An OpenSLO document of `objectives.files` or `--objectives`.
     File,
+    /// A candidate that trace files are judged by for want of an objective; nobody adopted it.
+    Fitted,
 }
 
 /// How good and bad are counted against the target (OpenSLO's `budgetingMethod`).

@@ -32,6 +32,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         baseline_evaluations: Vec::new(),
         test_results: None,
         coverage: None,
+        input: None,
         telemetry_recommendation: None,
         rca: None,
         policy_snippets: BTreeMap::new(),

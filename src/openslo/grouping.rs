@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::report::{OutputScope, Report};
 use crate::model::series::{OVERFLOW, ServiceKey};
-use crate::model::slo::{Objective, Sli};
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
 
 /// What a report says about the objectives of one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,11 @@ pub fn objectives_by_service(report: &Report) -> BTreeMap<ServiceKey, ServiceObj
 
     let known = KnownServices::new(groups.by_service.keys());
     let mut adopted_names = BTreeSet::new();
-    for status in &report.baseline_evaluations {
+    let adopted = report
+        .baseline_evaluations
+        .iter()
+        .filter(|status| status.objective.source != ObjectiveSource::Fitted);
+    for status in adopted {
         let objective = &status.objective;
         adopted_names.insert(objective.name.as_str());
         if is_expressible(objective.target) {

@@ -60,7 +60,7 @@ pub(super) fn exact_ratio(target: f64) -> f64 {
 }
 
 /// A ratio in percent, for people: `99.9%`.
-pub(super) fn percent(ratio: f64) -> String {
+pub fn percent(ratio: f64) -> String {
     format!("{}%", round_to(ratio * 100.0, 1e10))
 }
 
@@ -69,7 +69,7 @@ fn round_to(value: f64, steps_per_unit: f64) -> f64 {
 }
 
 /// At most `limit` characters; what was cut shows as `…`.
-pub(super) fn cut(text: &str, limit: usize) -> String {
+pub fn cut(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
     }

@@ -330,6 +330,7 @@ fn source_label(source: ObjectiveSource) -> &'static str {
         ObjectiveSource::Accepted => "accepted",
         ObjectiveSource::Auto => "auto",
         ObjectiveSource::File => "file",
+        ObjectiveSource::Fitted => "fitted",
     }
 }
 

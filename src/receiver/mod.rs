@@ -4,6 +4,7 @@
 //! counts nothing.
 
 pub mod collect;
+pub mod file;
 pub mod intake;
 pub mod json;
 pub mod otlp_grpc;

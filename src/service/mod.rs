@@ -3,6 +3,8 @@
 //! Receivers drain first, then a last evaluation sees all that was acknowledged, then the store closes and the exporters
 //! finish. One deadline holds for all of it.
 
+pub mod analysis;
+mod fit;
 mod keeper;
 mod tasks;
 

@@ -11,9 +11,11 @@
     reason = "a test fails by panicking, and helpers are part of it"
 )]
 
+mod analyze;
 mod binary;
 mod candidates;
 mod exporters;
+mod gate;
 mod limits;
 mod otlp_grpc;
 mod otlp_http;

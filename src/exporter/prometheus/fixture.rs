@@ -31,6 +31,7 @@ pub(crate) fn report() -> Report {
         baseline_evaluations: vec![objective_status("availability-checkout", "checkout")],
         test_results: None,
         coverage: None,
+        input: None,
         telemetry_recommendation: None,
         rca: None,
         policy_snippets: BTreeMap::new(),

@@ -49,7 +49,8 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn add(&mut self, other: Self) {
+    /// Adds the events of another batch.
+    pub fn add(&mut self, other: Self) {
         self.counted += other.counted;
         self.excluded += other.excluded;
         self.late += other.late;

@@ -5,6 +5,7 @@ pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod spans;
+pub(crate) mod traces;
 
 use std::io::{Read, Write};
 use std::time::Duration;

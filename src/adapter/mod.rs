@@ -1,0 +1,3 @@
+//! The neighbours: what a report says beyond objectives.
+
+pub mod coverage;

@@ -1,0 +1,242 @@
+//! `gate`: may this go on? Trace files → exit code.
+
+use std::fs::OpenOptions;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+
+use crate::cli::Usage;
+use crate::cli::traces::{TraceArgs, read_all};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evaluator::gate::{FailOn, GateReport, UserPolicy, gate};
+use crate::evaluator::policy::Language;
+use crate::evaluator::verdict::timestamp;
+use crate::exporter::ci;
+use crate::exporter::files::write_atomically;
+use crate::model::input::JudgedAgainst;
+use crate::model::report::{Report, Verdict};
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::receiver::file::find_inputs;
+use crate::service::analysis::{Analysis, Neighbours};
+
+const EXAMPLES: &str = "\
+Examples:
+  slo-copilot gate --trace after.jsonl --objectives slos.yaml
+  slo-copilot gate --trace after.jsonl --baseline before.jsonl --format junit > gate.xml
+  slo-copilot gate --trace traces/ --objectives slos.yaml --policy release.rego --fail-on guardrail
+
+Exit code: 0 pass or warn, 1 fail, 2 usage or broken input, 3 inconclusive.
+
+  --fail-on    objectives  trace tests  guardrail policies
+  any          decide      decide       decide
+  baseline     decide
+  tests                    decide
+  guardrail                             decide";
+
+/// Arguments of `gate`.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    traces: TraceArgs,
+
+    /// Trace files of a time that was good: without objectives, candidates are fitted on them and the traces are judged
+    /// by those.
+    #[arg(long, value_name = "TRACE", num_args = 1..)]
+    baseline: Vec<String>,
+
+    /// What decides.
+    #[arg(long, value_name = "PART", default_value = "any")]
+    fail_on: FailOnArg,
+
+    /// A guardrail policy of your own, in CEL (.cel) or Rego (.rego); may be repeated.
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+
+    /// Form of the answer on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+
+    /// Write the whole report as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailOnArg {
+    /// Any part that can decide.
+    Any,
+    /// Objectives.
+    Baseline,
+    /// Trace-based tests.
+    Tests,
+    /// Guardrail policies.
+    Guardrail,
+}
+
+impl From<FailOnArg> for FailOn {
+    fn from(argument: FailOnArg) -> Self {
+        match argument {
+            FailOnArg::Any => Self::Any,
+            FailOnArg::Baseline => Self::Baseline,
+            FailOnArg::Tests => Self::Tests,
+            FailOnArg::Guardrail => Self::Guardrail,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// The verdict with its parts.
+    Json,
+    /// `JUnit` XML: a case an objective and a policy.
+    Junit,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// GitHub workflow commands, and a summary in `$GITHUB_STEP_SUMMARY`.
+    Github,
+}
+
+/// Judges the traces; the exit code says how.
+pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+    let config = args.traces.load_config()?;
+    let inputs = args.traces.inputs()?;
+    let policies = args
+        .policy
+        .iter()
+        .map(|path| read_policy(path))
+        .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
+    let (objectives, against) = args.yardstick(&config)?;
+    let mut analysis = Analysis::new(&config, &objectives);
+    read_all(&mut analysis, &inputs)?;
+    let candidates = analysis.candidates();
+    let report = analysis.report(
+        candidates,
+        against,
+        &Neighbours::default(),
+        timestamp(clock.now()),
+    );
+    let decided = gate(
+        &report,
+        args.fail_on.into(),
+        &policies,
+        config.evaluator.limits(),
+    )?;
+    if let Some(path) = &args.report {
+        let json = serde_json::to_vec_pretty(&report)?;
+        write_atomically(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print(args.format, &decided, &report)?;
+    writeln!(
+        stderr().lock(),
+        "gate: {} (judged against {}); decided by {}",
+        decided.verdict.verdict.label().to_uppercase(),
+        against.text(),
+        decided.decided_by,
+    )?;
+    Ok(match decided.verdict.verdict {
+        Verdict::Pass | Verdict::Warn => ExitCode::SUCCESS,
+        Verdict::Fail => ExitCode::FAILURE,
+        Verdict::Inconclusive => ExitCode::from(super::EXIT_INCONCLUSIVE),
+    })
+}
+
+impl Args {
+    /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
+    fn yardstick(&self, config: &Config) -> anyhow::Result<(Vec<Objective>, JudgedAgainst)> {
+        let adopted = self.traces.adopted(config)?;
+        if !adopted.is_empty() {
+            anyhow::ensure!(
+                self.baseline.is_empty(),
+                Usage("--baseline is for traces without objectives, and there are objectives; leave one out".to_owned())
+            );
+            return Ok((adopted, JudgedAgainst::Objectives));
+        }
+        if self.baseline.is_empty() {
+            return Ok((Vec::new(), JudgedAgainst::Itself));
+        }
+        let mut baseline = Analysis::new(config, &[]);
+        read_all(&mut baseline, &find_inputs(&self.baseline)?)?;
+        let fitted = baseline.candidates();
+        let usable = fitted
+            .iter()
+            .filter(|candidate| candidate.sli != Sli::ErrorRate && candidate.is_supported())
+            .map(|candidate| candidate.objective(ObjectiveSource::Fitted));
+        Ok((usable.collect(), JudgedAgainst::Baseline))
+    }
+}
+
+fn read_policy(path: &Path) -> anyhow::Result<UserPolicy> {
+    let name = path.display().to_string();
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let language = match extension {
+        Some("cel") => Language::Cel,
+        Some("rego") => Language::Rego,
+        Some(_) | None => anyhow::bail!(Usage(format!(
+            "--policy {name}: the name of a policy ends in .cel or .rego"
+        ))),
+    };
+    let source = std::fs::read_to_string(path)
+        .map_err(|error| Usage(format!("cannot read --policy {name}: {error}")))?;
+    Ok(UserPolicy {
+        name,
+        language,
+        source,
+    })
+}
+
+fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Text => text(decided),
+        Format::Json => serde_json::to_string_pretty(decided)? + "\n",
+        Format::Junit => ci::junit("slo-copilot gate", &ci::cases_of(&report.baseline_evaluations))?,
+        Format::Sarif => ci::sarif(&[], &ci::findings_of(&decided.verdict))?,
+        Format::Github => {
+            summarize_job(decided, report)?;
+            ci::github(&ci::findings_of(&decided.verdict))
+        }
+    };
+    stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn text(decided: &GateReport) -> String {
+    let mut lines = Vec::new();
+    for part in &decided.parts {
+        let mark = if part.decides { "" } else { " (does not decide)" };
+        lines.push(format!(
+            "{:<9}  {:<12}  {}{mark}",
+            part.part.label(),
+            part.verdict.label(),
+            part.text,
+        ));
+    }
+    for reason in &decided.verdict.reasons {
+        lines.push(format!("  {}", reason.text));
+    }
+    for reason in &decided.verdict.undecided {
+        lines.push(format!("  undecided: {}", reason.text));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Appends to the job summary where GitHub says that there is one.
+fn summarize_job(decided: &GateReport, report: &Report) -> anyhow::Result<()> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") else {
+        return Ok(());
+    };
+    let summary = ci::github_summary(&decided.verdict, &report.baseline_evaluations);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .context("cannot open $GITHUB_STEP_SUMMARY")?;
+    file.write_all(summary.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! Which parts of a report decide a gate: objectives, trace tests, guardrail policies.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluator::burn_rate::Limits;
+use crate::evaluator::policy::{self, Language, PolicyError};
+use crate::model::input::JudgedAgainst;
+use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
+
+/// What a gate fails on (`--fail-on`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailOn {
+    /// Any part.
+    #[default]
+    Any,
+    /// Objectives alone.
+    Baseline,
+    /// Trace-based tests alone.
+    Tests,
+    /// Guardrail policies alone.
+    Guardrail,
+}
+
+/// One part of a report that may decide a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatePart {
+    /// Objectives.
+    Baseline,
+    /// Trace-based tests.
+    Tests,
+    /// Guardrail policies, generated and those of `--policy`.
+    Guardrail,
+}
+
+impl GatePart {
+    /// As in JSON and for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Tests => "tests",
+            Self::Guardrail => "guardrail",
+        }
+    }
+}
+
+impl FailOn {
+    /// Whether a part decides.
+    pub fn includes(self, part: GatePart) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Baseline => part == GatePart::Baseline,
+            Self::Tests => part == GatePart::Tests,
+            Self::Guardrail => part == GatePart::Guardrail,
+        }
+    }
+}
+
+/// What one part says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartVerdict {
+    /// The part.
+    pub part: GatePart,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Why, in a sentence.
+    pub text: String,
+    /// Whether `--fail-on` includes it.
+    pub decides: bool,
+}
+
+/// A policy that a person wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPolicy {
+    /// As in reasons: the file.
+    pub name: String,
+    /// What it is written in.
+    pub language: Language,
+    /// Its text.
+    pub source: String,
+}
+
+/// A verdict with what decided it: the JSON that `gate` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// The verdict over the parts that decide.
+    #[serde(flatten)]
+    pub verdict: VerdictReport,
+    /// What the gate fails on.
+    pub fail_on: FailOn,
+    /// What the objectives are; null for a live verdict.
+    pub judged_against: Option<JudgedAgainst>,
+    /// What each part says.
+    pub parts: Vec<PartVerdict>,
+    /// What decided, in a sentence.
+    pub decided_by: String,
+}
+
+/// Decides about a report. An error is a policy of a person that cannot be evaluated.
+pub fn gate(
+    report: &Report,
+    fail_on: FailOn,
+    policies: &[UserPolicy],
+    limits: Limits,
+) -> Result<GateReport, PolicyError> {
+    let guardrail = guardrail(report, policies, limits)?;
+    let part = |part: GatePart, (verdict, text): (Verdict, String)| PartVerdict {
+        part,
+        verdict,
+        text,
+        decides: fail_on.includes(part),
+    };
+    let parts = vec![
+        part(GatePart::Baseline, baseline(report)),
+        part(
+            GatePart::Tests,
+            (Verdict::Inconclusive, "no trace-based tests were run".to_owned()),
+        ),
+        part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
+    ];
+    let is_open = |status: &ObjectiveStatus| {
+        status.objective.required && status.state == Verdict::Inconclusive
+    };
+    let required_is_open = fail_on.includes(GatePart::Baseline)
+        && report.baseline_evaluations.iter().any(is_open);
+    let verdict = decide(&parts, required_is_open);
+    let mut reasons = Vec::new();
+    if fail_on.includes(GatePart::Baseline) {
+        reasons.extend(report.verdict.reasons.clone());
+    }
+    if fail_on.includes(GatePart::Guardrail) {
+        reasons.extend(guardrail.denials);
+    }
+    Ok(GateReport {
+        decided_by: decided_by(&parts, verdict),
+        verdict: VerdictReport {
+            verdict,
+            ok: verdict.is_ok(),
+            score: report.verdict.score.filter(|_| verdict != Verdict::Inconclusive),
+            reasons,
+            ..report.verdict.clone()
+        },
+        fail_on,
+        judged_against: report.input.as_ref().map(|input| input.judged_against),
+        parts,
+    })
+}
+
+fn baseline(report: &Report) -> (Verdict, String) {
+    let statuses = &report.baseline_evaluations;
+    let count = |state| statuses.iter().filter(|status| status.state == state).count();
+    let worst = report.verdict.reasons.first();
+    let text = match (statuses.len(), worst) {
+        (0, _) => "there are no objectives to judge by".to_owned(),
+        (all, Some(worst)) if report.verdict.verdict >= Verdict::Warn => format!(
+            "{} of {all} objectives fail and {} warn; {}",
+            count(Verdict::Fail),
+            count(Verdict::Warn),
+            worst.text
+        ),
+        (all, _) => format!(
+            "{} of {all} objectives hold, {} cannot be decided",
+            count(Verdict::Pass),
+            count(Verdict::Inconclusive)
+        ),
+    };
+    (report.verdict.verdict, text)
+}
+
+/// What the guardrail policies say.
+struct Guardrail {
+    verdict: Verdict,
+    evaluated: usize,
+    denials: Vec<Reason>,
+}
+
+impl Guardrail {
+    fn text(&self) -> String {
+        match self.denials.as_slice() {
+            [] if self.evaluated == 0 => "no policy has enough to decide on".to_owned(),
+            [] => format!("{} policies allow it", self.evaluated),
+            [first, ..] => format!(
+                "{} of {} policies deny it; {}",
+                self.denials.len(),
+                self.evaluated,
+                first.text
+            ),
+        }
+    }
+}
+
+/// Evaluates the generated policies of all objectives that can be decided, and those of people.
+fn guardrail(
+    report: &Report,
+    policies: &[UserPolicy],
+    limits: Limits,
+) -> Result<Guardrail, PolicyError> {
+    let mut denials = Vec::new();
+    let mut evaluated = 0;
+    let decided = report
+        .baseline_evaluations
+        .iter()
+        .filter(|status| status.state != Verdict::Inconclusive);
+    for status in decided {
+        let Some(generated) = policy::policy(&status.objective, limits) else {
+            continue;
+        };
+        let input = policy::input(status);
+        for (language, source) in [
+            (Language::Cel, &generated.cel),
+            (Language::Rego, &generated.rego),
+        ] {
+            evaluated += 1;
+            let decision = policy::evaluate(language, &generated.name, source, &input)?;
+            if !decision.allow {
+                let name = format!("{}.{}", generated.name, language.extension());
+                denials.push(denial(name, &decision.messages, &status.text));
+            }
+        }
+    }
+    let input = policy::report_input(report);
+    for own in policies {
+        evaluated += 1;
+        let decision = policy::evaluate(own.language, &own.name, &own.source, &input)?;
+        if !decision.allow {
+            denials.push(denial(own.name.clone(), &decision.messages, "denied"));
+        }
+    }
+    let verdict = match (denials.len(), evaluated) {
+        (0, 0) => Verdict::Inconclusive,
+        (0, _) => Verdict::Pass,
+        (_, _) => Verdict::Fail,
+    };
+    Ok(Guardrail {
+        verdict,
+        evaluated,
+        denials,
+    })
+}
+
+fn denial(name: String, messages: &[String], otherwise: &str) -> Reason {
+    let said = if messages.is_empty() {
+        otherwise.to_owned()
+    } else {
+        messages.join("; ")
+    };
+    Reason {
+        source: "policy".to_owned(),
+        text: format!("policy {name} denies: {said}"),
+        name,
+        window: None,
+        observed: None,
+        limit: None,
+    }
+}
+
+fn decided_by(parts: &[PartVerdict], verdict: Verdict) -> String {
+    let deciding = || parts.iter().filter(|part| part.decides);
+    match deciding().find(|part| part.verdict == verdict) {
+        Some(part) => format!("{}: {}", part.part.label(), part.text),
+        None if verdict == Verdict::Inconclusive => {
+            "a required objective cannot be decided".to_owned()
+        }
+        None => String::new(),
+    }
+}
+
+/// The worst of the parts that decide: fail, then warn, then pass; inconclusive if none of them knows.
+///
+/// A part that must not be missing says so by being `required`: inconclusive, it keeps the gate from passing.
+pub fn decide(parts: &[PartVerdict], required_is_open: bool) -> Verdict {
+    let deciding = parts.iter().filter(|part| part.decides);
+    let worst = deciding
+        .map(|part| part.verdict)
+        .max()
+        .unwrap_or(Verdict::Inconclusive);
+    match worst {
+        Verdict::Pass | Verdict::Warn if required_is_open => Verdict::Inconclusive,
+        Verdict::Inconclusive | Verdict::Pass | Verdict::Warn | Verdict::Fail => worst,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use Verdict::{Fail, Inconclusive, Pass, Warn};
+
+    fn decided(fail_on: FailOn, [baseline, tests, guardrail]: [Verdict; 3]) -> Verdict {
+        let part = |part, verdict| PartVerdict {
+            part,
+            verdict,
+            text: String::new(),
+            decides: fail_on.includes(part),
+        };
+        let parts = [
+            part(GatePart::Baseline, baseline),
+            part(GatePart::Tests, tests),
+            part(GatePart::Guardrail, guardrail),
+        ];
+        decide(&parts, false)
+    }
+
+    #[test]
+    fn the_matrix_of_the_documentation_holds() {
+        let cases = [
+            ([Fail, Pass, Pass], [Fail, Fail, Pass, Pass]),
+            ([Pass, Fail, Pass], [Fail, Pass, Fail, Pass]),
+            ([Pass, Pass, Fail], [Fail, Pass, Pass, Fail]),
+            ([Warn, Inconclusive, Pass], [Warn, Warn, Inconclusive, Pass]),
+            ([Inconclusive; 3], [Inconclusive; 4]),
+            ([Inconclusive, Pass, Inconclusive], [Pass, Inconclusive, Pass, Inconclusive]),
+        ];
+        for (parts, [any, baseline, tests, guardrail]) in cases {
+            assert_eq!(decided(FailOn::Any, parts), any, "{parts:?}");
+            assert_eq!(decided(FailOn::Baseline, parts), baseline, "{parts:?}");
+            assert_eq!(decided(FailOn::Tests, parts), tests, "{parts:?}");
+            assert_eq!(decided(FailOn::Guardrail, parts), guardrail, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_requirement_keeps_a_gate_from_passing_and_hides_no_failure() {
+        let part = |verdict| PartVerdict {
+            part: GatePart::Baseline,
+            verdict,
+            text: String::new(),
+            decides: true,
+        };
+        assert_eq!(decide(&[part(Pass)], true), Inconclusive);
+        assert_eq!(decide(&[part(Fail)], true), Fail);
+    }
+}

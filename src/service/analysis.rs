@@ -1,0 +1,323 @@
+//! Trace files through the core of `serve`: read, count, fit candidates, judge once at the end.
+//!
+//! `now` is the end of the newest event so far. There is no future, no hysteresis and no store.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::adapter::coverage::{ObservedSignals, coverage};
+use crate::config::Config;
+use crate::evaluator::Evaluator;
+use crate::evaluator::verdict::timestamp;
+use crate::model::UnixNanos;
+use crate::model::batch::EventBatch;
+use crate::model::candidate::{Candidate, CandidateState};
+use crate::model::finding::Finding;
+use crate::model::history::MinuteRow;
+use crate::model::input::{JudgedAgainst, TraceFileReport, TraceInputReport};
+use crate::model::report::{ObjectiveStatus, Report, Verdict};
+use crate::model::series::{SeriesId, SeriesKey};
+use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::receiver::file::{FileError, FileSettings, FileSink, TraceInput, read_traces};
+use crate::service::fit::fit_all;
+use crate::window::event::EventRules;
+use crate::window::settings::WindowsConfig;
+use crate::window::{Recorded, Windows};
+
+/// Events between two looks for closed minutes.
+const EVENTS_PER_HARVEST: u64 = 200_000;
+
+/// What is said about the traces beside objectives.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours {
+    /// Signals that should be there.
+    pub expected_signals: Vec<String>,
+    /// State of each neighbour, with the reason where it gives nothing.
+    pub integrations: BTreeMap<String, String>,
+}
+
+/// Trace files, counted.
+#[derive(Debug)]
+pub struct Analysis {
+    config: Config,
+    rules: EventRules,
+    windows: Windows,
+    history: BTreeMap<SeriesId, BTreeMap<u32, MinuteRow>>,
+    files: Vec<TraceFileReport>,
+    findings: Vec<Finding>,
+    /// Where somebody asks for them.
+    signals: Option<ObservedSignals>,
+    times: Times,
+    recorded: Recorded,
+    roots: u64,
+    events_since_harvest: u64,
+}
+
+/// Ends of the oldest and the newest event.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    oldest: UnixNanos,
+    newest: UnixNanos,
+}
+
+impl Analysis {
+    /// No traces yet. `objectives` are measured as the events come, so that thresholds are exact.
+    pub fn new(config: &Config, objectives: &[Objective]) -> Self {
+        let windows = WindowsConfig {
+            // Nobody waits for memory back, and which operations are the busiest is known at the end.
+            idle_expiry: Duration::MAX,
+            history_operations_per_service: config.windows.max_operations_per_service as usize,
+            ..config.windows.clone()
+        };
+        let windows = Windows::new(windows, &config.sli);
+        for objective in objectives {
+            windows.adopt(&Arc::new(objective.clone()), 0);
+        }
+        Self {
+            rules: EventRules::new(&config.sli),
+            config: config.clone(),
+            windows,
+            history: BTreeMap::new(),
+            files: Vec::new(),
+            findings: Vec::new(),
+            signals: None,
+            times: Times {
+                oldest: UnixNanos::MAX,
+                newest: 0,
+            },
+            recorded: Recorded::default(),
+            roots: 0,
+            events_since_harvest: 0,
+        }
+    }
+
+    /// Reads one input. `progress` is told the bytes read of it so far.
+    pub fn read(&mut self, input: &TraceInput, progress: impl FnMut(u64)) -> Result<(), FileError> {
+        let rules = self.rules.clone();
+        let mut reading = Reading {
+            analysis: self,
+            progress,
+        };
+        let summary = read_traces(input, &rules, &FileSettings::default(), &mut reading)?;
+        self.roots += summary.roots;
+        self.files.push(TraceFileReport {
+            file: input.name().to_owned(),
+            format: summary.format.map(|format| format.label().to_owned()),
+            spans: summary.spans,
+            rejected_spans: summary.rejected.iter().sum(),
+            unreadable_records: summary.unreadable_records,
+        });
+        self.findings.extend(summary.findings);
+        Ok(())
+    }
+
+    /// Looks for signals: the names of all spans, and those that were `observed` elsewhere.
+    pub fn collect_signals(&mut self, observed: &[String]) {
+        let signals = self.signals.get_or_insert_default();
+        for name in observed {
+            signals.add(name.as_bytes());
+        }
+    }
+
+    /// What could not be read.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Spans of every kind that could be used.
+    pub fn spans(&self) -> u64 {
+        self.files.iter().map(|file| file.spans).sum()
+    }
+
+    /// Fits candidates to the services and to the busiest operations of each.
+    pub fn candidates(&mut self) -> Vec<Candidate> {
+        self.windows.close_minutes();
+        self.harvest();
+        let keys = self.busiest_keys();
+        let rows_of = |id| Ok::<_, Infallible>(self.rows_of(id));
+        let settings = &self.config.objectives.candidates;
+        let Ok(candidates) = fit_all(keys, (&self.rules, settings), rows_of, || true);
+        candidates
+    }
+
+    /// Judges everything at the end of the newest event. Without objectives of its own, an analysis judges its traces
+    /// against their own candidates.
+    pub fn report(
+        mut self,
+        candidates: Vec<Candidate>,
+        against: JudgedAgainst,
+        neighbours: &Neighbours,
+        generated_at: Timestamp,
+    ) -> Report {
+        let now = self.times.newest;
+        if against == JudgedAgainst::Itself {
+            self.adopt_all(&candidates, now);
+        }
+        self.windows.maintain(now);
+        let snapshot = self
+            .windows
+            .snapshot(now, self.config.evaluator.report_operations_per_service);
+        let mut evaluator = Evaluator::new(self.config.evaluator.clone(), self.config.output.scope);
+        let mut statuses = evaluator.statuses(&snapshot);
+        if against == JudgedAgainst::Itself {
+            for status in &mut statuses {
+                if let Some(own) = candidates
+                    .iter()
+                    .find(|own| own.name == status.objective.name)
+                {
+                    restrain(status, own);
+                }
+            }
+        }
+        let mut report = evaluator.report(snapshot, statuses, candidates, self.roots);
+        if let Some(mut signals) = self.signals.take() {
+            for operation in report
+                .services
+                .iter()
+                .flat_map(|service| &service.operations)
+            {
+                signals.add(operation.operation.as_bytes());
+            }
+            report.coverage = coverage(&neighbours.expected_signals, &signals);
+        }
+        report.integrations.extend(neighbours.integrations.clone());
+        report.input = Some(self.input_report(against));
+        report.generated_at = generated_at;
+        report.verdict.generated_at = generated_at;
+        for verdict in &mut report.verdicts {
+            verdict.generated_at = generated_at;
+        }
+        report
+    }
+
+    fn adopt_all(&self, candidates: &[Candidate], now: UnixNanos) {
+        for candidate in candidates.iter().filter(|own| own.sli != Sli::ErrorRate) {
+            let objective = Arc::new(candidate.objective(ObjectiveSource::Fitted));
+            for (series, unsaved) in self.windows.adopt(&objective, now) {
+                let mut rows = self.rows_of(series);
+                rows.extend(unsaved);
+                self.windows.replay(&objective.name, series, &rows, &[]);
+            }
+        }
+    }
+
+    /// Keeps the closed minutes, several rows of one minute as one.
+    fn harvest(&mut self) {
+        self.events_since_harvest = 0;
+        let (minutes, _) = self.windows.take_history();
+        for minute in minutes {
+            let rows = self.history.entry(minute.series).or_default();
+            match rows.get_mut(&minute.row.minute) {
+                Some(held) => held.merge(&minute.row),
+                None => {
+                    rows.insert(minute.row.minute, minute.row);
+                }
+            }
+        }
+    }
+
+    fn rows_of(&self, series: SeriesId) -> Vec<MinuteRow> {
+        let rows = self.history.get(&series);
+        rows.into_iter()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// Services, and of each those operations with the most events.
+    fn busiest_keys(&self) -> Vec<(SeriesId, SeriesKey)> {
+        let mut keys = self.windows.history_keys();
+        let events = |id: &SeriesId| -> u64 {
+            let rows = self.history.get(id).into_iter().flat_map(BTreeMap::values);
+            rows.map(|row| row.sums.observed_total).sum()
+        };
+        keys.sort_by_cached_key(|(id, key)| {
+            let is_operation = key.operation_name().is_some();
+            (
+                key.service.clone(),
+                is_operation,
+                u64::MAX - events(id),
+                *id,
+            )
+        });
+        let most = self.config.windows.history_operations_per_service;
+        let mut kept = Vec::new();
+        for service in keys.chunk_by(|a, b| a.1.service == b.1.service) {
+            let (operations, own): (Vec<_>, Vec<_>) = service
+                .iter()
+                .cloned()
+                .partition(|(_, key)| key.operation_name().is_some());
+            kept.extend(own.into_iter().chain(operations.into_iter().take(most)));
+        }
+        kept
+    }
+
+    fn input_report(&self, judged_against: JudgedAgainst) -> TraceInputReport {
+        let is_empty = self.times.newest == 0;
+        let time = |nanos| (!is_empty).then(|| timestamp(nanos));
+        TraceInputReport {
+            files: self.files.clone(),
+            spans: self.spans(),
+            traces: self.roots,
+            events: self.recorded.counted,
+            excluded_events: self.recorded.excluded,
+            too_old_events: self.recorded.too_old,
+            overflowed_events: self.recorded.overflowed,
+            first_event: time(self.times.oldest),
+            last_event: time(self.times.newest),
+            judged_against,
+        }
+    }
+}
+
+/// Holds a status back as far as the candidate that it was judged by may be believed: a provisional one decides
+/// nothing, and one that no target of the ladder fits has failed, however few its events.
+fn restrain(status: &mut ObjectiveStatus, candidate: &Candidate) {
+    let name = &candidate.name;
+    match (candidate.state, None::<String>) {
+        (CandidateState::Rejected, Some(reason)) if status.bad_events > 0.0 => {
+            status.state = Verdict::Fail;
+            status.text = format!("{name}: {reason}");
+        }
+        (CandidateState::Provisional | CandidateState::Rejected, _) => {
+            status.state = Verdict::Inconclusive;
+            status.text = format!("{name} is provisional: {}", candidate.missing.join("; "));
+        }
+        (CandidateState::Ready | CandidateState::Adopted, _) => {}
+    }
+}
+
+struct Reading<'a, P> {
+    analysis: &'a mut Analysis,
+    progress: P,
+}
+
+impl<P: FnMut(u64)> FileSink for Reading<'_, P> {
+    fn batch(&mut self, batch: &mut EventBatch) {
+        let analysis = &mut *self.analysis;
+        for event in &batch.events {
+            analysis.times.oldest = analysis.times.oldest.min(event.end);
+            analysis.times.newest = analysis.times.newest.max(event.end);
+        }
+        let recorded = analysis.windows.record(batch, analysis.times.newest);
+        analysis.recorded.add(recorded);
+        analysis.events_since_harvest += recorded.counted;
+        if analysis.events_since_harvest >= EVENTS_PER_HARVEST {
+            analysis.harvest();
+        }
+    }
+
+    fn span_name(&mut self, _service: &[u8], name: &[u8]) {
+        if let Some(signals) = &mut self.analysis.signals {
+            signals.add(name);
+        }
+    }
+
+    fn progress(&mut self, bytes_read: u64) {
+        (self.progress)(bytes_read);
+    }
+}

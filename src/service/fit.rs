@@ -1,0 +1,68 @@
+//! Candidates of all series: which series are fitted together, and what is known about their sampling.
+
+use crate::evaluator::candidate::{self, SeriesHistory, assign_names, fit};
+use crate::model::candidate::Candidate;
+use crate::model::history::MinuteRow;
+use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, ServiceKey};
+use crate::window::event::{EventRules, Sampling};
+
+/// Fits candidates to each service and each operation of `keys`, until `go_on` says no.
+///
+/// `rows_of` answers the minutes of a series, in any order; several rows of one minute add up.
+pub(super) fn fit_all<E>(
+    mut keys: Vec<(SeriesId, SeriesKey)>,
+    (rules, settings): (&EventRules, &candidate::Settings),
+    mut rows_of: impl FnMut(SeriesId) -> Result<Vec<MinuteRow>, E>,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<Vec<Candidate>, E> {
+    keys.retain(|(_, key)| !is_overflow(key));
+    // Kinds of one operation are one candidate, since objectives do not tell them apart.
+    keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    let same = |a: &SeriesKey, b: &SeriesKey| {
+        a.service == b.service && a.operation_name() == b.operation_name()
+    };
+    let mut candidates = Vec::new();
+    for group in keys.chunk_by(|a, b| same(&a.1, &b.1)) {
+        let Some((_, key)) = group.first().filter(|_| go_on()) else {
+            break;
+        };
+        let mut rows = Vec::new();
+        for (id, _) in group {
+            rows.extend(rows_of(*id)?);
+        }
+        rows.sort_by_key(|row| row.minute);
+        let history = SeriesHistory {
+            service: &key.service,
+            operation: key.operation_name(),
+            rows: &rows,
+            sampling: sampling_of(rules, &key.service, &rows),
+        };
+        candidates.extend(fit(&history, settings));
+    }
+    assign_names(&mut candidates);
+    Ok(candidates)
+}
+
+fn sampling_of(
+    rules: &EventRules,
+    service: &ServiceKey,
+    rows: &[MinuteRow],
+) -> candidate::Sampling {
+    match rules.sampling_of(service.name.as_bytes()) {
+        Sampling::Unknown => candidate::Sampling::Unknown,
+        Sampling::Ratio(ratio) => candidate::Sampling::Ratio(ratio),
+        Sampling::Full => {
+            let weighted = |row: &MinuteRow| row.sums.squared > row.sums.observed_total as f64;
+            if rows.iter().any(weighted) {
+                candidate::Sampling::Tracestate
+            } else {
+                candidate::Sampling::Full
+            }
+        }
+    }
+}
+
+/// Whether this is a reserved `_other` series, of which no objective makes sense.
+fn is_overflow(key: &SeriesKey) -> bool {
+    *key.service.name == *OVERFLOW || key.operation_name() == Some(OVERFLOW)
+}
