@@ -3,6 +3,8 @@
 use crate::model::candidate::Evidence;
 use crate::model::slo::Sli;
 
+pub(super) use crate::model::slo::exact_ratio;
+
 /// A latency threshold as in annotations and texts: an integer and `us`, `ms` or `s`.
 pub fn threshold_label(micros: u64) -> String {
     match (micros % 1_000, micros % 1_000_000) {
@@ -34,7 +36,7 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
 }
 
 /// A double-quoted PromQL string, which escapes as Go does.
-pub(super) fn promql_string(text: &str) -> String {
+pub fn promql_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {
@@ -47,16 +49,6 @@ pub(super) fn promql_string(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// A target as people wrote it: without the noise of binary arithmetic, and still below 1.
-pub(super) fn exact_ratio(target: f64) -> f64 {
-    let rounded = round_to(target, 1e12);
-    if rounded > 0.0 && rounded < 1.0 {
-        rounded
-    } else {
-        target
-    }
 }
 
 /// A ratio in percent, for people: `99.9%`.
