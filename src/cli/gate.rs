@@ -130,7 +130,8 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     )?;
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report)?;
-        write_atomically(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+        write_atomically(path, &json)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     print(args.format, &decided, &report)?;
     writeln!(
@@ -174,14 +175,7 @@ impl Args {
 
 fn read_policy(path: &Path) -> anyhow::Result<UserPolicy> {
     let name = path.display().to_string();
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let language = match extension {
-        Some("cel") => Language::Cel,
-        Some("rego") => Language::Rego,
-        Some(_) | None => anyhow::bail!(Usage(format!(
-            "--policy {name}: the name of a policy ends in .cel or .rego"
-        ))),
-    };
+    let language = Language::of_file(&name)?;
     let source = std::fs::read_to_string(path)
         .map_err(|error| Usage(format!("cannot read --policy {name}: {error}")))?;
     Ok(UserPolicy {
@@ -195,7 +189,10 @@ fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Resul
     let text = match format {
         Format::Text => text(decided),
         Format::Json => serde_json::to_string_pretty(decided)? + "\n",
-        Format::Junit => ci::junit("slo-copilot gate", &ci::cases_of(&report.baseline_evaluations))?,
+        Format::Junit => ci::junit(
+            "slo-copilot gate",
+            &ci::cases_of(&report.baseline_evaluations),
+        )?,
         Format::Sarif => ci::sarif(&[], &ci::findings_of(&decided.verdict))?,
         Format::Github => {
             summarize_job(decided, report)?;
@@ -209,7 +206,11 @@ fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Resul
 fn text(decided: &GateReport) -> String {
     let mut lines = Vec::new();
     for part in &decided.parts {
-        let mark = if part.decides { "" } else { " (does not decide)" };
+        let mark = if part.decides {
+            ""
+        } else {
+            " (does not decide)"
+        };
         lines.push(format!(
             "{:<9}  {:<12}  {}{mark}",
             part.part.label(),

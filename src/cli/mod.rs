@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod demo;
+pub mod gate;
 pub mod loadgen;
 pub mod serve;
 mod summary;
@@ -15,6 +16,8 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::evaluator::gate::GateError;
+use crate::evaluator::policy::PolicyError;
 use crate::receiver::file::FileError;
 use crate::telemetry::TelemetryError;
 
@@ -47,6 +50,8 @@ pub enum CliCommand {
     Analyze(analyze::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
+    /// May this go on? Trace files → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
+    Gate(gate::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -70,6 +75,8 @@ impl Failure {
             cause.is::<Usage>()
                 || cause.is::<ConfigError>()
                 || cause.is::<FileError>()
+                || cause.is::<GateError>()
+                || cause.is::<PolicyError>()
                 || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
@@ -114,6 +121,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
+        CliCommand::Gate(args) => gate::run(&args, &clock)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
-use crate::evaluator::policy::{self, Language, PolicyError};
+use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
 
@@ -97,13 +97,24 @@ pub struct GateReport {
     pub decided_by: String,
 }
 
+/// Why a gate cannot decide.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// A policy gives no decision.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The report has no JSON form.
+    #[error("cannot show the report to the policies: {0}")]
+    Document(#[from] serde_json::Error),
+}
+
 /// Decides about a report. An error is a policy of a person that cannot be evaluated.
 pub fn gate(
     report: &Report,
     fail_on: FailOn,
     policies: &[UserPolicy],
     limits: Limits,
-) -> Result<GateReport, PolicyError> {
+) -> Result<GateReport, GateError> {
     let guardrail = guardrail(report, policies, limits)?;
     let part = |part: GatePart, (verdict, text): (Verdict, String)| PartVerdict {
         part,
@@ -115,15 +126,18 @@ pub fn gate(
         part(GatePart::Baseline, baseline(report)),
         part(
             GatePart::Tests,
-            (Verdict::Inconclusive, "no trace-based tests were run".to_owned()),
+            (
+                Verdict::Inconclusive,
+                "no trace-based tests were run".to_owned(),
+            ),
         ),
         part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
     ];
     let is_open = |status: &ObjectiveStatus| {
         status.objective.required && status.state == Verdict::Inconclusive
     };
-    let required_is_open = fail_on.includes(GatePart::Baseline)
-        && report.baseline_evaluations.iter().any(is_open);
+    let required_is_open =
+        fail_on.includes(GatePart::Baseline) && report.baseline_evaluations.iter().any(is_open);
     let verdict = decide(&parts, required_is_open);
     let mut reasons = Vec::new();
     if fail_on.includes(GatePart::Baseline) {
@@ -137,7 +151,10 @@ pub fn gate(
         verdict: VerdictReport {
             verdict,
             ok: verdict.is_ok(),
-            score: report.verdict.score.filter(|_| verdict != Verdict::Inconclusive),
+            score: report
+                .verdict
+                .score
+                .filter(|_| verdict != Verdict::Inconclusive),
             reasons,
             ..report.verdict.clone()
         },
@@ -149,7 +166,12 @@ pub fn gate(
 
 fn baseline(report: &Report) -> (Verdict, String) {
     let statuses = &report.baseline_evaluations;
-    let count = |state| statuses.iter().filter(|status| status.state == state).count();
+    let count = |state| {
+        statuses
+            .iter()
+            .filter(|status| status.state == state)
+            .count()
+    };
     let worst = report.verdict.reasons.first();
     let text = match (statuses.len(), worst) {
         (0, _) => "there are no objectives to judge by".to_owned(),
@@ -195,37 +217,46 @@ fn guardrail(
     report: &Report,
     policies: &[UserPolicy],
     limits: Limits,
-) -> Result<Guardrail, PolicyError> {
+) -> Result<Guardrail, GateError> {
+    let input = Input::new(&policy::document(report)?);
     let mut denials = Vec::new();
     let mut evaluated = 0;
-    let decided = report
+    let mut ask = |source: Source<'_>, otherwise: &str| {
+        evaluated += 1;
+        let decision = policy::evaluate(source, &input)?;
+        if !decision.allow {
+            denials.push(denial(source.file, &decision.messages, otherwise));
+        }
+        Ok::<_, PolicyError>(())
+    };
+    let is_decided = |status: &&ObjectiveStatus| status.state != Verdict::Inconclusive;
+    let statuses: Vec<ObjectiveStatus> = report
         .baseline_evaluations
         .iter()
-        .filter(|status| status.state != Verdict::Inconclusive);
-    for status in decided {
-        let Some(generated) = policy::policy(&status.objective, limits) else {
-            continue;
-        };
-        let input = policy::input(status);
-        for (language, source) in [
-            (Language::Cel, &generated.cel),
-            (Language::Rego, &generated.rego),
+        .filter(is_decided)
+        .cloned()
+        .collect();
+    for generated in policy::policies(&statuses, limits) {
+        for (language, extension, text) in [
+            (Language::Cel, "cel", &generated.cel),
+            (Language::Rego, "rego", &generated.rego),
         ] {
-            evaluated += 1;
-            let decision = policy::evaluate(language, &generated.name, source, &input)?;
-            if !decision.allow {
-                let name = format!("{}.{}", generated.name, language.extension());
-                denials.push(denial(name, &decision.messages, &status.text));
-            }
+            let file = format!("{}.{extension}", generated.name);
+            let source = Source {
+                file: &file,
+                language,
+                text,
+            };
+            ask(source, "the objective fails")?;
         }
     }
-    let input = policy::report_input(report);
     for own in policies {
-        evaluated += 1;
-        let decision = policy::evaluate(own.language, &own.name, &own.source, &input)?;
-        if !decision.allow {
-            denials.push(denial(own.name.clone(), &decision.messages, "denied"));
-        }
+        let source = Source {
+            file: &own.name,
+            language: own.language,
+            text: &own.source,
+        };
+        ask(source, "denied")?;
     }
     let verdict = match (denials.len(), evaluated) {
         (0, 0) => Verdict::Inconclusive,
@@ -239,7 +270,7 @@ fn guardrail(
     })
 }
 
-fn denial(name: String, messages: &[String], otherwise: &str) -> Reason {
+fn denial(name: &str, messages: &[String], otherwise: &str) -> Reason {
     let said = if messages.is_empty() {
         otherwise.to_owned()
     } else {
@@ -248,7 +279,7 @@ fn denial(name: String, messages: &[String], otherwise: &str) -> Reason {
     Reason {
         source: "policy".to_owned(),
         text: format!("policy {name} denies: {said}"),
-        name,
+        name: name.to_owned(),
         window: None,
         observed: None,
         limit: None,
@@ -310,7 +341,10 @@ mod tests {
             ([Pass, Pass, Fail], [Fail, Pass, Pass, Fail]),
             ([Warn, Inconclusive, Pass], [Warn, Warn, Inconclusive, Pass]),
             ([Inconclusive; 3], [Inconclusive; 4]),
-            ([Inconclusive, Pass, Inconclusive], [Pass, Inconclusive, Pass, Inconclusive]),
+            (
+                [Inconclusive, Pass, Inconclusive],
+                [Pass, Inconclusive, Pass, Inconclusive],
+            ),
         ];
         for (parts, [any, baseline, tests, guardrail]) in cases {
             assert_eq!(decided(FailOn::Any, parts), any, "{parts:?}");

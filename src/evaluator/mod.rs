@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod burn_rate;
 pub mod candidate;
+pub mod gate;
 pub mod objective;
 pub mod policy;
 pub mod statistics;

@@ -148,8 +148,7 @@ fn a_policy_that_cannot_be_read_is_named_with_code_2() {
 #[test]
 fn a_policy_in_cel_sees_verdict_and_objectives() {
     let files = Files::new();
-    let source =
-        "verdict == 'pass' && objectives['shop-availability'].budget.remaining_ratio > 0.5";
+    let source = "input.verdict.verdict == 'pass' && input.objectives['shop-availability'].budget.remaining_ratio > 0.5";
     let policy = files.write("strict.cel", source);
     let config = files.config.as_str();
     assert_code(
