@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod burn_rate;
 pub mod candidate;
+pub mod composite;
 pub mod objective;
 pub mod statistics;
 pub mod verdict;
@@ -15,12 +16,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
+use crate::evaluator::composite::{composite_statuses, standings};
 use crate::evaluator::objective::{status_of, window_slis};
-use crate::evaluator::verdict::{Recovery, judge, timestamp};
+use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
 use crate::model::candidate::Candidate;
 use crate::model::report::{
-    ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report, SeriesCounters,
-    ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
+    CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
+    SeriesCounters, ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
 use crate::model::span::SpanKind;
@@ -79,12 +81,17 @@ impl Evaluator {
         }
     }
 
-    /// Measures every adopted objective: the hot part of a tick.
-    pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
-        let limits = Limits {
+    /// The bounds of the burn-rate rules.
+    fn limits(&self) -> Limits {
+        Limits {
             error_ratio_max: self.config.error_ratio_max,
             min_bad_events: self.config.min_bad_events,
-        };
+        }
+    }
+
+    /// Measures every adopted objective: the hot part of a tick.
+    pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
+        let limits = self.limits();
         snapshot
             .objectives
             .iter()
@@ -101,13 +108,15 @@ impl Evaluator {
     ) -> Report {
         let now = snapshot.now;
         let statuses = self.statuses(&snapshot);
-        let verdicts = self.verdicts(&snapshot, &statuses);
+        let composites = composite_statuses(&snapshot, &statuses, self.limits());
+        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
-        let mut overall = judge(None, &statuses.iter().collect::<Vec<_>>(), now);
+        let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
+        let mut overall = judge_standings(None, &standings(&all, &composites), now);
         overall.evidence = evidence;
         let overall = self
             .recovery
@@ -128,6 +137,7 @@ impl Evaluator {
             scope: self.scope,
             slo_candidates: candidates,
             baseline_evaluations: statuses,
+            composites,
             test_results: None,
             coverage: None,
             telemetry_recommendation: None,
@@ -148,6 +158,7 @@ impl Evaluator {
         &mut self,
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
+        composites: &[CompositeStatus],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -186,7 +197,7 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge(Some(service), &own, now);
+            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
             verdict.evidence = evidence_of(snapshot, service, &own);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }
@@ -299,7 +310,7 @@ fn named_by(status: &ObjectiveStatus) -> ServiceKey {
     }
 }
 
-/// The entry spans of the longest period that the service's objectives have.
+/// The entry spans of the held window nearest to the longest period that the service's objectives have.
 fn evidence_of(
     snapshot: &Snapshot,
     service: &ServiceKey,
@@ -307,9 +318,9 @@ fn evidence_of(
 ) -> VerdictEvidence {
     let period = own
         .iter()
-        .map(|status| status.objective.window.nearest_window())
+        .map(|status| status.objective.window.secs())
         .max()
-        .unwrap_or(Window::D30);
+        .map_or(Window::D30, |secs| Window::nearest(secs as f64));
     let sums: WindowSums = snapshot
         .services
         .binary_search_by(|view| view.key.service.cmp(service))

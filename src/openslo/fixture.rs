@@ -30,6 +30,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         scope: OutputScope::Instance,
         slo_candidates: Vec::new(),
         baseline_evaluations: Vec::new(),
+        composites: Vec::new(),
         test_results: None,
         coverage: None,
         telemetry_recommendation: None,
@@ -101,7 +102,9 @@ pub(crate) fn status(objective: Objective) -> ObjectiveStatus {
             allowed_bad: 4.0,
             bad: 1.0,
             total: 4_000.0,
+            ..ErrorBudget::default()
         },
+        slices: None,
         good_events: 3_999.0,
         bad_events: 1.0,
     }

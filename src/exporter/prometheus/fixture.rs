@@ -29,6 +29,7 @@ pub(crate) fn report() -> Report {
         scope: OutputScope::Instance,
         slo_candidates: vec![candidate("availability-search", &search)],
         baseline_evaluations: vec![objective_status("availability-checkout", "checkout")],
+        composites: Vec::new(),
         test_results: None,
         coverage: None,
         telemetry_recommendation: None,
@@ -137,7 +138,9 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
             allowed_bad: 1.0,
             bad: 100.0,
             total: 1_000.0,
+            ..ErrorBudget::default()
         },
+        slices: None,
         good_events: 900.0,
         bad_events: 100.0,
     }
