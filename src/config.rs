@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::candidate;
-use crate::model::slo::{Budgeting, Objective, ObjectiveSource, Sli};
+use crate::model::period::Period;
+use crate::model::slo::{Budgeting, CompositeMember, Objective, ObjectiveSource, Sli};
 use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
@@ -96,9 +97,16 @@ pub struct ObjectiveConfig {
     pub threshold: Option<Duration>,
     /// Ratio of good events, above 0 and below 1.
     pub target: f64,
-    /// Period of the budget: 7d, 28d or 30d. Default 30d.
+    /// Period of the budget: whole days from 7d to 400d that end now, or `duration`, `start_time` and `time_zone` of one
+    /// that the calendar starts. Default 30d.
     #[serde(default = "default_window")]
-    pub window: Window,
+    pub window: Period,
+    /// How good and bad are counted: `method` is occurrences, timeslices or `ratio_timeslices`. Default occurrences.
+    #[serde(default)]
+    pub budgeting: Budgeting,
+    /// The composite that gates in place of this objective. Default none.
+    #[serde(default)]
+    pub composite: Option<CompositeMember>,
     /// The verdict is inconclusive while this objective is. Default false.
     #[serde(default)]
     pub required: bool,
@@ -117,8 +125,8 @@ pub enum SliKind {
     Latency,
 }
 
-fn default_window() -> Window {
-    Window::D30
+fn default_window() -> Period {
+    Period::DEFAULT
 }
 
 fn default_weight() -> f64 {
@@ -326,8 +334,45 @@ impl Config {
                 "its name is used twice",
             )?;
         }
+        self.check_composites()
+    }
+
+    /// Members of one composite must be measured alike, and no objective may have its name.
+    fn check_composites(&self) -> Result<(), ConfigError> {
+        let objectives = self.objectives();
+        for (at, objective) in objectives.iter().enumerate() {
+            let Some(composite) = &objective.composite else {
+                continue;
+            };
+            let name = &composite.name;
+            let is_member = |other: &&Objective| {
+                let theirs = other.composite.as_ref();
+                theirs.is_some_and(|theirs| theirs.name == *name)
+            };
+            let message = if objectives.iter().any(|other| other.name == *name) {
+                format!("`{name}` is the name of an objective; use another one")
+            } else if let Some(first) = objectives.iter().find(is_member)
+                && let Err(shared) = first.agrees_with(objective)
+            {
+                format!(
+                    "the members `{}` and `{}` of `{name}` must have the same {shared}",
+                    first.name, objective.name
+                )
+            } else {
+                continue;
+            };
+            let key = format!("objectives.list[{at}].composite");
+            return Err(ConfigError::Value { key, message });
+        }
         Ok(())
     }
+}
+
+fn not_a_label(name: &str) -> String {
+    format!(
+        "`{name}` is not an RFC 1123 label (lower-case letters, digits and `-`, at most 63); use `{}`",
+        rfc1123_slug(name)
+    )
 }
 
 impl ObjectiveConfig {
@@ -345,9 +390,9 @@ impl ObjectiveConfig {
                 (SliKind::Latency | SliKind::Availability, _) => Sli::Availability,
             },
             target: self.target,
-            window: self.window.into(),
-            budgeting: Budgeting::Occurrences,
-            composite: None,
+            window: self.window.clone(),
+            budgeting: self.budgeting,
+            composite: self.composite.clone(),
             required: self.required,
             weight: self.weight,
             source: ObjectiveSource::Config,
@@ -362,12 +407,7 @@ impl ObjectiveConfig {
             })
         };
         if !is_rfc1123_label(&self.name) {
-            let message = format!(
-                "`{}` is not an RFC 1123 label (lower-case letters, digits and `-`, at most 63); use `{}`",
-                self.name,
-                rfc1123_slug(&self.name)
-            );
-            return wrong("name", &message);
+            return wrong("name", &not_a_label(&self.name));
         }
         if !(self.target > 0.0 && self.target < 1.0) {
             return wrong(
@@ -375,8 +415,19 @@ impl ObjectiveConfig {
                 "must be a ratio above 0 and below 1, for example 0.999",
             );
         }
-        if !is_period(self.window) {
-            return wrong("window", PERIODS);
+        if let Err(message) = self.window.check() {
+            return wrong("window", &message);
+        }
+        if let Err((field, message)) = self.budgeting.check() {
+            return wrong(&format!("budgeting.{field}"), message);
+        }
+        if let Some(composite) = &self.composite {
+            if !is_rfc1123_label(&composite.name) {
+                return wrong("composite.name", &not_a_label(&composite.name));
+            }
+            if composite.weight <= 0.0 || !composite.weight.is_finite() {
+                return wrong("composite.weight", "must be above 0");
+            }
         }
         if self.weight <= 0.0 || !self.weight.is_finite() {
             return wrong("weight", "must be above 0");
@@ -430,6 +481,7 @@ fn json_value(value: &serde_json::Value) -> config::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::slo::EmptySlices;
 
     fn load(sets: &[&str]) -> Result<Config, ConfigError> {
         Config::load(
@@ -532,11 +584,90 @@ mod tests {
         );
         check_error(
             &list("sli: availability, target: 0.9, window: 5m"),
-            &["window", "7d, 28d or 30d"],
+            &["objectives.list[0].window", "7d to 400d"],
         );
         check_error(
             "objectives.list=[{name: My API, service: s, sli: availability, target: 0.9}]",
             &["objectives.list[0].name", "my-api"],
         );
+    }
+
+    #[test]
+    fn every_budgeting_method_and_period_can_be_set() {
+        let list = "objectives.list=[{name: a, service: s, sli: availability, target: 0.99, \
+            window: {duration: 1M, start_time: '2026-01-01 00:00:00', time_zone: Europe/Berlin}, \
+            budgeting: {method: timeslices, slice: 5m, slice_target: 0.95, empty: excluded}, \
+            composite: {name: shop, weight: 2}}, \
+            {name: b, service: t, sli: availability, target: 0.9, window: 90d, \
+            budgeting: {method: ratio_timeslices, slice: 1h}}]";
+        let objectives = load(&[list]).unwrap().objectives();
+        let [calendar, rolling] = [&objectives[0], &objectives[1]];
+        assert_eq!(calendar.window.label(), "1M calendar");
+        let timeslices = Budgeting::Timeslices {
+            slice_target: 0.95,
+            slice: "5m".parse().unwrap(),
+            empty: EmptySlices::Excluded,
+        };
+        assert_eq!(calendar.budgeting, timeslices);
+        assert_eq!(calendar.composite.as_ref().unwrap().name, "shop");
+        assert_eq!(rolling.window.label(), "90d");
+        let by_hours = Budgeting::RatioTimeslices {
+            slice: "1h".parse().unwrap(),
+            empty: EmptySlices::Good,
+        };
+        assert_eq!(rolling.budgeting, by_hours);
+    }
+
+    #[test]
+    fn a_wrong_budget_is_named_with_its_remedy() {
+        let list = |fields: &str| {
+            format!(
+                "objectives.list=[{{name: a, service: s, sli: availability, target: 0.9, {fields}}}]"
+            )
+        };
+        let zone =
+            "window: {duration: 1M, start_time: '2026-01-01 00:00:00', time_zone: Mars/Base}";
+        check_error(&list(zone), &["list[0].window", "Mars/Base", "IANA"]);
+        check_error(&list("window: soon"), &["soon", "such as 30d"]);
+        let incomplete = "window: {duration: 1M}";
+        check_error(&list(incomplete), &["start_time"]);
+        let slice = |slice: &str| {
+            list(&format!(
+                "budgeting: {{method: ratio_timeslices, slice: {slice}}}"
+            ))
+        };
+        check_error(&slice("7m"), &["list[0].budgeting.slice", "divide a day"]);
+        check_error(
+            &list("budgeting: {method: timeslices, slice: 5m, slice_target: 99}"),
+            &["list[0].budgeting.slice_target", "0.99"],
+        );
+        check_error(
+            &list("composite: {name: My Shop, weight: 1}"),
+            &["list[0].composite.name", "my-shop"],
+        );
+        check_error(
+            &list("composite: {name: shop, weight: 0}"),
+            &["list[0].composite.weight", "above 0"],
+        );
+        check_error(
+            &list("composite: {name: a, weight: 1}"),
+            &["list[0].composite", "name of an objective"],
+        );
+        let members = |second: &str| {
+            format!(
+                "objectives.list=[{{name: a, service: s, sli: availability, target: 0.9, \
+                composite: {{name: shop, weight: 1}}}}, {{name: b, service: s, sli: availability, \
+                composite: {{name: shop, weight: 1}}, {second}}}]"
+            )
+        };
+        check_error(
+            &members("target: 0.9, window: 7d"),
+            &["list[1].composite", "`a` and `b`", "same window"],
+        );
+        check_error(
+            &members("target: 0.9, budgeting: {method: ratio_timeslices, slice: 5m}"),
+            &["list[1].composite", "budgeting method"],
+        );
+        assert!(load(&[&members("target: 0.99")]).is_ok());
     }
 }

@@ -112,12 +112,18 @@ impl Guardrail for GuardrailService {
             .shared
             .report()
             .ok_or_else(|| Status::unavailable("the first evaluation has not finished yet"))?;
-        let listed = report
-            .baseline_evaluations
-            .iter()
-            .filter(|status| wanted(&request, &status.objective));
+        let statuses = report.baseline_evaluations.iter();
+        let objectives: Vec<proto::ObjectiveStatus> = statuses
+            .filter(|status| wanted(&request, &status.objective))
+            .map(proto::ObjectiveStatus::from)
+            .collect();
+        let composites = report.composites.iter().filter(|composite| {
+            let mut listed = objectives.iter();
+            listed.any(|objective| objective.composite == composite.name)
+        });
         Ok(Response::new(ListObjectivesResponse {
-            objectives: listed.map(proto::ObjectiveStatus::from).collect(),
+            composites: composites.map(proto::CompositeStatus::from).collect(),
+            objectives,
             generated_at: Some(proto::timestamp(report.generated_at)),
         }))
     }

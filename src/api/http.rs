@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::verdict::{self, Question};
 use super::{Shared, candidates, metrics, overview};
-use crate::model::report::{Report, VerdictReport};
+use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// Every route, for the answer to an unknown one.
 const ROUTES: [&str; 10] = [
@@ -90,7 +90,20 @@ async fn services(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn slos(State(shared): State<Arc<Shared>>) -> Response {
-    encode(&shared, |report| list("slos", &report.baseline_evaluations)).await
+    encode(&shared, |report| {
+        serde_json::to_vec(&Slos {
+            slos: &report.baseline_evaluations,
+            composites: &report.composites,
+        })
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct Slos<'a> {
+    slos: &'a [ObjectiveStatus],
+    /// They gate in place of their members, which stand in `slos`.
+    composites: &'a [CompositeStatus],
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

@@ -6,7 +6,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::model::candidate::{Candidate, CandidateState};
-use crate::model::report::{ObjectiveStatus, Report, ServiceReport, Verdict, VerdictReport};
+use crate::model::period::Period;
+use crate::model::report::{ErrorBudget, Report, ServiceReport, Verdict, VerdictReport};
+use crate::model::slo::Budgeting;
 use crate::model::window::Window;
 
 /// Rows of a table at most; the API has them all.
@@ -148,19 +150,58 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "budget left",
         "why",
     ];
-    let rows = &report.baseline_evaluations;
-    table(page, "Objectives", &columns, rows, objective)
+    let composites = report.composites.iter().map(|row| Row {
+        name: &row.name,
+        services: row.services.join(", "),
+        target: (row.target, &row.window, row.budgeting),
+        state: row.state,
+        budget: &row.budget,
+        text: &row.text,
+    });
+    let objectives = report.baseline_evaluations.iter().map(|row| Row {
+        name: &row.objective.name,
+        services: row.objective.service.clone(),
+        target: (
+            row.objective.target,
+            &row.objective.window,
+            row.objective.budgeting,
+        ),
+        state: row.state,
+        budget: &row.budget,
+        text: &row.text,
+    });
+    // Composites gate in place of their members, so they come first.
+    let rows: Vec<Row<'_>> = composites.chain(objectives).collect();
+    table(page, "Objectives", &columns, &rows, objective)
 }
 
-fn objective(page: &mut Formatter<'_>, row: &ObjectiveStatus) -> fmt::Result {
+/// An objective or a composite.
+struct Row<'a> {
+    name: &'a str,
+    services: String,
+    target: (f64, &'a Period, Budgeting),
+    state: Verdict,
+    budget: &'a ErrorBudget,
+    text: &'a str,
+}
+
+fn objective(page: &mut Formatter<'_>, row: &Row<'_>) -> fmt::Result {
+    let (target, window, budgeting) = row.target;
     write!(
         page,
-        "<tr><td>{}</td><td>{}</td><td class=\"number\">{} in {}</td><td>{}</td><td>",
-        Escaped(&row.objective.name),
-        Escaped(&row.objective.service),
-        Known(Some(percent(row.objective.target)), 2, " %"),
-        row.objective.window.label(),
-        Badge(row.state),
+        "<tr><td>{}</td><td>{}</td><td class=\"number\">{}",
+        Escaped(row.name),
+        Escaped(&row.services),
+        Known(Some(percent(target)), 2, " %"),
+    )?;
+    if let Some(slice) = budgeting.slice() {
+        write!(page, " of {slice} slices")?;
+    }
+    write!(
+        page,
+        " in {}</td><td>{}</td><td>",
+        window.label(),
+        Badge(row.state)
     )?;
     if let Some(remaining) = row.budget.remaining_ratio {
         let shown = remaining.clamp(0.0, 1.0);
@@ -172,10 +213,27 @@ fn objective(page: &mut Formatter<'_>, row: &ObjectiveStatus) -> fmt::Result {
     }
     writeln!(
         page,
-        "{}</td><td>{}</td></tr>",
+        "{}{}</td><td>{}</td></tr>",
         Known(row.budget.remaining_ratio.map(percent), 1, " %"),
-        Escaped(&row.text)
+        Projected(row.budget.projected_remaining_ratio),
+        Escaped(row.text)
     )
+}
+
+/// What is left of the whole calendar period's budget, where there is one.
+struct Projected(Option<f64>);
+
+impl Display for Projected {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(remaining) => write!(
+                page,
+                " <small>{:.1} % of the whole period</small>",
+                percent(remaining)
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {

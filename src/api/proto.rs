@@ -117,6 +117,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             windows,
             burn_rates,
             budget,
+            slices,
             good_events,
             bad_events,
         } = status;
@@ -151,16 +152,114 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             text: text.clone(),
             windows: windows.iter().map(SliWindow::from).collect(),
             burn_rates: burn_rates.iter().map(BurnRate::from).collect(),
-            budget: Some(ErrorBudget {
-                remaining_ratio: budget.remaining_ratio,
-                allowed_bad: budget.allowed_bad,
-                bad: budget.bad,
-                total: budget.total,
-            }),
+            budget: Some(budget.into()),
             good_events: *good_events,
             bad_events: *bad_events,
+            budgeting_method: BudgetingMethod::from(objective.budgeting).into(),
+            slices: slice_coverage(slices.as_ref(), objective.budgeting),
+            composite: objective
+                .composite
+                .as_ref()
+                .map(|composite| composite.name.clone())
+                .unwrap_or_default(),
         }
     }
+}
+
+impl From<&report::CompositeStatus> for CompositeStatus {
+    fn from(status: &report::CompositeStatus) -> Self {
+        let report::CompositeStatus {
+            name,
+            services,
+            members,
+            budgeting,
+            window,
+            target,
+            required,
+            weight,
+            state,
+            text,
+            windows,
+            burn_rates,
+            budget,
+            slices,
+        } = status;
+        Self {
+            name: name.clone(),
+            services: services.clone(),
+            members: members.iter().map(CompositeMember::from).collect(),
+            budgeting_method: BudgetingMethod::from(*budgeting).into(),
+            window: window.label(),
+            target: *target,
+            state: Verdict::from(*state).into(),
+            text: text.clone(),
+            windows: windows.iter().map(SliWindow::from).collect(),
+            burn_rates: burn_rates.iter().map(BurnRate::from).collect(),
+            budget: Some(budget.into()),
+            slices: slice_coverage(slices.as_ref(), *budgeting),
+            required: *required,
+            weight: *weight,
+        }
+    }
+}
+
+impl From<&report::MemberStatus> for CompositeMember {
+    fn from(member: &report::MemberStatus) -> Self {
+        Self {
+            name: member.name.clone(),
+            weight: member.weight,
+            state: Verdict::from(member.state).into(),
+            remaining_ratio: member.remaining_ratio,
+        }
+    }
+}
+
+impl From<model::slo::Budgeting> for BudgetingMethod {
+    fn from(budgeting: model::slo::Budgeting) -> Self {
+        match budgeting {
+            model::slo::Budgeting::Occurrences => Self::Occurrences,
+            model::slo::Budgeting::Timeslices { .. } => Self::Timeslices,
+            model::slo::Budgeting::RatioTimeslices { .. } => Self::RatioTimeslices,
+        }
+    }
+}
+
+impl From<&report::ErrorBudget> for ErrorBudget {
+    fn from(budget: &report::ErrorBudget) -> Self {
+        let report::ErrorBudget {
+            remaining_ratio,
+            projected_remaining_ratio,
+            allowed_bad,
+            bad,
+            total,
+            observed_bad: _,
+            period_start,
+            period_end,
+        } = budget;
+        Self {
+            remaining_ratio: *remaining_ratio,
+            allowed_bad: *allowed_bad,
+            bad: *bad,
+            total: *total,
+            projected_remaining_ratio: *projected_remaining_ratio,
+            period_start: period_start.map(timestamp),
+            period_end: period_end.map(timestamp),
+        }
+    }
+}
+
+fn slice_coverage(
+    slices: Option<&report::SliceCoverage>,
+    budgeting: model::slo::Budgeting,
+) -> Option<SliceCoverage> {
+    let (slices, slice) = slices.zip(budgeting.slice())?;
+    Some(SliceCoverage {
+        slice: slice.to_string(),
+        expected: slices.expected,
+        empty: slices.empty,
+        measured_ratio: slices.measured_ratio,
+        late_events: slices.late_events,
+    })
 }
 
 impl From<&report::WindowSli> for SliWindow {

@@ -34,13 +34,30 @@ const RULES_30D: [Rule; 4] = [
     rule(Severity::Ticket, 1.0, Window::D3, Window::H6),
 ];
 
-/// The rules for a period. Factors stay; windows scale with the period, to the nearest that is held.
+/// The rules for a period that is a held window.
 pub fn rules_for(period: Window) -> [Rule; 4] {
-    let scale = period.secs() as f64 / Window::D30.secs() as f64;
-    RULES_30D.map(|base| Rule {
-        long: Window::nearest(base.long.secs() as f64 * scale),
-        short: Window::nearest(base.short.secs() as f64 * scale),
-        ..base
+    rules_over(period.secs(), None)
+}
+
+/// The rules for a period of this nominal length. Factors stay; windows scale with the period, to the nearest that is held.
+///
+/// Where slices of time are judged, the short window holds one at least, and the long window more than the short one.
+pub fn rules_over(period_secs: u64, slice_secs: Option<u64>) -> [Rule; 4] {
+    let scale = period_secs as f64 / Window::D30.secs() as f64;
+    let scaled = |window: Window| Window::nearest(window.secs() as f64 * scale);
+    let longer = |window: Window, least_secs: u64| {
+        let longest = Window::D30;
+        let mut held = Window::ALL.into_iter();
+        held.find(|held| *held >= window && held.secs() >= least_secs)
+            .unwrap_or(longest)
+    };
+    RULES_30D.map(|base| {
+        let short = longer(scaled(base.short), slice_secs.unwrap_or(0));
+        Rule {
+            long: longer(scaled(base.long), short.secs() + 1),
+            short,
+            ..base
+        }
     })
 }
 
@@ -180,6 +197,35 @@ mod tests {
                 "{period:?}"
             );
         }
+    }
+
+    #[test]
+    fn long_periods_have_long_windows() {
+        let quarter = rules_over(90 * 86_400, None).map(|rule| (rule.long, rule.short));
+        let wanted = [
+            (Window::H2, Window::M30),
+            (Window::D1, Window::H2),
+            (Window::D3, Window::H6),
+            (Window::D7, Window::D1),
+        ];
+        assert_eq!(quarter, wanted);
+        for days in 7..=400 {
+            for rule in rules_over(days * 86_400, None) {
+                assert!(rule.short < rule.long, "{days}: {rule:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_window_holds_a_slice_and_the_long_one_more() {
+        let windows = |slice_secs| {
+            let [page, ..] = rules_over(Window::D30.secs(), Some(slice_secs));
+            (page.long, page.short)
+        };
+        assert_eq!(windows(60), (Window::H1, Window::M5));
+        assert_eq!(windows(300), (Window::H1, Window::M5));
+        assert_eq!(windows(600), (Window::H1, Window::M30));
+        assert_eq!(windows(3_600), (Window::H2, Window::H1));
     }
 
     proptest! {

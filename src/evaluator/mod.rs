@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod burn_rate;
 pub mod candidate;
+pub mod composite;
 pub mod gate;
 pub mod objective;
 pub mod policy;
@@ -17,12 +18,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
+use crate::evaluator::composite::{composite_statuses, standings};
 use crate::evaluator::objective::{status_of, window_slis};
-use crate::evaluator::verdict::{Recovery, judge, timestamp};
+use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
 use crate::model::candidate::Candidate;
 use crate::model::report::{
-    ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report, SeriesCounters,
-    ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
+    CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
+    SeriesCounters, ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
 use crate::model::span::SpanKind;
@@ -121,13 +123,15 @@ impl Evaluator {
         roots: u64,
     ) -> Report {
         let now = snapshot.now;
-        let verdicts = self.verdicts(&snapshot, &statuses);
+        let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
-        let mut overall = judge(None, &statuses.iter().collect::<Vec<_>>(), now);
+        let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
+        let mut overall = judge_standings(None, &standings(&all, &composites), now);
         overall.evidence = evidence;
         let overall = self
             .recovery
@@ -148,6 +152,7 @@ impl Evaluator {
             scope: self.scope,
             slo_candidates: candidates,
             baseline_evaluations: statuses,
+            composites,
             test_results: None,
             coverage: None,
             input: None,
@@ -169,6 +174,7 @@ impl Evaluator {
         &mut self,
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
+        composites: &[CompositeStatus],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -207,7 +213,7 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge(Some(service), &own, now);
+            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
             verdict.evidence = evidence_of(snapshot, service, &own);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }
@@ -320,7 +326,7 @@ fn named_by(status: &ObjectiveStatus) -> ServiceKey {
     }
 }
 
-/// The entry spans of the longest period that the service's objectives have.
+/// The entry spans of the held window nearest to the longest period that the service's objectives have.
 fn evidence_of(
     snapshot: &Snapshot,
     service: &ServiceKey,
@@ -328,9 +334,9 @@ fn evidence_of(
 ) -> VerdictEvidence {
     let period = own
         .iter()
-        .map(|status| status.objective.window.nearest_window())
+        .map(|status| status.objective.window.secs())
         .max()
-        .unwrap_or(Window::D30);
+        .map_or(Window::D30, |secs| Window::nearest(secs as f64));
     let sums: WindowSums = snapshot
         .services
         .binary_search_by(|view| view.key.service.cmp(service))

@@ -1,40 +1,69 @@
-//! One adopted objective against what was measured.
+//! One adopted objective against what was measured, and what a verdict is told of it.
 
-use crate::evaluator::budget::{error_budget, events_needed};
-use crate::evaluator::burn_rate::{Limits, check, rules_for};
+use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
+use crate::evaluator::burn_rate::{Limits, check, rules_over};
+use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
-    BurnRateCheck, ErrorBudget, ObjectiveStatus, Reason, Severity, Verdict, WindowSli,
+    BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,
+    Verdict, WindowSli,
 };
-use crate::model::slo::Objective;
-use crate::model::window::{Window, WindowSums};
-use crate::window::snapshot::{AllWindows, ObjectiveView};
+use crate::model::slo::Budgeting;
+use crate::model::window::Window;
+use crate::window::measure::{ObjectiveView, PeriodSums};
+use crate::window::snapshot::{AllWindows, window_of};
+
+/// What is judged: an objective, or a composite in place of its members.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// 1 − target.
+    pub budget: f64,
+    /// Period of the budget.
+    pub window: &'a Period,
+    /// What the sums count.
+    pub budgeting: Budgeting,
+    /// All windows.
+    pub windows: &'a AllWindows,
+    /// The period of the budget.
+    pub period: PeriodSums,
+}
+
+/// How what was measured stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// pass, warn, fail, or inconclusive while undecided.
+    pub state: Verdict,
+    /// Why, in a sentence.
+    pub text: String,
+    /// Burn-rate rules.
+    pub burn_rates: Vec<BurnRateCheck>,
+    /// Error budget.
+    pub budget: ErrorBudget,
+    /// Slices of the period, where slices are judged.
+    pub slices: Option<SliceCoverage>,
+}
 
 /// Measures an objective.
 pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
     let objective = view.objective.as_ref();
-    let budget = objective.budget();
-    let burn_rates: Vec<BurnRateCheck> = rules_for(objective.window.nearest_window())
-        .into_iter()
-        .map(|rule| {
-            check(
-                rule,
-                budget,
-                view.window(rule.long),
-                view.window(rule.short),
-                limits,
-            )
-        })
-        .collect();
-    let period = view.window(objective.window.nearest_window());
-    let error_budget = error_budget(period, budget);
-    let (state, text) = judge(objective, &burn_rates, &error_budget, (period, limits));
+    let measured = Measured {
+        name: &objective.name,
+        budget: objective.budget(),
+        window: &objective.window,
+        budgeting: objective.budgeting,
+        windows: &view.windows,
+        period: view.period,
+    };
+    let judgement = measured.judge(limits);
     ObjectiveStatus {
         objective: objective.clone(),
-        state,
-        text,
+        state: judgement.state,
+        text: judgement.text,
         windows: window_slis(&view.windows),
-        burn_rates,
-        budget: error_budget,
+        burn_rates: judgement.burn_rates,
+        budget: judgement.budget,
+        slices: judgement.slices,
         good_events: view.since_start.total - view.since_start.bad,
         bad_events: view.since_start.bad,
     }
@@ -53,50 +82,82 @@ pub fn window_slis(windows: &AllWindows) -> Vec<WindowSli> {
         .collect()
 }
 
-fn judge(
-    objective: &Objective,
-    burn_rates: &[BurnRateCheck],
-    budget: &ErrorBudget,
-    (period, limits): (WindowSums, Limits),
-) -> (Verdict, String) {
-    let name = &objective.name;
-    let firing = loudest(burn_rates);
-    if let Some(page) = firing.filter(|check| check.severity == Severity::Page) {
-        return (Verdict::Fail, firing_text(name, page));
-    }
-    let window = objective.window.label();
-    let needed = events_needed(objective.budget());
-    let spent = budget.remaining_ratio.is_some_and(|remaining| {
-        // A hair more, since 1 − 0.99 is not exactly 0.01.
-        remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events
-    });
-    // A hair less, since 1/(1−0.9) is not exactly 10.
-    let is_conclusive = period.total >= needed * (1.0 - 1e-9);
-    if is_conclusive && spent {
-        let text = format!(
-            "{name}: the error budget of {window} is spent ({:.0} bad of {:.0} allowed)",
-            budget.bad, budget.allowed_bad
-        );
-        return (Verdict::Fail, text);
-    }
-    if let Some(ticket) = firing {
-        return (Verdict::Warn, firing_text(name, ticket));
-    }
-    match budget.remaining_ratio {
-        Some(remaining) if is_conclusive => {
-            let left = 100.0 * remaining;
-            (
-                Verdict::Pass,
-                format!("{name}: {left:.1} % of the error budget of {window} is left"),
-            )
+impl Measured<'_> {
+    /// Applies the burn-rate rules and the budget.
+    pub fn judge(&self, limits: Limits) -> Judgement {
+        let slice_secs = self.budgeting.slice().map(Shorthand::secs);
+        let rules = rules_over(self.window.secs(), slice_secs);
+        let sums = |window| window_of(self.windows, window);
+        let burn_rates = rules.map(|rule| {
+            let (long, short) = (sums(rule.long), sums(rule.short));
+            check(rule, self.budget, long, short, limits)
+        });
+        let budget = error_budget(&self.period, self.budget, self.budgeting);
+        let (state, text) = self.decide(&burn_rates, &budget, limits);
+        Judgement {
+            state,
+            text,
+            burn_rates: burn_rates.to_vec(),
+            budget,
+            slices: slice_coverage(&self.period, self.budgeting),
         }
-        Some(_) | None => {
-            let text = format!(
-                "{name}: {:.0} events in {window}, {needed:.0} are needed until its budget allows one bad event",
-                period.total
-            );
-            (Verdict::Inconclusive, text)
+    }
+
+    fn decide(
+        &self,
+        burn_rates: &[BurnRateCheck],
+        budget: &ErrorBudget,
+        limits: Limits,
+    ) -> (Verdict, String) {
+        let (name, period) = (self.name, self.period.sums);
+        let firing = loudest(burn_rates);
+        if let Some(page) = firing.filter(|check| check.severity == Severity::Page) {
+            return (Verdict::Fail, firing_text(name, page));
         }
+        let window = self.window.label();
+        let unit = self.budgeting.unit();
+        let needed = events_needed(self.budget);
+        let spent = budget.remaining_ratio.is_some_and(|remaining| {
+            // A hair more, since 1 − 0.99 is not exactly 0.01.
+            remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events
+        });
+        // A hair less, since 1/(1−0.9) is not exactly 10.
+        let is_conclusive = period.total >= needed * (1.0 - 1e-9);
+        if is_conclusive && spent {
+            return (Verdict::Fail, self.spent_text(budget));
+        }
+        if let Some(ticket) = firing {
+            return (Verdict::Warn, firing_text(name, ticket));
+        }
+        match budget.remaining_ratio {
+            Some(remaining) if is_conclusive => {
+                let left = 100.0 * remaining;
+                (
+                    Verdict::Pass,
+                    format!("{name}: {left:.1} % of the error budget of {window} is left"),
+                )
+            }
+            Some(_) | None => {
+                let text = format!(
+                    "{name}: {:.0} {unit} in {window}, {needed:.0} are needed until its budget allows a bad one",
+                    period.total
+                );
+                (Verdict::Inconclusive, text)
+            }
+        }
+    }
+
+    fn spent_text(&self, budget: &ErrorBudget) -> String {
+        // Parts of slices are bad too.
+        let decimals = usize::from(self.budgeting.slice().is_some());
+        format!(
+            "{}: the error budget of {} is spent ({:.decimals$} bad {} of {:.decimals$} allowed)",
+            self.name,
+            self.window.label(),
+            budget.bad,
+            self.budgeting.unit(),
+            budget.allowed_bad
+        )
     }
 }
 
@@ -121,49 +182,97 @@ fn firing_text(name: &str, check: &BurnRateCheck) -> String {
     )
 }
 
-/// What a verdict says of this objective; `None` while it passes.
-pub fn reason_of(status: &ObjectiveStatus) -> Option<Reason> {
-    let reason = |source: &str, window: String, observed, limit| Reason {
-        source: source.to_owned(),
-        name: status.objective.name.clone(),
-        window: Some(window),
-        observed,
-        limit,
-        text: status.text.clone(),
-    };
-    let period = status.objective.window.label();
-    match (status.state, loudest(&status.burn_rates)) {
-        (Verdict::Pass, _) => None,
-        (Verdict::Inconclusive, _) => Some(reason(
-            "objective",
-            period,
-            Some(status.budget.total),
-            Some(events_needed(status.objective.budget())),
-        )),
-        (Verdict::Warn, Some(check))
-        | (
-            Verdict::Fail,
-            Some(
-                check @ BurnRateCheck {
-                    severity: Severity::Page,
-                    ..
-                },
-            ),
-        ) => {
-            let limit = check.error_ratio_limit / status.objective.budget();
-            Some(reason(
+/// How an objective stands, or a composite in place of its members: what a verdict weighs.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The verdict is inconclusive while this one is.
+    pub required: bool,
+    /// Weight in the score.
+    pub weight: f64,
+    /// pass, warn, fail, or inconclusive while undecided.
+    pub state: Verdict,
+    name: &'a str,
+    window: &'a Period,
+    target: f64,
+    text: &'a str,
+    burn_rates: &'a [BurnRateCheck],
+    budget: &'a ErrorBudget,
+}
+
+impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
+    fn from(status: &'a ObjectiveStatus) -> Self {
+        Self {
+            required: status.objective.required,
+            weight: status.objective.weight,
+            state: status.state,
+            name: &status.objective.name,
+            window: &status.objective.window,
+            target: status.objective.target,
+            text: &status.text,
+            burn_rates: &status.burn_rates,
+            budget: &status.budget,
+        }
+    }
+}
+
+impl<'a> From<&'a CompositeStatus> for Standing<'a> {
+    fn from(status: &'a CompositeStatus) -> Self {
+        Self {
+            required: status.required,
+            weight: status.weight,
+            state: status.state,
+            name: &status.name,
+            window: &status.window,
+            target: status.target,
+            text: &status.text,
+            burn_rates: &status.burn_rates,
+            budget: &status.budget,
+        }
+    }
+}
+
+impl Standing<'_> {
+    /// What a verdict says of it; `None` while it passes.
+    pub fn reason(&self) -> Option<Reason> {
+        let reason = |source: &str, window: String, observed, limit| Reason {
+            source: source.to_owned(),
+            name: self.name.to_owned(),
+            window: Some(window),
+            observed,
+            limit,
+            text: self.text.to_owned(),
+        };
+        let (period, budget) = (self.window.label(), 1.0 - self.target);
+        match (self.state, loudest(self.burn_rates)) {
+            (Verdict::Pass, _) => None,
+            (Verdict::Inconclusive, _) => Some(reason(
+                "objective",
+                period,
+                Some(self.budget.total),
+                Some(events_needed(budget)),
+            )),
+            (Verdict::Warn, Some(check))
+            | (
+                Verdict::Fail,
+                Some(
+                    check @ BurnRateCheck {
+                        severity: Severity::Page,
+                        ..
+                    },
+                ),
+            ) => Some(reason(
                 "burn_rate",
                 check.long_window.label().to_owned(),
                 check.long_burn_rate,
-                Some(limit),
-            ))
+                Some(check.error_ratio_limit / budget),
+            )),
+            (Verdict::Warn | Verdict::Fail, _) => Some(reason(
+                "error_budget",
+                period,
+                self.budget.remaining_ratio,
+                Some(0.0),
+            )),
         }
-        (Verdict::Warn | Verdict::Fail, _) => Some(reason(
-            "error_budget",
-            period,
-            status.budget.remaining_ratio,
-            Some(0.0),
-        )),
     }
 }
 
@@ -172,12 +281,26 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::slo::Sli;
+    use crate::model::slo::{Objective, Sli};
+    use crate::model::window::WindowSums;
 
-    const LIMITS: Limits = Limits {
+    pub(crate) const LIMITS: Limits = Limits {
         error_ratio_max: 0.9,
         min_bad_events: 2,
     };
+
+    /// An objective with the same sums in every window and in its period.
+    pub(crate) fn view(objective: Objective, sums: WindowSums) -> ObjectiveView {
+        ObjectiveView {
+            objective: Arc::new(objective),
+            windows: [sums; 10],
+            period: PeriodSums {
+                sums,
+                ..PeriodSums::default()
+            },
+            since_start: sums,
+        }
+    }
 
     /// An objective of 99 % over 30 days with the same sums in every window.
     pub(crate) fn status(name: &str, bad: u64, total: u64) -> ObjectiveStatus {
@@ -189,12 +312,7 @@ pub(crate) mod tests {
             observed_bad: bad,
         };
         let objective = Objective::new(name, "checkout", Sli::Availability, 0.99);
-        let view = ObjectiveView {
-            objective: Arc::new(objective),
-            windows: [sums; 10],
-            since_start: sums,
-        };
-        status_of(&view, LIMITS)
+        status_of(&view(objective, sums), LIMITS)
     }
 
     #[test]
@@ -212,7 +330,10 @@ pub(crate) mod tests {
             let status = status("o", bad, total);
             assert_eq!(status.state, state, "{bad}/{total}: {}", status.text);
             assert_eq!(
-                reason_of(&status).map(|reason| reason.source).as_deref(),
+                Standing::from(&status)
+                    .reason()
+                    .map(|reason| reason.source)
+                    .as_deref(),
                 source
             );
         }
@@ -225,7 +346,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_reason_names_window_value_and_limit() {
-        let reason = reason_of(&status("checkout-99", 500, 1_000)).unwrap();
+        let status = status("checkout-99", 500, 1_000);
+        let reason = Standing::from(&status).reason().unwrap();
         assert_eq!(reason.window.as_deref(), Some("1h"));
         assert!((reason.observed.unwrap() - 50.0).abs() < 1e-6);
         assert!((reason.limit.unwrap() - 14.4).abs() < 1e-6);

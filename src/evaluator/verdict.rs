@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::evaluator::objective::reason_of;
+use crate::evaluator::objective::Standing;
 use crate::model::report::{ObjectiveStatus, Reason, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
@@ -17,14 +17,21 @@ pub fn judge(
     statuses: &[&ObjectiveStatus],
     now: UnixNanos,
 ) -> VerdictReport {
-    let conclusive: Vec<&&ObjectiveStatus> = statuses
-        .iter()
-        .filter(|status| status.state != Verdict::Inconclusive)
-        .collect();
-    let required_open = statuses
-        .iter()
-        .any(|status| status.state == Verdict::Inconclusive && status.objective.required);
-    let worst = conclusive.iter().map(|status| status.state).max();
+    let standings: Vec<Standing<'_>> = statuses.iter().copied().map(Standing::from).collect();
+    judge_standings(service, &standings, now)
+}
+
+/// The same over objectives and composites.
+pub fn judge_standings(
+    service: Option<&ServiceKey>,
+    standings: &[Standing<'_>],
+    now: UnixNanos,
+) -> VerdictReport {
+    let is_open = |standing: &&Standing<'_>| standing.state == Verdict::Inconclusive;
+    let (undecided, conclusive): (Vec<&Standing<'_>>, Vec<&Standing<'_>>) =
+        standings.iter().partition(is_open);
+    let required_open = undecided.iter().any(|standing| standing.required);
+    let worst = conclusive.iter().map(|standing| standing.state).max();
     let verdict = match worst {
         // A failure stands, whatever else is unknown.
         Some(Verdict::Fail) => Verdict::Fail,
@@ -34,12 +41,10 @@ pub fn judge(
     };
     // The worst first.
     let mut worst_first = conclusive.clone();
-    worst_first.sort_by_key(|status| std::cmp::Reverse(status.state));
-    let mut reasons: Vec<Reason> = worst_first
-        .iter()
-        .filter_map(|status| reason_of(status))
-        .collect();
-    if statuses.is_empty() {
+    worst_first.sort_by_key(|standing| std::cmp::Reverse(standing.state));
+    let reasons = worst_first.iter();
+    let mut reasons: Vec<Reason> = reasons.filter_map(|standing| standing.reason()).collect();
+    if standings.is_empty() {
         reasons.push(Reason {
             source: "objective".to_owned(),
             name: String::new(),
@@ -49,9 +54,6 @@ pub fn judge(
             text: NO_OBJECTIVES.to_owned(),
         });
     }
-    let undecided = statuses
-        .iter()
-        .filter(|status| status.state == Verdict::Inconclusive);
     VerdictReport {
         verdict,
         ok: verdict.is_ok(),
@@ -60,7 +62,10 @@ pub fn judge(
         version: None,
         window: None,
         reasons,
-        undecided: undecided.filter_map(|status| reason_of(status)).collect(),
+        undecided: undecided
+            .iter()
+            .filter_map(|standing| standing.reason())
+            .collect(),
         evidence: VerdictEvidence::default(),
         action: None,
         generated_at: timestamp(now),
@@ -73,16 +78,16 @@ pub fn timestamp(now: UnixNanos) -> jiff::Timestamp {
 }
 
 /// 100·Σw·s/Σw with pass 1, warn ½, fail 0.
-fn score_of(conclusive: &[&&ObjectiveStatus]) -> f64 {
+fn score_of(conclusive: &[&Standing<'_>]) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
-    for status in conclusive {
-        let points = match status.state {
+    for standing in conclusive {
+        let points = match standing.state {
             Verdict::Pass => 1.0,
             Verdict::Warn => 0.5,
             Verdict::Fail | Verdict::Inconclusive => 0.0,
         };
-        sum += status.objective.weight * points;
-        weights += status.objective.weight;
+        sum += standing.weight * points;
+        weights += standing.weight;
     }
     if weights > 0.0 {
         100.0 * sum / weights

@@ -3,15 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Zoned};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::UnixNanos;
 use crate::model::window::Window;
+use crate::model::{NANOS_PER_SEC, UnixNanos};
 
 const SECS_PER_DAY: u64 = 86_400;
+
+/// Days that the account of an objective keeps, and so the longest period of a budget.
+pub const ACCOUNT_DAYS: u32 = 400;
+
+/// Shorter periods would need burn-rate windows shorter than those that are held.
+const SHORTEST_DAYS: u64 = 7;
+
+const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// A unit of OpenSLO's duration shorthand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,13 +153,38 @@ impl From<Shorthand> for String {
 }
 
 /// The period of an error budget. JSON: `"30d"`, or the three fields of a calendar period.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Period {
     /// Ends now.
     Rolling(Shorthand),
     /// One of the periods that follow each other from a start.
     Calendar(CalendarPeriod),
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PeriodVisitor)
+    }
+}
+
+/// Tells text from fields by itself, so that errors speak of what is wrong inside.
+struct PeriodVisitor;
+
+impl<'de> Visitor<'de> for PeriodVisitor {
+    type Value = Period;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a duration such as 30d, or duration, start_time and time_zone")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
+        text.parse().map(Period::Rolling).map_err(E::custom)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Period, M::Error> {
+        CalendarPeriod::deserialize(MapAccessDeserializer::new(map)).map(Period::Calendar)
+    }
 }
 
 /// Periods of one length that follow each other in a time zone, as OpenSLO's `timeWindow.calendar` has them.
@@ -187,9 +221,60 @@ impl Period {
         }
     }
 
-    /// The held window whose length is nearest.
-    pub fn nearest_window(&self) -> Window {
-        Window::nearest(self.secs() as f64)
+    /// Whether a budget can be kept over this period; if not, what to write instead.
+    pub fn check(&self) -> Result<(), String> {
+        let days = self.secs() / SECS_PER_DAY;
+        let whole = self.secs().is_multiple_of(SECS_PER_DAY);
+        if !whole || !(SHORTEST_DAYS..=u64::from(ACCOUNT_DAYS)).contains(&days) {
+            return Err(format!(
+                "must be whole days from {SHORTEST_DAYS}d to {ACCOUNT_DAYS}d, for example 30d, 4w or 1Q"
+            ));
+        }
+        let Self::Calendar(calendar) = self else {
+            return Ok(());
+        };
+        if calendar.duration.unit() < DurationUnit::Day {
+            return Err(
+                "of the calendar must be counted in d, w, M, Q or Y, for example 1M".to_owned(),
+            );
+        }
+        match TimeZone::get(&calendar.time_zone) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "has the unknown time zone `{}`; use an IANA name such as Europe/Berlin, or UTC",
+                calendar.time_zone
+            )),
+        }
+    }
+
+    /// How days are cut, so that the period is made of whole ones.
+    pub fn day_grid(&self) -> DayGrid {
+        match self {
+            Self::Rolling(_) => DayGrid::Utc,
+            Self::Calendar(calendar) => DayGrid::Local {
+                start: calendar.start_time.time(),
+                time_zone: calendar.time_zone.clone(),
+            },
+        }
+    }
+
+    /// Start and end of the calendar period that holds `now`; `None` for rolling ones.
+    pub fn bounds(&self, now: UnixNanos) -> Option<(UnixNanos, UnixNanos)> {
+        match self {
+            Self::Rolling(_) => None,
+            Self::Calendar(calendar) => calendar.bounds(now),
+        }
+    }
+
+    /// Number of the first day of the period that ends at `now` or holds it.
+    ///
+    /// A rolling period begins at the midnight nearest to its start: its edge is off by half a day at most.
+    pub fn first_day(&self, now: UnixNanos) -> u32 {
+        let start_secs = match self.bounds(now) {
+            Some((start, _)) => start / NANOS_PER_SEC,
+            None => (now / NANOS_PER_SEC).saturating_sub(self.secs()) + SECS_PER_DAY / 2,
+        };
+        self.day_grid().day(start_secs).number
     }
 
     /// For people and labels: `30d`; `1M calendar`.
@@ -212,6 +297,86 @@ impl From<Window> for Period {
         } else {
             Shorthand::new(minutes, DurationUnit::Minute)
         })
+    }
+}
+
+/// One day of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// Days since 1970-01-01 by the clock that cuts them.
+    pub number: u32,
+    /// Its first second since the Unix epoch.
+    pub from_secs: u64,
+    /// The first second of the day after it.
+    pub until_secs: u64,
+}
+
+/// How time is cut into days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DayGrid {
+    /// At midnight UTC.
+    Utc,
+    /// At a time of day on the clock of a time zone: such days have 23 to 25 hours.
+    Local {
+        /// When a day begins.
+        start: Time,
+        /// IANA name; UTC stands in for an unknown one.
+        time_zone: String,
+    },
+}
+
+impl DayGrid {
+    /// The day that holds a second since the Unix epoch.
+    pub fn day(&self, secs: u64) -> Day {
+        self.local_day(secs).unwrap_or_else(|| {
+            let number = secs / SECS_PER_DAY;
+            Day {
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                from_secs: number * SECS_PER_DAY,
+                until_secs: (number + 1).saturating_mul(SECS_PER_DAY),
+            }
+        })
+    }
+
+    /// The first second of a day.
+    pub fn start_secs(&self, number: u32) -> u64 {
+        let date = EPOCH.checked_add(Span::new().days(i64::from(number)));
+        let local = date.ok().and_then(|date| self.local_start(date));
+        local.unwrap_or(u64::from(number) * SECS_PER_DAY)
+    }
+
+    fn local_day(&self, secs: u64) -> Option<Day> {
+        let Self::Local { time_zone, .. } = self else {
+            return None;
+        };
+        let instant = jiff::Timestamp::from_second(i64::try_from(secs).ok()?).ok()?;
+        let mut date = instant.to_zoned(TimeZone::get(time_zone).ok()?).date();
+        let mut from_secs = self.local_start(date)?;
+        while from_secs > secs {
+            date = date.yesterday().ok()?;
+            from_secs = self.local_start(date)?;
+        }
+        let mut until_secs = self.local_start(date.tomorrow().ok()?)?;
+        while until_secs <= secs {
+            date = date.tomorrow().ok()?;
+            from_secs = until_secs;
+            until_secs = self.local_start(date.tomorrow().ok()?)?;
+        }
+        let days = date.duration_since(EPOCH).as_hours() / 24;
+        Some(Day {
+            number: u32::try_from(days).ok()?,
+            from_secs,
+            until_secs,
+        })
+    }
+
+    fn local_start(&self, date: Date) -> Option<u64> {
+        let Self::Local { start, time_zone } = self else {
+            return None;
+        };
+        let zone = TimeZone::get(time_zone).ok()?;
+        let start = date.to_datetime(*start).to_zoned(zone).ok()?;
+        u64::try_from(start.timestamp().as_second()).ok()
     }
 }
 
@@ -374,6 +539,106 @@ mod tests {
             let period: Period = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&period).unwrap(), text);
         }
-        assert!(serde_json::from_str::<Period>("\"30 days\"").is_err());
+        let spaced = calendar.replace("01T00", "01 00");
+        assert_eq!(
+            serde_json::from_str::<Period>(&spaced).unwrap(),
+            serde_json::from_str(calendar).unwrap()
+        );
+        let error = |text: &str| {
+            serde_json::from_str::<Period>(text)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("\"30 days\"").contains("such as 30d"));
+        assert!(error(r#"{"length":"1M"}"#).contains("duration"));
+    }
+
+    #[test]
+    fn periods_that_no_account_can_keep_are_refused_with_a_remedy() {
+        let rolling = |text: &str| Period::Rolling(text.parse().unwrap()).check();
+        for text in ["7d", "168h", "2w", "30d", "1M", "1Q", "1Y", "400d"] {
+            assert_eq!(rolling(text), Ok(()), "{text}");
+        }
+        for text in ["5m", "6d", "36h", "200h", "401d", "2Y"] {
+            assert!(rolling(text).unwrap_err().contains("7d to 400d"), "{text}");
+        }
+        let calendar = |duration: &str, zone: &str| {
+            let period = CalendarPeriod {
+                duration: duration.parse().unwrap(),
+                start_time: "2026-01-01 00:00:00".parse().unwrap(),
+                time_zone: zone.to_owned(),
+            };
+            Period::Calendar(period).check()
+        };
+        assert_eq!(calendar("1M", "Europe/Berlin"), Ok(()));
+        assert!(calendar("168h", "UTC").unwrap_err().contains("1M"));
+        assert!(
+            calendar("1M", "Europe/Atlantis")
+                .unwrap_err()
+                .contains("Europe/Atlantis")
+        );
+    }
+
+    fn local(start: &str, zone: &str) -> DayGrid {
+        DayGrid::Local {
+            start: start.parse().unwrap(),
+            time_zone: zone.to_owned(),
+        }
+    }
+
+    #[test]
+    fn days_of_a_time_zone_have_23_to_25_hours() {
+        let berlin = local("00:00:00", "Europe/Berlin");
+        let hours = |time: &str| {
+            let day = berlin.day(nanos(time) / NANOS_PER_SEC);
+            (day.until_secs - day.from_secs) / 3_600
+        };
+        assert_eq!(hours("2026-03-28T12:00:00Z"), 24);
+        assert_eq!(hours("2026-03-29T12:00:00Z"), 23);
+        assert_eq!(hours("2026-10-25T12:00:00Z"), 25);
+        let midnight = nanos("2026-03-31T22:00:00Z") / NANOS_PER_SEC;
+        assert_eq!(berlin.day(midnight).from_secs, midnight);
+        assert_eq!(berlin.day(midnight - 1).until_secs, midnight);
+    }
+
+    #[test]
+    fn a_rolling_period_begins_at_the_midnight_nearest_to_its_start() {
+        let period = Period::Rolling("90d".parse().unwrap());
+        let day = |time: &str| period.first_day(nanos(time));
+        let noon = day("2026-11-22T12:00:00Z");
+        assert_eq!(day("2026-11-22T11:59:59Z"), noon - 1);
+        assert_eq!(day("2026-11-23T11:59:59Z"), noon);
+        let first = DayGrid::Utc.start_secs(noon);
+        assert_eq!(nanos("2026-08-25T00:00:00Z") / NANOS_PER_SEC, first);
+    }
+
+    proptest::proptest! {
+        /// Every second is in exactly one day, and a calendar period is made of whole ones, whatever the clocks do.
+        #[test]
+        fn property_days_follow_each_other_and_make_up_the_period(
+            secs in 1_000_000_000..2_500_000_000_u64,
+            zone in proptest::sample::select(vec![
+                "UTC", "Europe/Berlin", "America/Havana", "Asia/Beirut", "Asia/Kolkata",
+                "Australia/Lord_Howe", "Pacific/Apia", "America/New_York",
+            ]),
+            start in proptest::sample::select(vec!["00:00:00", "02:30:00", "09:00:00", "23:30:00"]),
+        ) {
+            let grid = local(start, zone);
+            let day = grid.day(secs);
+            proptest::prop_assert!(day.from_secs <= secs && secs < day.until_secs);
+            proptest::prop_assert_eq!(grid.day(day.from_secs), day);
+            proptest::prop_assert_eq!(grid.day(day.until_secs - 1), day);
+            proptest::prop_assert_eq!(grid.day(day.until_secs).from_secs, day.until_secs);
+            proptest::prop_assert_eq!(grid.start_secs(day.number), day.from_secs);
+            let period = Period::Calendar(CalendarPeriod {
+                duration: "1M".parse().unwrap(),
+                start_time: format!("2001-01-31 {start}").parse().unwrap(),
+                time_zone: zone.to_owned(),
+            });
+            let now = secs * NANOS_PER_SEC;
+            let (from, _) = period.bounds(now).unwrap();
+            let first = period.first_day(now);
+            proptest::prop_assert_eq!(grid.start_secs(first), from / NANOS_PER_SEC);
+        }
     }
 }

@@ -8,8 +8,9 @@ use crate::model::UnixNanos;
 use crate::model::candidate::Candidate;
 use crate::model::coverage::CoverageReport;
 use crate::model::input::TraceInputReport;
+use crate::model::period::Period;
 use crate::model::series::ServiceKey;
-use crate::model::slo::Objective;
+use crate::model::slo::{Budgeting, Objective};
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 
@@ -189,19 +190,42 @@ pub struct BurnRateCheck {
     pub firing: bool,
 }
 
-/// The error budget over the objective's period.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The error budget over the objective's period. Events are counted, or slices of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBudget {
-    /// 1 − Σbad/(B·Σtotal); below 0 when overspent; null without events.
+    /// 1 − Σbad/(B·Σtotal) so far; below 0 when overspent; null without events. This one decides.
     pub remaining_ratio: Option<f64>,
-    /// Bad events that the budget allows over the events so far.
+    /// The same against the total that the whole calendar period is expected to have: what is left if nothing bad happens
+    /// any more. It does not recover as the total grows. Null for rolling periods.
+    #[serde(default)]
+    pub projected_remaining_ratio: Option<f64>,
+    /// Bad ones that the budget allows of the total so far.
     pub allowed_bad: f64,
-    /// Bad events so far.
+    /// Bad ones so far.
     pub bad: f64,
-    /// Events so far.
+    /// All so far; of slices, those that were expected.
     pub total: f64,
     /// Bad events seen, which sampling does not multiply.
     pub observed_bad: u64,
+    /// Start of the calendar period; null for rolling ones.
+    #[serde(default)]
+    pub period_start: Option<jiff::Timestamp>,
+    /// End of the calendar period; null for rolling ones.
+    #[serde(default)]
+    pub period_end: Option<jiff::Timestamp>,
+}
+
+/// How much of an objective's period was measured, where slices of time are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SliceCoverage {
+    /// Slices that count against the budget.
+    pub expected: f64,
+    /// Slices without events, which count as the objective says.
+    pub empty: u64,
+    /// Slices with events over all that passed; null before the first one.
+    pub measured_ratio: Option<f64>,
+    /// Events that came after their slice was judged, since the start; they changed nothing.
+    pub late_events: u64,
 }
 
 /// An adopted objective, measured.
@@ -213,16 +237,66 @@ pub struct ObjectiveStatus {
     pub state: Verdict,
     /// Why, in a sentence.
     pub text: String,
-    /// Bad ratio of every window.
+    /// Bad ratio of every window: of events, or of slices.
     pub windows: Vec<WindowSli>,
     /// Burn-rate rules.
     pub burn_rates: Vec<BurnRateCheck>,
     /// Error budget.
     pub budget: ErrorBudget,
+    /// Slices of the period; null where events are counted.
+    #[serde(default)]
+    pub slices: Option<SliceCoverage>,
     /// Monotonic adjusted count of good events since the first start.
     pub good_events: f64,
     /// Monotonic adjusted count of bad events since the first start.
     pub bad_events: f64,
+}
+
+/// An objective's part in a composite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Name of the objective, which stands in the report too.
+    pub name: String,
+    /// Its weight in the composite.
+    pub weight: f64,
+    /// How it stands on its own; it does not gate.
+    pub state: Verdict,
+    /// What is left of its own budget.
+    pub remaining_ratio: Option<f64>,
+}
+
+/// A composite, judged by the rules of objectives in place of its members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompositeStatus {
+    /// Its name.
+    pub name: String,
+    /// Services of its members, sorted.
+    pub services: Vec<String>,
+    /// Its members, in the order of their adoption.
+    pub members: Vec<MemberStatus>,
+    /// How good and bad are counted.
+    pub budgeting: Budgeting,
+    /// Period of the budget.
+    pub window: Period,
+    /// Target of an objective that would burn as the composite does.
+    pub target: f64,
+    /// Whether a member is required.
+    pub required: bool,
+    /// Weight in the score: that of all members.
+    pub weight: f64,
+    /// pass, warn, fail, or inconclusive while undecided.
+    pub state: Verdict,
+    /// Why, in a sentence.
+    pub text: String,
+    /// Bad ratio of every window.
+    pub windows: Vec<WindowSli>,
+    /// Burn-rate rules.
+    pub burn_rates: Vec<BurnRateCheck>,
+    /// Error budget; totals are those of all members, bad ones are weighted.
+    pub budget: ErrorBudget,
+    /// Slices of the period; null where events are counted.
+    #[serde(default)]
+    pub slices: Option<SliceCoverage>,
 }
 
 /// One reason of a verdict.
@@ -318,6 +392,9 @@ pub struct Report {
     pub slo_candidates: Vec<Candidate>,
     /// Adopted objectives, measured.
     pub baseline_evaluations: Vec<ObjectiveStatus>,
+    /// Composites of them by name; they gate in place of their members.
+    #[serde(default)]
+    pub composites: Vec<CompositeStatus>,
     /// Trace-based tests; null while no suites are configured.
     pub test_results: Option<serde_json::Value>,
     /// Coverage of the expected signals; null where none are.

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::period::{Period, Shorthand};
 use crate::model::series::ServiceKey;
 
+const SECS_PER_DAY: u64 = 86_400;
+
+/// Longest slice of time: with longer ones no short burn-rate window would hold two of them.
+const SLICE_SECS_MAX: u64 = 3_600;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
@@ -72,6 +77,78 @@ pub enum Budgeting {
         #[serde(default)]
         empty: EmptySlices,
     },
+}
+
+impl Budgeting {
+    /// Length of a slice, if time is judged rather than events.
+    pub fn slice(self) -> Option<Shorthand> {
+        match self {
+            Self::Occurrences => None,
+            Self::Timeslices { slice, .. } | Self::RatioTimeslices { slice, .. } => Some(slice),
+        }
+    }
+
+    /// What slices without events count as; nothing of events.
+    pub fn empty_slices(self) -> EmptySlices {
+        match self {
+            Self::Occurrences => EmptySlices::Excluded,
+            Self::Timeslices { empty, .. } | Self::RatioTimeslices { empty, .. } => empty,
+        }
+    }
+
+    /// What is counted against the budget, in the plural.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Occurrences => "events",
+            Self::Timeslices { .. } | Self::RatioTimeslices { .. } => "slices",
+        }
+    }
+
+    /// Whether a budget can be kept so; if not, the field that is wrong, and what to write instead.
+    pub fn check(self) -> Result<(), (&'static str, &'static str)> {
+        let slice_secs = self.slice().map_or(SLICE_SECS_MAX, Shorthand::secs);
+        if slice_secs > SLICE_SECS_MAX || !SECS_PER_DAY.is_multiple_of(slice_secs) {
+            let remedy =
+                "must be whole minutes up to 1h that divide a day, for example 1m, 5m or 1h";
+            return Err(("slice", remedy));
+        }
+        match self {
+            Self::Timeslices { slice_target, .. }
+                if !(slice_target > 0.0 && slice_target <= 1.0) =>
+            {
+                Err((
+                    "slice_target",
+                    "must be a ratio above 0 and at most 1, for example 0.99",
+                ))
+            }
+            Self::Occurrences | Self::Timeslices { .. } | Self::RatioTimeslices { .. } => Ok(()),
+        }
+    }
+
+    /// The same method with the same slices, whatever makes one good.
+    pub fn agrees_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Occurrences, Self::Occurrences) => true,
+            (
+                Self::Timeslices { slice, empty, .. },
+                Self::Timeslices {
+                    slice: other_slice,
+                    empty: other_empty,
+                    ..
+                },
+            )
+            | (
+                Self::RatioTimeslices { slice, empty },
+                Self::RatioTimeslices {
+                    slice: other_slice,
+                    empty: other_empty,
+                },
+            ) => slice.secs() == other_slice.secs() && empty == other_empty,
+            (Self::Occurrences | Self::Timeslices { .. } | Self::RatioTimeslices { .. }, _) => {
+                false
+            }
+        }
+    }
 }
 
 /// What a slice without events counts as; the specification leaves it open, so it is said.
@@ -167,6 +244,103 @@ impl Objective {
                 .environment
                 .as_deref()
                 .is_none_or(|wanted| *wanted == *service.environment)
+    }
+
+    /// Key of what is kept of this objective on the disk: its name and what its sums depend on. With another threshold,
+    /// slice or time zone the sums of before would mean something else, so a new account begins.
+    pub fn account(&self) -> String {
+        let counted = (
+            (&self.service, &self.namespace, &self.environment),
+            (&self.operation, self.sli, self.budgeting),
+            self.window.day_grid(),
+        );
+        account_key(&self.name, &counted)
+    }
+
+    /// Key of what is kept of its composite, if it has one that counts slices.
+    pub fn composite_account(&self) -> Option<String> {
+        let composite = self.composite.as_ref()?;
+        let slice = self.budgeting.slice()?;
+        let counted = (slice.secs(), self.window.day_grid());
+        // No objective's name holds a slash.
+        Some(account_key(
+            &format!("composite/{}", composite.name),
+            &counted,
+        ))
+    }
+
+    /// Whether both can be members of one composite; if not, what they must share.
+    pub fn agrees_with(&self, other: &Self) -> Result<(), &'static str> {
+        if !self.budgeting.agrees_with(other.budgeting) {
+            return Err("budgeting method, slice and policy for empty slices");
+        }
+        if self.window != other.window {
+            return Err("window");
+        }
+        #[expect(clippy::float_cmp, reason = "the same number was written")]
+        if self.budgeting != Budgeting::Occurrences && self.target != other.target {
+            return Err("target, since their slices share one budget");
+        }
+        Ok(())
+    }
+}
+
+fn account_key(name: &str, counted: &impl Serialize) -> String {
+    // Plain data always encodes.
+    let counted = serde_json::to_vec(counted).unwrap_or_default();
+    format!("{name}@{:016x}", xxhash_rust::xxh3::xxh3_64(&counted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeslices(slice: &str, slice_target: f64) -> Budgeting {
+        Budgeting::Timeslices {
+            slice_target,
+            slice: slice.parse().unwrap(),
+            empty: EmptySlices::Good,
+        }
+    }
+
+    #[test]
+    fn slices_are_whole_minutes_that_divide_a_day() {
+        for slice in ["1m", "5m", "45m", "60m", "1h"] {
+            assert_eq!(timeslices(slice, 0.99).check(), Ok(()), "{slice}");
+        }
+        for slice in ["7m", "2h", "1d"] {
+            assert_eq!(timeslices(slice, 0.99).check().unwrap_err().0, "slice");
+        }
+        for target in [0.0, 1.1, f64::NAN] {
+            let field = timeslices("5m", target).check().unwrap_err().0;
+            assert_eq!(field, "slice_target");
+        }
+    }
+
+    #[test]
+    fn another_definition_begins_another_account_and_another_target_does_not() {
+        let base = Objective::new("o", "s", Sli::Availability, 0.99);
+        let with = |change: &dyn Fn(&mut Objective)| {
+            let mut other = base.clone();
+            change(&mut other);
+            other.account()
+        };
+        assert_eq!(with(&|other| other.target = 0.9), base.account());
+        assert_eq!(
+            with(&|other| other.window = Period::Rolling("90d".parse().unwrap())),
+            base.account()
+        );
+        for changed in [
+            with(&|other| other.service = "t".to_owned()),
+            with(&|other| {
+                other.sli = Sli::Latency {
+                    threshold_micros: 1,
+                }
+            }),
+            with(&|other| other.budgeting = timeslices("5m", 0.99)),
+        ] {
+            assert_ne!(changed, base.account());
+        }
     }
 }
 

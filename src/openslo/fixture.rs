@@ -30,6 +30,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         scope: OutputScope::Instance,
         slo_candidates: Vec::new(),
         baseline_evaluations: Vec::new(),
+        composites: Vec::new(),
         test_results: None,
         coverage: None,
         input: None,
@@ -103,7 +104,9 @@ pub(crate) fn status(objective: Objective) -> ObjectiveStatus {
             bad: 1.0,
             total: 4_000.0,
             observed_bad: 1,
+            ..ErrorBudget::default()
         },
+        slices: None,
         good_events: 3_999.0,
         bad_events: 1.0,
     }

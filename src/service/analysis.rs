@@ -200,7 +200,7 @@ impl Analysis {
             for (series, unsaved) in self.windows.adopt(&objective, now) {
                 let mut rows = self.rows_of(series);
                 rows.extend(unsaved);
-                self.windows.replay(&objective.name, series, &rows, &[]);
+                self.windows.replay(&objective.name, series, &rows);
             }
         }
     }

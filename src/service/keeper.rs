@@ -116,14 +116,32 @@ impl Keeper {
         now: UnixNanos,
     ) -> Result<(), StoreError> {
         let objective = Arc::new(objective.clone());
-        for (series, unsaved) in self.windows.adopt(&objective, now) {
+        if let Err(error) = self.tell_the_past(state, &objective, now) {
+            // The next attempt must find nothing half told.
+            self.windows.abandon(&objective.name);
+            return Err(error);
+        }
+        state.objectives.insert(objective.name.clone(), objective);
+        Ok(())
+    }
+
+    fn tell_the_past(
+        &self,
+        state: &State,
+        objective: &Arc<Objective>,
+        now: UnixNanos,
+    ) -> Result<(), StoreError> {
+        for (series, unsaved) in self.windows.adopt(objective, now) {
             let mut rows = self.store.minutes(series, minute_before(now, HELD_SECS))?;
             rows.extend(state.unsaved.of(series));
             rows.extend(unsaved);
-            let days = self.store.ledger(&objective.name, series)?;
-            self.windows.replay(&objective.name, series, &rows, &days);
+            self.windows.replay(&objective.name, series, &rows);
         }
-        state.objectives.insert(objective.name.clone(), objective);
+        let accounts = [Some(objective.account()), objective.composite_account()];
+        for account in accounts.into_iter().flatten() {
+            let days = self.store.ledgers(&account)?;
+            self.windows.restore_days(objective, &account, days);
+        }
         Ok(())
     }
 

@@ -23,7 +23,7 @@ const FILE_NAME: &str = "slo-copilot.redb";
 const HISTORY: TableDefinition<'_, &[u8; HistoryKey::LEN], &[u8]> = TableDefinition::new("history");
 /// series → its key.
 const SERIES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("series");
-/// (objective, series, day) → the day.
+/// (account, series, day) → the day.
 const LEDGER: TableDefinition<'_, (&str, u128, u32), &[u8]> = TableDefinition::new("ledger");
 /// name → objective that was accepted or adopted automatically, as JSON.
 const OBJECTIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objectives");
@@ -221,15 +221,21 @@ impl Store {
         Ok(rows)
     }
 
-    /// The days of an objective on a series, in order.
-    pub fn ledger(&self, objective: &str, series: SeriesId) -> Result<Vec<LedgerDay>, StoreError> {
+    /// The days of an account, by series and in order.
+    pub fn ledgers(&self, account: &str) -> Result<Vec<(SeriesId, Vec<LedgerDay>)>, StoreError> {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(LEDGER)?;
-        let mut days = Vec::new();
-        for entry in table.range((objective, series.0, 0)..=(objective, series.0, u32::MAX))? {
-            days.push(decode("ledger", entry?.1.value())?);
+        let mut all: Vec<(SeriesId, Vec<LedgerDay>)> = Vec::new();
+        for entry in table.range((account, 0, 0)..=(account, u128::MAX, u32::MAX))? {
+            let (key, day) = entry?;
+            let series = SeriesId(key.value().1);
+            let day = decode("ledger", day.value())?;
+            match all.last_mut().filter(|(last, _)| *last == series) {
+                Some((_, days)) => days.push(day),
+                None => all.push((series, vec![day])),
+            }
         }
-        Ok(days)
+        Ok(all)
     }
 
     /// Removes minutes older than the history keeps; returns how many.

@@ -78,28 +78,30 @@ fn minutes_come_back_in_order_after_a_reopening_and_late_ones_stand_beside() {
 }
 
 #[test]
-fn a_ledger_day_replaces_the_one_before() {
+fn a_ledger_day_replaces_the_one_before_and_accounts_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(&dir)).unwrap();
-    for good_slices in [1, 2] {
-        let day = LedgerDay {
-            day: 5,
-            good_slices,
-            ..LedgerDay::default()
-        };
-        let row = LedgerRow {
-            objective: "o".into(),
-            series: SeriesId(1),
+    let row = |account: &str, series, day, empty_slices| LedgerRow {
+        objective: account.into(),
+        series: SeriesId(series),
+        day: LedgerDay {
             day,
-        };
-        store.append(&[], &[], &[row]).unwrap();
-    }
-    let days = store.ledger("o", SeriesId(1)).unwrap();
-    assert_eq!(
-        days.iter().map(|day| day.good_slices).collect::<Vec<_>>(),
-        [2]
-    );
-    assert!(store.ledger("o", SeriesId(2)).unwrap().is_empty());
+            empty_slices,
+            ..LedgerDay::default()
+        },
+    };
+    let rows = [row("o", 1, 5, 1), row("o", 9, 4, 2), row("o@1", 1, 5, 3)];
+    store.append(&[], &[], &rows).unwrap();
+    let rows = [row("o", 1, 5, 4), row("o", 1, 6, 5)];
+    store.append(&[], &[], &rows).unwrap();
+    let kept: Vec<(u128, Vec<u32>)> = store
+        .ledgers("o")
+        .unwrap()
+        .into_iter()
+        .map(|(series, days)| (series.0, days.iter().map(|day| day.empty_slices).collect()))
+        .collect();
+    assert_eq!(kept, [(1, vec![4, 5]), (9, vec![2])]);
+    assert!(store.ledgers("p").unwrap().is_empty());
 }
 
 #[test]

@@ -7,11 +7,13 @@ pub mod demand;
 pub mod event;
 pub mod latency;
 pub mod ledger;
+pub mod measure;
 pub mod operation;
 pub mod rolling;
 pub mod series;
 pub mod settings;
 pub mod sketch;
+pub mod slices;
 pub mod snapshot;
 mod windows;
 

@@ -47,13 +47,12 @@ const TIERS: [Tier; 6] = [
     tier(14_400, 43, 214),
     tier(86_400, 32, 257),
 ];
-const MINUTE_TIER: Tier = TIERS[1];
 const CELLS: usize = 289;
 
 const fn tier_of(window: Window) -> Tier {
     match window {
         Window::M5 => TIERS[0],
-        Window::M30 | Window::H1 => MINUTE_TIER,
+        Window::M30 | Window::H1 => TIERS[1],
         Window::H2 | Window::H6 => TIERS[2],
         Window::D1 => TIERS[3],
         Window::D3 | Window::D7 => TIERS[4],
@@ -139,7 +138,7 @@ impl<C: Copy + Default + AddAssign + Sub<Output = C>> Tiers<C> {
 
     /// What was counted in every window, in the order of [`Window::ALL`].
     #[inline]
-    fn windows(&self, starts: &WindowStarts) -> [C; Window::ALL.len()] {
+    pub fn windows(&self, starts: &WindowStarts) -> [C; Window::ALL.len()] {
         let mut counted = [C::default(); Window::ALL.len()];
         for ((counted, start), window) in counted.iter_mut().zip(&starts.0).zip(Window::ALL) {
             let before = if start.at_secs > self.newest_secs {
@@ -152,11 +151,6 @@ impl<C: Copy + Default + AddAssign + Sub<Output = C>> Tiers<C> {
             *counted = self.current - before;
         }
         counted
-    }
-
-    /// What was counted in one minute, while the last hour is held.
-    pub fn minute(&self, minute: u64) -> C {
-        self.at_boundary(MINUTE_TIER, minute + 1) - self.at_boundary(MINUTE_TIER, minute)
     }
 
     /// Adds another counter, boundary by boundary.
@@ -386,14 +380,6 @@ impl Tally {
             *sums = sums_of(observed, Some(excess));
         }
         sums
-    }
-
-    /// The sums of one of the last sixty minutes.
-    pub fn minute(&self, minute: u64) -> WindowSums {
-        sums_of(
-            self.observed.minute(minute),
-            self.excess.as_ref().map(|excess| excess.minute(minute)),
-        )
     }
 
     /// Goes on from the counters of an earlier run; the windows stay as they are.

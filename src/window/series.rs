@@ -222,7 +222,7 @@ impl Series {
         self.outbox.push(row_of(open, sketch.iter().collect()));
     }
 
-    /// Closes the minutes and slices that are over at `now`.
+    /// Closes the minutes that are over at `now`.
     pub fn advance(&mut self, now: UnixNanos) {
         let events = self.tally.since_start().observed_total;
         if events != self.active_events || self.active_at == 0 {
@@ -232,9 +232,6 @@ impl Series {
         self.close_minutes_before(minute_of(
             now.saturating_sub(CLOSE_AFTER_SECS * NANOS_PER_SEC),
         ));
-        for ledger in &mut self.ledgers {
-            ledger.close_slices(now);
-        }
     }
 
     /// Whether nothing arrived since `oldest` and everything that did is in the history.
@@ -330,17 +327,26 @@ impl Series {
 
     /// The days of the accounts that changed since the last call.
     pub fn take_changed_days(&mut self, id: SeriesId) -> Vec<LedgerRow> {
-        let mut rows = Vec::new();
-        for ledger in &mut self.ledgers {
-            let objective = Arc::clone(ledger.name());
-            let days = ledger.take_changed_days().into_iter();
-            rows.extend(days.map(|day| LedgerRow {
-                objective: Arc::clone(&objective),
-                series: id,
-                day,
-            }));
-        }
-        rows
+        let ledgers = self.ledgers.iter_mut();
+        ledgers
+            .flat_map(|ledger| ledger.take_changed_days(id))
+            .collect()
+    }
+
+    /// Takes the slices of the accounts that end at `until_secs` or before, with the names of their objectives.
+    pub fn take_slices(
+        &mut self,
+        until_secs: u64,
+    ) -> impl Iterator<Item = (&Arc<str>, Vec<(u32, WindowSums)>)> {
+        self.ledgers.iter_mut().filter_map(move |ledger| {
+            let slices = ledger.take_slices(until_secs);
+            (!slices.is_empty()).then_some((ledger.name(), slices))
+        })
+    }
+
+    /// Drops the account of an objective.
+    pub fn detach(&mut self, name: &str) {
+        self.ledgers.retain(|ledger| **ledger.name() != *name);
     }
 
     /// The account of an objective.

@@ -1,14 +1,12 @@
 //! What the windows hold at an instant, and the upkeep that goes with reading it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeSet;
 
 use crate::model::UnixNanos;
 use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
-use crate::model::slo::Objective;
 use crate::model::window::{Window, WindowSums};
-use crate::window::ledger::Ledger;
+use crate::window::measure::{CompositeView, ObjectiveView};
 use crate::window::rolling::WindowStarts;
 use crate::window::series::{CarriedCounters, Series};
 use crate::window::sketch::LatencyCounts;
@@ -36,17 +34,6 @@ pub struct SeriesView {
     pub latency: Vec<LatencyQuantiles>,
 }
 
-/// One adopted objective at an instant: the sum over the series that it selects.
-#[derive(Clone, Debug)]
-pub struct ObjectiveView {
-    /// The objective.
-    pub objective: Arc<Objective>,
-    /// All windows.
-    pub windows: AllWindows,
-    /// Since the beginning, monotonic.
-    pub since_start: WindowSums,
-}
-
 /// Everything that an evaluation needs.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -60,6 +47,8 @@ pub struct Snapshot {
     pub versions: Vec<SeriesView>,
     /// Adopted objectives in the order of their adoption.
     pub objectives: Vec<ObjectiveView>,
+    /// Composites that count slices of time, by name.
+    pub composites: Vec<CompositeView>,
     /// How full the table is.
     pub usage: SeriesUsage,
 }
@@ -88,6 +77,7 @@ impl Windows {
             // Events may have come since the walk.
             self.remove_if(id, |series| is_idle(series, oldest));
         }
+        self.judge_slices(now);
         self.rank_operations(traffic);
     }
 
@@ -113,49 +103,13 @@ impl Windows {
         }
     }
 
-    /// All windows of the adopted objectives: the hot part of a tick.
-    pub fn objectives(&self, now: UnixNanos) -> Vec<ObjectiveView> {
-        let adopted = self
-            .objectives
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let index: HashMap<&str, usize> = adopted
-            .iter()
-            .enumerate()
-            .map(|(at, objective)| (objective.name.as_str(), at))
-            .collect();
-        let mut views: Vec<ObjectiveView> = adopted
-            .iter()
-            .map(|objective| ObjectiveView {
-                objective: Arc::clone(objective),
-                windows: AllWindows::default(),
-                since_start: WindowSums::default(),
-            })
-            .collect();
-        let starts = WindowStarts::at(now);
-        for slot in &self.map {
-            let Slot::Series(series) = slot.value() else {
-                continue;
-            };
-            for ledger in series.ledgers() {
-                let view = index
-                    .get(&**ledger.name())
-                    .and_then(|at| views.get_mut(*at));
-                if let Some(view) = view {
-                    view.add(ledger, &starts);
-                }
-            }
-        }
-        views
-    }
-
     /// Everything at once, sorted. Latency is computed for services, versions, and the operations of each service with
     /// the most traffic in the last hour, `latency_operations` of them.
     pub fn snapshot(&self, now: UnixNanos, latency_operations: usize) -> Snapshot {
         let mut snapshot = Snapshot {
             now,
             objectives: self.objectives(now),
+            composites: self.composites(now),
             usage: self.usage(),
             ..Snapshot::default()
         };
@@ -301,20 +255,6 @@ impl Windows {
     }
 }
 
-impl ObjectiveView {
-    fn add(&mut self, ledger: &Ledger, starts: &WindowStarts) {
-        for (sums, own) in self.windows.iter_mut().zip(ledger.tally().windows(starts)) {
-            *sums = sums.plus(own);
-        }
-        self.since_start = self.since_start.plus(ledger.tally().since_start());
-    }
-
-    /// The sums of one window.
-    pub fn window(&self, window: Window) -> WindowSums {
-        window_of(&self.windows, window)
-    }
-}
-
 impl SeriesView {
     /// The sums of one window.
     pub fn window(&self, window: Window) -> WindowSums {
@@ -328,7 +268,8 @@ fn is_idle(series: &Series, oldest: UnixNanos) -> bool {
     series.is_idle_since(oldest) && series.ledgers().is_empty() && !is_busy
 }
 
-fn window_of(windows: &AllWindows, window: Window) -> WindowSums {
+/// The sums of one window.
+pub fn window_of(windows: &AllWindows, window: Window) -> WindowSums {
     let at = Window::ALL.iter().position(|held| *held == window);
     at.and_then(|at| windows.get(at))
         .copied()

@@ -156,8 +156,15 @@ async fn a_restart_without_traffic_leaves_history_and_ledger_as_they_are() {
         };
         let store = Store::open(config).unwrap();
         let series = SeriesKey::service(ServiceKey::named(SERVICE)).id();
-        let names = ["availability-checkout", "latency-checkout"];
-        let ledgers = names.map(|name| store.ledger(name, series).unwrap());
+        let mut config = Config::default();
+        adjust(&mut config);
+        let ledgers = config.objectives().into_iter().map(|objective| {
+            let mut ledgers = store.ledgers(&objective.account()).unwrap();
+            let (of, days) = ledgers.remove(0);
+            assert_eq!((of, ledgers.len()), (series, 0));
+            days
+        });
+        let ledgers: Vec<_> = ledgers.collect();
         (store.minutes(series, 0).unwrap(), ledgers)
     };
     let server = Server::start(adjust).await;

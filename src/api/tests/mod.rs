@@ -172,7 +172,11 @@ async fn lists_wait_for_the_first_report_and_then_hold_its_parts() {
     let report = server.json("/api/v1/report").await;
     assert_eq!(report, serde_json::to_value(fixture::report()).unwrap());
     let slos = server.json("/api/v1/slos").await;
-    assert_eq!(slos, json!({ "slos": report["baseline_evaluations"] }));
+    let [objectives, composites] = ["baseline_evaluations", "composites"].map(|part| &report[part]);
+    assert_eq!(
+        slos,
+        json!({ "slos": objectives, "composites": composites })
+    );
     let services = server.json("/api/v1/services").await;
     assert_eq!(services, json!({ "services": report["services"] }));
     let candidates = server.json("/api/v1/candidates").await;

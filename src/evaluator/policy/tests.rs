@@ -12,7 +12,7 @@ use crate::model::period::Period;
 use crate::model::report::Verdict;
 use crate::model::slo::{Budgeting, CompositeMember, Objective, Sli};
 use crate::model::window::{Window, WindowSums};
-use crate::window::snapshot::ObjectiveView;
+use crate::window::measure::{ObjectiveView, PeriodSums};
 
 const LIMITS: Limits = Limits {
     error_ratio_max: 0.9,
@@ -31,8 +31,14 @@ fn sums((bad, total): (u64, u64), weight: f64) -> WindowSums {
 }
 
 fn measured(objective: Objective, windows: [WindowSums; 10], limits: Limits) -> ObjectiveStatus {
+    let period = objective.window.window().unwrap_or(Window::D30);
+    let at = Window::ALL.iter().position(|held| *held == period).unwrap();
     let view = ObjectiveView {
         objective: Arc::new(objective),
+        period: PeriodSums {
+            sums: windows[at],
+            ..PeriodSums::default()
+        },
         since_start: windows[9],
         windows,
     };

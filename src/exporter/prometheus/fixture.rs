@@ -29,6 +29,7 @@ pub(crate) fn report() -> Report {
         scope: OutputScope::Instance,
         slo_candidates: vec![candidate("availability-search", &search)],
         baseline_evaluations: vec![objective_status("availability-checkout", "checkout")],
+        composites: Vec::new(),
         test_results: None,
         coverage: None,
         input: None,
@@ -139,7 +140,9 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
             bad: 100.0,
             total: 1_000.0,
             observed_bad: 100,
+            ..ErrorBudget::default()
         },
+        slices: None,
         good_events: 900.0,
         bad_events: 100.0,
     }

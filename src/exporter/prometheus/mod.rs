@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use crate::model::report::{
-    DurationCounters, ObjectiveStatus, Report, SeriesCounters, Verdict, VerdictReport,
+    BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, ObjectiveStatus, Report,
+    SeriesCounters, Verdict, VerdictReport, WindowSli,
 };
 use crate::model::series::ServiceKey;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window};
@@ -36,6 +37,8 @@ pub const SLI: &str = "slo_copilot_sli_ratio";
 pub const BURN_RATE: &str = "slo_copilot_burn_rate";
 /// What is left of the error budget.
 pub const BUDGET_REMAINING: &str = "slo_copilot_error_budget_remaining_ratio";
+/// What is left of the budget of a whole calendar period.
+pub const BUDGET_PROJECTED: &str = "slo_copilot_error_budget_projected_remaining_ratio";
 /// 1 for the verdict that holds, 0 for the three others.
 pub const VERDICT: &str = "slo_copilot_verdict";
 
@@ -96,29 +99,77 @@ fn durations(page: &mut String, report: &Report) {
     }
 }
 
+/// What the families of objectives show of an objective or of a composite.
+struct Shown<'a> {
+    labels: Labels,
+    target: f64,
+    windows: &'a [WindowSli],
+    burn_rates: &'a [BurnRateCheck],
+    budget: &'a ErrorBudget,
+}
+
+impl<'a> Shown<'a> {
+    fn objective(status: &'a ObjectiveStatus) -> Self {
+        let objective = &status.objective;
+        Self {
+            labels: slo_labels(&objective.name, &objective.service),
+            target: objective.target,
+            windows: &status.windows,
+            burn_rates: &status.burn_rates,
+            budget: &status.budget,
+        }
+    }
+
+    /// The service is empty where members have different ones.
+    fn composite(status: &'a CompositeStatus) -> Self {
+        let service = match status.services.as_slice() {
+            [only] => only,
+            [] | [_, _, ..] => "",
+        };
+        Self {
+            labels: slo_labels(&status.name, service),
+            target: status.target,
+            windows: &status.windows,
+            burn_rates: &status.burn_rates,
+            budget: &status.budget,
+        }
+    }
+}
+
+fn slo_labels(name: &str, service: &str) -> Labels {
+    Labels::new(&[("slo", name), ("service", service)])
+}
+
 fn objectives(page: &mut String, report: &Report) {
     let mut statuses: Vec<&ObjectiveStatus> = report.baseline_evaluations.iter().collect();
     statuses.sort_by(|a, b| a.objective.name.cmp(&b.objective.name));
-    let labels = |status: &ObjectiveStatus| {
-        let objective = &status.objective;
-        Labels::new(&[("slo", &objective.name), ("service", &objective.service)])
-    };
-
     let mut family = Family::counter(page, SLO_EVENTS, "Good and bad events of the objective.");
     for status in &statuses {
-        let good = labels(status).and("result", "good");
-        let bad = labels(status).and("result", "bad");
+        let labels = slo_labels(&status.objective.name, &status.objective.service);
+        let [good, bad] = ["good", "bad"].map(|result| labels.clone().and("result", result));
         family.sample("", &good, status.good_events);
         family.sample("", &bad, status.bad_events);
     }
-    let mut family = Family::gauge(page, SLO_OBJECTIVE, "Wanted ratio of good events.");
-    for status in &statuses {
-        family.sample("", &labels(status), status.objective.target);
+
+    let composites = report.composites.iter().map(Shown::composite);
+    let objectives = statuses.into_iter().map(Shown::objective);
+    let shown: Vec<Shown<'_>> = objectives.chain(composites).collect();
+    let mut family = Family::gauge(
+        page,
+        SLO_OBJECTIVE,
+        "Wanted ratio of good events, or of good slices of time.",
+    );
+    for slo in &shown {
+        family.sample("", &slo.labels, slo.target);
     }
-    let mut family = Family::gauge(page, SLI, "Good over all events in the window.");
-    for status in &statuses {
-        for sli in &status.windows {
-            let labels = labels(status).and("window", sli.window.label());
+    let mut family = Family::gauge(
+        page,
+        SLI,
+        "Good over all events in the window, or over all slices of time.",
+    );
+    for slo in &shown {
+        for sli in slo.windows {
+            let labels = slo.labels.clone().and("window", sli.window.label());
             family.optional(&labels, sli.error_ratio.map(|bad| 1.0 - bad));
         }
     }
@@ -127,27 +178,39 @@ fn objectives(page: &mut String, report: &Report) {
         BURN_RATE,
         "Error ratio in the window over the error budget; 1 spends it in one period.",
     );
-    for status in &statuses {
-        for (window, burn_rate) in burn_rates(status) {
-            let labels = labels(status).and("window", window.label());
+    for slo in &shown {
+        for (window, burn_rate) in burn_rates(slo.burn_rates) {
+            let labels = slo.labels.clone().and("window", window.label());
             family.optional(&labels, burn_rate);
         }
     }
+    budgets(page, &shown);
+}
+
+fn budgets(page: &mut String, shown: &[Shown<'_>]) {
     let mut family = Family::gauge(
         page,
         BUDGET_REMAINING,
         "Share of the period's error budget that is left; below 0 when overspent.",
     );
-    for status in &statuses {
-        family.optional(&labels(status), status.budget.remaining_ratio);
+    for slo in shown {
+        family.optional(&slo.labels, slo.budget.remaining_ratio);
+    }
+    let mut family = Family::gauge(
+        page,
+        BUDGET_PROJECTED,
+        "Share that is left of the budget that the whole calendar period is expected to have.",
+    );
+    for slo in shown {
+        family.optional(&slo.labels, slo.budget.projected_remaining_ratio);
     }
 }
 
 /// The burn rate of each window that a rule reads; one rule's long window may be another one's
 /// short window.
-fn burn_rates(status: &ObjectiveStatus) -> BTreeMap<Window, Option<f64>> {
+fn burn_rates(checks: &[BurnRateCheck]) -> BTreeMap<Window, Option<f64>> {
     let mut rates = BTreeMap::new();
-    for check in &status.burn_rates {
+    for check in checks {
         rates.insert(check.long_window, check.long_burn_rate);
         rates.insert(check.short_window, check.short_burn_rate);
     }

@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use dashmap::DashMap;
 use wildmatch::WildMatch;
@@ -19,8 +19,10 @@ use crate::window::demand::Demand;
 use crate::window::operation::template;
 use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
+pub(super) use accounts::Accounts;
 use range::{Age, EventRange};
 
+mod accounts;
 mod objectives;
 mod places;
 mod range;
@@ -93,6 +95,8 @@ pub(super) type SeriesMap = DashMap<SeriesId, Slot, BuildHasherDefault<IdHasher>
 pub struct Windows {
     pub(super) map: SeriesMap,
     pub(super) objectives: RwLock<Vec<Arc<Objective>>>,
+    /// Taken after `objectives`, and never while a series is held.
+    accounts: Mutex<Accounts>,
     pub(super) config: WindowsConfig,
     exclude: Vec<WildMatch>,
     held_series: AtomicU64,
@@ -107,6 +111,7 @@ impl Windows {
         Self {
             map: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
             objectives: RwLock::new(Vec::new()),
+            accounts: Mutex::default(),
             exclude: sli
                 .exclude
                 .iter()

@@ -6,7 +6,7 @@ use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::Objective;
-use crate::window::ledger::{Ledger, LedgerDay, LedgerRow};
+use crate::window::ledger::{Ledger, LedgerRow};
 use crate::window::windows::{Slot, Windows};
 
 impl Windows {
@@ -25,6 +25,7 @@ impl Windows {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             if objectives.iter().all(|held| held.name != objective.name) {
+                self.accounts().open(objective);
                 objectives.push(Arc::clone(objective));
             }
         }
@@ -43,20 +44,30 @@ impl Windows {
     }
 
     /// Adds past minutes to the account of an objective on a series.
-    pub fn replay(
-        &self,
-        objective: &str,
-        series: SeriesId,
-        rows: &[MinuteRow],
-        days: &[LedgerDay],
-    ) {
+    pub fn replay(&self, objective: &str, series: SeriesId, rows: &[MinuteRow]) {
         if let Some(Slot::Series(series)) = self.map.get_mut(&series).as_deref_mut()
             && let Some(ledger) = series.ledger_mut(objective)
         {
             for row in rows {
                 ledger.replay(row);
             }
-            ledger.restore_days(days.iter().copied());
+        }
+    }
+
+    /// Drops an objective with its accounts, so that a later adoption begins anew.
+    pub fn abandon(&self, objective: &str) {
+        {
+            let mut objectives = self
+                .objectives
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            objectives.retain(|held| held.name != objective);
+            self.accounts().close(objective);
+        }
+        for mut slot in self.map.iter_mut() {
+            if let Slot::Series(series) = slot.value_mut() {
+                series.detach(objective);
+            }
         }
     }
 
@@ -81,7 +92,7 @@ impl Windows {
 
     /// Takes the days of all accounts that changed since the last call, to be kept.
     pub fn take_ledger_rows(&self) -> Vec<LedgerRow> {
-        let mut rows = Vec::new();
+        let mut rows = self.take_slice_rows();
         for mut slot in self.map.iter_mut() {
             let id = *slot.key();
             if let Slot::Series(series) = slot.value_mut() {

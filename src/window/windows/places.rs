@@ -4,8 +4,8 @@
 //! `operations` of a service that of its operations without `_other`. While several threads insert at once a cap
 //! may be exceeded by their number.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use dashmap::mapref::entry::Entry;
 
@@ -139,7 +139,12 @@ impl Windows {
         let mut series = Series::new(key, keeps, first);
         for objective in objectives.iter() {
             if selects(objective, &series.key) {
-                series.attach(Ledger::new(objective, first));
+                let mut ledger = Ledger::new(objective, first);
+                let known = (Arc::clone(ledger.name()), id);
+                // The series was here in an earlier run.
+                let days = self.accounts().dormant.remove(&known);
+                ledger.restore_days(days.into_iter().flatten());
+                series.attach(ledger);
             }
         }
         match self.map.entry(id) {

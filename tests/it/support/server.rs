@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use slo_copilot::clock::Clock;
 use slo_copilot::config::{Config, ObjectiveConfig, SliKind};
+use slo_copilot::model::period::Period;
 use slo_copilot::model::report::{ObjectiveStatus, Report, ServiceReport};
+use slo_copilot::model::slo::Budgeting;
 use slo_copilot::model::window::{Window, WindowSums};
 use slo_copilot::service::{Endpoints, Service};
 use tempfile::TempDir;
@@ -145,7 +147,9 @@ pub(crate) fn availability(service: &str, target: f64) -> ObjectiveConfig {
         sli: SliKind::Availability,
         threshold: None,
         target,
-        window: Window::D30,
+        window: Period::DEFAULT,
+        budgeting: Budgeting::Occurrences,
+        composite: None,
         required: false,
         weight: 1.0,
     }
