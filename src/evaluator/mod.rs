@@ -50,13 +50,24 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             interval: Duration::from_secs(10),
             recovery: Duration::from_mins(5),
-            min_bad_events: 2,
-            error_ratio_max: 0.9,
+            min_bad_events: limits.min_bad_events,
+            error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
+        }
+    }
+}
+
+impl Config {
+    /// The bounds of the burn-rate rules.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            error_ratio_max: self.error_ratio_max,
+            min_bad_events: self.min_bad_events,
         }
     }
 }
@@ -81,10 +92,7 @@ impl Evaluator {
 
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
-        let limits = Limits {
-            error_ratio_max: self.config.error_ratio_max,
-            min_bad_events: self.config.min_bad_events,
-        };
+        let limits = self.config.limits();
         snapshot
             .objectives
             .iter()

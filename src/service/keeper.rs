@@ -68,7 +68,10 @@ impl Keeper {
             store,
             clock,
             rules: EventRules::new(&config.sli),
-            settings: config.objectives.candidates.clone(),
+            settings: candidate::Settings {
+                limits: config.evaluator.limits(),
+                ..config.objectives.candidates.clone()
+            },
             adopt: config.objectives.adopt,
             history_days: config.storage.history_days,
             stopping: AtomicBool::new(false),

@@ -166,9 +166,11 @@ pub(super) fn incidents(slices: &[Slice], budget: f64) -> u64 {
     incidents
 }
 
-/// Effective number of the events without an error, by weight alone.
+/// Effective number of the events without an error, by weight alone. Weights are known of all events together, so this
+/// is the share of theirs, but never more than were seen: a part can weigh more evenly than the whole, not tell more.
 pub(super) fn effective_without_error(sums: &WindowSums) -> f64 {
-    sums.effective_events() * (1.0 - sums.error_ratio().unwrap_or(0.0))
+    let share = sums.effective_events() * (1.0 - sums.error_ratio().unwrap_or(0.0));
+    share.min(observed_without_error(sums) as f64)
 }
 
 /// Events without an error that were seen.
@@ -195,7 +197,7 @@ fn by_slice(rows: &[MinuteRow]) -> impl Iterator<Item = (u32, &[MinuteRow])> {
         .filter_map(|rows| Some((slice_number(rows.first()?), rows)))
 }
 
-fn add_up(rows: &[MinuteRow]) -> WindowSums {
+pub(super) fn add_up(rows: &[MinuteRow]) -> WindowSums {
     rows.iter()
         .fold(WindowSums::default(), |sums, row| sums.plus(row.sums))
 }
