@@ -219,6 +219,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Why it had better not be accepted, in words; `None` for one whose evidence is enough.
+    pub fn doubt(&self) -> Option<String> {
+        match (&self.evidence.rejection, self.missing.as_slice()) {
+            (Some(rejection), _) => Some(format!("rejected by its evidence: {rejection}")),
+            (None, []) => None,
+            (None, missing) => Some(format!("provisional, missing {}", missing.join("; "))),
+        }
+    }
+
     /// The objective that this candidate becomes when it is adopted.
     pub fn objective(&self, source: ObjectiveSource) -> Objective {
         Objective {

@@ -311,12 +311,9 @@ impl Keeper {
                 "another objective is called {name}; rename it in objectives.list first"
             ))));
         }
-        let warning = (candidate.state == CandidateState::Provisional).then(|| {
-            format!(
-                "{name} is provisional and gates all the same from now on: {}",
-                candidate.missing.join("; ")
-            )
-        });
+        let warning = candidate
+            .doubt()
+            .map(|doubt| format!("{name} gates all the same from now on; it is {doubt}"));
         let objective = self.adopt_candidate(&mut state, &candidate, ObjectiveSource::Accepted)?;
         Ok(Ok(Accepted { objective, warning }))
     }

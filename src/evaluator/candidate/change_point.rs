@@ -4,10 +4,11 @@
 //! ratios of requests are no Gaussian noise: a history is split in two where two questions both say so, and then its
 //! newer part is looked at again.
 //!
-//! 1. *Is it lasting?* The history is cut into blocks of six hours. Each block is ranked among the blocks of the same
-//!    hours of the week, so that no season can look like a step. The statistic is the largest standardised sum of the
-//!    ranks before a split (Pettitt 1979, stratified); its distribution without a change comes from permutations
-//!    within the strata. One incident, however deep, moves the rank of one block; a level moves all.
+//! 1. *Is it lasting?* The history is cut into blocks of six hours, and each block is ranked among the blocks of the
+//!    same hours of the week, so that no season can look like a step. A day scores the ranks of its blocks. The
+//!    statistic is the largest standardised sum of the scores before a split (Pettitt 1979, stratified); its
+//!    distribution without a change comes from permutations of whole days among the same days of the week: good and bad
+//!    days are no change. One incident, however deep, moves a few ranks; a level moves all.
 //! 2. *Is it a level?* The typical ratios before and after differ by a factor.
 //!
 //! What is ranked is not a block's ratio, which is mostly 0 where events are few, but its place in the binomial
@@ -25,17 +26,21 @@ use statrs::function::beta::checked_beta_reg;
 
 use crate::evaluator::statistics::Proportion;
 use crate::model::history::MinuteRow;
+use crate::model::window::WindowSums;
 
 use super::Settings;
 use super::figures::{milliseconds, percentage, percentile};
 use super::fitting::latency_counts;
-use super::slices::{add_up, effective_without_error};
+use super::slices::effective_without_error;
 
 const MINUTES_PER_BLOCK: u32 = 6 * 60;
 const BLOCKS_PER_WEEK: u32 = 7 * 24 * 60 / MINUTES_PER_BLOCK;
 
 /// Length of the spans at whose start a change may be put.
 const MINUTES_PER_SPAN: u32 = 5;
+
+const SECS_PER_DAY: u64 = 86_400;
+const BLOCKS_PER_DAY: u32 = 24 * 60 / MINUTES_PER_BLOCK;
 
 /// Permutations drawn from the histories without a change; the smallest probability they can tell is 1/1000.
 const PERMUTATIONS: u32 = 999;
@@ -119,9 +124,9 @@ impl Search<'_> {
         let bad = self.bad_in(blocks)?;
         let parts: Vec<Proportion> = blocks
             .iter()
-            .map(|block| proportion(block.rows, bad))
+            .map(|block| proportion(block.rows.iter(), bad))
             .collect();
-        let split = self.lasting_split(blocks, &parts)?;
+        let split = self.lasting_split(&days_of(blocks, &parts))?;
         let (before, after) = blocks.split_at_checked(split)?;
         let levels = parts.split_at_checked(split)?;
         self.last_change(after)
@@ -143,39 +148,43 @@ impl Search<'_> {
         }
     }
 
-    /// Where the ranks say most clearly that something changed for long, if they do: the first block after it.
-    fn lasting_split(&self, blocks: &[Block<'_>], parts: &[Proportion]) -> Option<usize> {
+    /// Where the scores say most clearly that something changed for long, if they do: the first block after it.
+    fn lasting_split(&self, days: &[Day]) -> Option<usize> {
         let change = &self.settings.change;
-        let (first, last) = (blocks.first()?.number, blocks.last()?.number);
-        let wanted = u32::try_from(change.min_duration.as_secs() / 60).unwrap_or(u32::MAX);
-        let wanted = wanted.div_ceil(MINUTES_PER_BLOCK);
-        let is_long =
-            |block: &Block<'_>| block.number - first >= wanted && last + 1 - block.number >= wanted;
-        let ranks = Ranks::of(blocks, parts);
-        let deviations: Vec<Option<f64>> = blocks
+        let (first, last) = (days.first()?.number, days.last()?.number);
+        let wanted = change.min_duration.as_secs().div_ceil(SECS_PER_DAY);
+        let is_long = |day: &Day| {
+            let (before, after) = (day.number - first, last + 1 - day.number);
+            u64::from(before.min(after)) >= wanted
+        };
+        let weekdays = weekdays_of(days);
+        let deviations: Vec<Option<f64>> = days
             .iter()
-            .zip(ranks.deviations())
-            .map(|(block, deviation)| deviation.filter(|_| is_long(block)))
+            .zip(deviations(days, &weekdays))
+            .map(|(day, deviation)| deviation.filter(|_| is_long(day)))
             .collect();
-        let (split, seen) = largest_deviation(&ranks.ranks, &deviations);
+        let mut scores: Vec<f64> = days.iter().map(|day| day.score).collect();
+        let (split, seen) = largest_deviation(&scores, &deviations);
         if seen == 0.0 {
             return None;
         }
         let mut random = StdRng::seed_from_u64(SEED);
-        let mut permuted = ranks.ranks.clone();
         let mut as_large = 1.0;
         let allowed = change.significance * f64::from(PERMUTATIONS + 1);
         for _ in 0..PERMUTATIONS {
             if as_large > allowed {
                 return None;
             }
-            ranks.permute(&mut permuted, &mut random);
+            shuffle_within(&weekdays, &mut scores, &mut random);
             // Ties count against the change; rounding must not break them.
-            if largest_deviation(&permuted, &deviations).1 >= seen * (1.0 - 1e-9) {
+            if largest_deviation(&scores, &deviations).1 >= seen * (1.0 - 1e-9) {
                 as_large += 1.0;
             }
         }
-        (as_large <= allowed).then_some(split)
+        let is_significant = as_large <= allowed;
+        days.get(split)
+            .filter(|_| is_significant)
+            .map(|day| day.first_block)
     }
 
     /// In words, how the levels of both parts differ, if they do by enough.
@@ -207,91 +216,105 @@ impl Search<'_> {
     }
 }
 
-/// The largest sum of the ranks before a position, over its deviation, and that position.
-fn largest_deviation(ranks: &[f64], deviations: &[Option<f64>]) -> (usize, f64) {
+/// A day with traffic, UTC.
+struct Day {
+    /// Days since the Unix epoch.
+    number: u32,
+    /// Position of its first block.
+    first_block: usize,
+    /// How many blocks of the same hours of the week its blocks exceed, less how many exceed them.
+    score: f64,
+}
+
+fn days_of(blocks: &[Block<'_>], parts: &[Proportion]) -> Vec<Day> {
+    let typical = typical_ratio(parts);
+    let placed: Vec<(u32, f64)> = blocks
+        .iter()
+        .zip(parts)
+        .map(|(block, part)| (block.number, place(*part, typical)))
+        .collect();
+    let mut days: Vec<Day> = Vec::new();
+    for (first_block, (number, place)) in placed.iter().enumerate() {
+        let peers = placed
+            .iter()
+            .filter(|(peer, _)| peer % BLOCKS_PER_WEEK == number % BLOCKS_PER_WEEK);
+        let rank: f64 = peers
+            .map(|(_, other)| match place.total_cmp(other) {
+                Ordering::Greater => 1.0,
+                Ordering::Equal => 0.0,
+                Ordering::Less => -1.0,
+            })
+            .sum();
+        match days.last_mut() {
+            Some(day) if day.number == number / BLOCKS_PER_DAY => day.score += rank,
+            Some(_) | None => days.push(Day {
+                number: number / BLOCKS_PER_DAY,
+                first_block,
+                score: rank,
+            }),
+        }
+    }
+    days
+}
+
+/// The positions of the days of each day of the week, in order of time.
+fn weekdays_of(days: &[Day]) -> [Vec<usize>; 7] {
+    [0, 1, 2, 3, 4, 5, 6].map(|weekday| {
+        let same = days.iter().enumerate();
+        let same = same.filter(|(_, day)| day.number % 7 == weekday);
+        same.map(|(position, _)| position).collect()
+    })
+}
+
+/// The standard deviation, over all permutations, of the sum of the scores before each day: of n of the m scores of a
+/// day of the week, which are 0 together, its square is n(m−n)/m(m−1)·Σ score². `None` where it cannot vary.
+fn deviations(days: &[Day], weekdays: &[Vec<usize>]) -> Vec<Option<f64>> {
+    let mut variances = vec![0.0; days.len()];
+    for same in weekdays.iter().filter(|same| same.len() > 1) {
+        let size = same.len() as f64;
+        let squares: f64 = same
+            .iter()
+            .filter_map(|position| days.get(*position))
+            .map(|day| day.score * day.score)
+            .sum();
+        let mut before = 0;
+        for (position, variance) in variances.iter_mut().enumerate() {
+            let drawn = before as f64;
+            *variance += drawn * (size - drawn) / (size * (size - 1.0)) * squares;
+            before += usize::from(same.get(before) == Some(&position));
+        }
+    }
+    let deviation = |variance: f64| (variance > 0.0).then(|| variance.sqrt());
+    variances.into_iter().map(deviation).collect()
+}
+
+/// Shuffles the scores of each day of the week among its days.
+fn shuffle_within(weekdays: &[Vec<usize>], scores: &mut [f64], random: &mut StdRng) {
+    for same in weekdays {
+        let mut drawn: Vec<f64> = same
+            .iter()
+            .filter_map(|position| scores.get(*position).copied())
+            .collect();
+        drawn.shuffle(random);
+        for (position, score) in same.iter().zip(drawn) {
+            if let Some(place) = scores.get_mut(*position) {
+                *place = score;
+            }
+        }
+    }
+}
+
+/// The largest sum of the scores before a position, over its deviation, and that position.
+fn largest_deviation(scores: &[f64], deviations: &[Option<f64>]) -> (usize, f64) {
     let (mut sum, mut largest) = (0.0_f64, (0, 0.0_f64));
-    for (split, (rank, deviation)) in ranks.iter().zip(deviations).enumerate() {
+    for (split, (score, deviation)) in scores.iter().zip(deviations).enumerate() {
         let standardised = deviation.map_or(0.0, |deviation| (sum / deviation).abs());
         if standardised > largest.1 {
             largest = (split, standardised);
         }
-        sum += rank;
+        sum += score;
     }
     largest
-}
-
-/// Ranks of the blocks among those of their hours of the week, centred: how many are less, minus how many are more.
-struct Ranks {
-    ranks: Vec<f64>,
-    /// Positions of the blocks of each stratum, in order of time.
-    strata: Vec<Vec<usize>>,
-}
-
-impl Ranks {
-    fn of(blocks: &[Block<'_>], parts: &[Proportion]) -> Self {
-        let stratum_of = |block: &Block<'_>| (block.number % BLOCKS_PER_WEEK) as usize;
-        let mut strata = vec![Vec::new(); BLOCKS_PER_WEEK as usize];
-        for (position, block) in blocks.iter().enumerate() {
-            if let Some(stratum) = strata.get_mut(stratum_of(block)) {
-                stratum.push(position);
-            }
-        }
-        let typical = typical_ratio(parts);
-        let places: Vec<f64> = parts.iter().map(|part| place(*part, typical)).collect();
-        let ranks = blocks.iter().zip(&places).map(|(block, place)| {
-            let peers = strata.get(stratum_of(block)).into_iter().flatten();
-            peers
-                .filter_map(|position| places.get(*position))
-                .map(|other| match place.total_cmp(other) {
-                    Ordering::Greater => 1.0,
-                    Ordering::Equal => 0.0,
-                    Ordering::Less => -1.0,
-                })
-                .sum()
-        });
-        Self {
-            ranks: ranks.collect(),
-            strata,
-        }
-    }
-
-    /// The standard deviation, over all permutations, of the sum of the ranks before each position; `None` where it
-    /// cannot vary. Of n of the m ranks R of a stratum it is n(m−n)/m(m−1)·ΣR².
-    fn deviations(&self) -> Vec<Option<f64>> {
-        let mut variances = vec![0.0; self.ranks.len()];
-        for stratum in self.strata.iter().filter(|stratum| stratum.len() > 1) {
-            let size = stratum.len() as f64;
-            let ranks = stratum
-                .iter()
-                .filter_map(|position| self.ranks.get(*position));
-            let squares: f64 = ranks.map(|rank| rank * rank).sum();
-            let scale = squares / (size * (size - 1.0));
-            let mut before = 0;
-            for (position, variance) in variances.iter_mut().enumerate() {
-                let drawn = before as f64;
-                *variance += scale * drawn * (size - drawn);
-                before += usize::from(stratum.get(before) == Some(&position));
-            }
-        }
-        let deviation = |variance: f64| (variance > 0.0).then(|| variance.sqrt());
-        variances.into_iter().map(deviation).collect()
-    }
-
-    /// Shuffles ranks within their strata.
-    fn permute(&self, ranks: &mut [f64], random: &mut StdRng) {
-        for stratum in &self.strata {
-            let mut drawn: Vec<f64> = stratum
-                .iter()
-                .filter_map(|position| ranks.get(*position).copied())
-                .collect();
-            drawn.shuffle(random);
-            for (position, rank) in stratum.iter().zip(drawn) {
-                if let Some(place) = ranks.get_mut(*position) {
-                    *place = rank;
-                }
-            }
-        }
-    }
 }
 
 /// Where a proportion lies in the binomial distribution around a ratio, 0 to 1: the probability of fewer bad events plus
@@ -337,7 +360,8 @@ fn typical_ratio(parts: &[Proportion]) -> f64 {
     f64::midpoint(low, high).exp()
 }
 
-/// The minute beside the split at which the sum of bad events, less those expected midway between both levels, turns.
+/// The minute in the days beside the split at which the sum of bad events, less those expected midway between both
+/// levels, turns.
 fn turning_minute(
     (before, after): (&[Block<'_>], &[Block<'_>]),
     levels: (&[Proportion], &[Proportion]),
@@ -346,12 +370,13 @@ fn turning_minute(
     let (from, to) = (typical_ratio(levels.0), typical_ratio(levels.1));
     let middle = f64::midpoint(from, to);
     let sign = if to > from { 1.0 } else { -1.0 };
-    let around = [before.last()?, after.first()?]
-        .map(|block| block.rows)
-        .concat();
+    let day = BLOCKS_PER_DAY as usize;
+    let older = before.get(before.len().saturating_sub(day)..)?;
+    let newer = after.get(..day.min(after.len()))?;
+    let around: Vec<&MinuteRow> = rows_of(older).chain(rows_of(newer)).collect();
     let (mut sum, mut lowest, mut minute) = (0.0, 0.0, around.first()?.minute);
     for span in around.chunk_by(|a, b| a.minute / MINUTES_PER_SPAN == b.minute / MINUTES_PER_SPAN) {
-        let part = proportion(span, bad);
+        let part = proportion(span.iter().copied(), bad);
         sum += sign * (part.bad - middle * part.total);
         if sum < lowest {
             lowest = sum;
@@ -362,8 +387,9 @@ fn turning_minute(
 }
 
 /// Bad and all events by their effective number.
-fn proportion(rows: &[MinuteRow], bad: Bad) -> Proportion {
-    let sums = add_up(rows);
+fn proportion<'a>(rows: impl Iterator<Item = &'a MinuteRow> + Clone, bad: Bad) -> Proportion {
+    let add = |sums: WindowSums, row: &MinuteRow| sums.plus(row.sums);
+    let sums = rows.clone().fold(WindowSums::default(), add);
     match bad {
         Bad::Errors => {
             let total = sums.effective_events();
@@ -372,7 +398,7 @@ fn proportion(rows: &[MinuteRow], bad: Bad) -> Proportion {
         }
         Bad::SlowFrom(slowest) => {
             let (mut slow, mut all) = (0.0, 0.0);
-            for (bucket, count) in rows.iter().flat_map(|row| &row.latency) {
+            for (bucket, count) in rows.flat_map(|row| &row.latency) {
                 all += *count as f64;
                 if *bucket >= slowest {
                     slow += *count as f64;

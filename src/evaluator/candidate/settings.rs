@@ -41,7 +41,7 @@ pub struct Settings {
 
     /// Pages in thirty days that a target may cost in the replay; a target that costs more, and more than chance
     /// explains, is too tight. Default 2, so that a team with ten objectives stays below the two incidents of an
-    /// on-call shift that the SRE book calls bearable. 0 accepts no lasting source of pages.
+    /// on-call shift that the SRE book calls bearable. 0 accepts no page at all.
     #[serde(deserialize_with = "not_negative")]
     pub max_pages_per_30d: f64,
 
@@ -84,16 +84,17 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeSettings {
-    /// How long a level must have lasted, before and after, a duration. Default `2d`. Shorter changes are incidents,
+    /// How long a level must have lasted, before and after, a duration. Default `3d`. Shorter changes are incidents,
     /// which the bounds count. More than half of the history finds no change.
     #[serde(with = "humantime_serde")]
     pub min_duration: Duration,
 
-    /// Least ratio between the levels, above or equal to 1. Default 1.2, the narrowest step of the latency ladder.
+    /// Least ratio between the levels, 1 or more. Default 1.5: less is about one step of the ladders, of which the
+    /// replay can judge.
     #[serde(deserialize_with = "at_least_one")]
     pub min_ratio: f64,
 
-    /// Probability with which a history without a change is said to have one, above 0 and at most 0.2. Default 0.01;
+    /// Probability with which a history without a change is said to have one, above 0 and at most 0.2. Default 0.03;
     /// below 0.001 nothing is found, since the test draws 999 permutations.
     #[serde(deserialize_with = "significance")]
     pub significance: f64,
@@ -102,9 +103,9 @@ pub struct ChangeSettings {
 impl Default for ChangeSettings {
     fn default() -> Self {
         Self {
-            min_duration: Duration::from_hours(2 * 24),
-            min_ratio: 1.2,
-            significance: 0.01,
+            min_duration: Duration::from_hours(3 * 24),
+            min_ratio: 1.5,
+            significance: 0.03,
         }
     }
 }
@@ -242,7 +243,7 @@ mod tests {
     fn settings_read_as_they_are_written() {
         let text = r#"{"quantile":0.99,"confidence":0.9,"period":"28d","min_history":"7days",
             "min_slices":50,"min_bad_events_in_budget":5.0,"max_pages_per_30d":4.0,
-            "change":{"min_duration":"3days"},"replay":{"fit_ratio":0.5,"fault_starts":0}}"#;
+            "change":{"min_duration":"5days"},"replay":{"fit_ratio":0.5,"fault_starts":0}}"#;
         let settings: Settings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.min_history, Duration::from_hours(7 * 24));
         let written = serde_json::to_string(&settings).unwrap();

@@ -197,7 +197,7 @@ fn by_slice(rows: &[MinuteRow]) -> impl Iterator<Item = (u32, &[MinuteRow])> {
         .filter_map(|rows| Some((slice_number(rows.first()?), rows)))
 }
 
-pub(super) fn add_up(rows: &[MinuteRow]) -> WindowSums {
+fn add_up(rows: &[MinuteRow]) -> WindowSums {
     rows.iter()
         .fold(WindowSums::default(), |sums, row| sums.plus(row.sums))
 }

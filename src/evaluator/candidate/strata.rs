@@ -125,7 +125,11 @@ mod tests {
         assert_eq!(worst.events, 3_000);
         assert!((worst.attained_ratio - 0.95).abs() < 1e-12);
         // 1 − beta.ppf(0.95, 151, 2850)
-        assert!((worst.bound - 0.942_954_873).abs() < 1e-9, "{}", worst.bound);
+        assert!(
+            (worst.bound - 0.942_954_873).abs() < 1e-9,
+            "{}",
+            worst.bound
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn is_within(incidents: &[(u32, u32)], minute: u32) -> bool {
         .any(|(start, length)| (*start..start + length).contains(&minute))
 }
 
-/// 200 histories without a change: 40 each of five kinds. Each is found to have one in less than 5 %.
+/// 240 histories without a change, 40 each of six kinds, of which less than 5 % are found to have one.
 #[test]
 fn histories_without_a_lasting_step_have_no_change() {
     let independent = changes(40, |random| {
@@ -91,9 +91,17 @@ fn histories_without_a_lasting_step_have_no_change() {
             failing(minute, total, 0.001, random)
         })
     });
-    let found = [independent, incidents, season, quiet, growth];
-    eprintln!("FALSE {found:?}");
-    assert!(found.iter().sum::<usize>() < 10, "{found:?}");
+    // Days that differ by half their ratio, for no reason.
+    let days = changes(40, |random| {
+        let noise = LogNormal::new(0.0, 0.5).unwrap();
+        let factors: Vec<f64> = (0..DAYS).map(|_| noise.sample(random)).collect();
+        half_hours(DAYS, |minute| {
+            let factor = factors[(minute / MINUTES_PER_DAY) as usize];
+            failing(minute, 300, 0.002 * factor, random)
+        })
+    });
+    let found = [independent, incidents, season, quiet, growth, days];
+    assert!(found.iter().sum::<usize>() < 12, "{found:?}");
     assert!(found.iter().all(|count| *count <= 3), "{found:?}");
 }
 
@@ -121,11 +129,11 @@ fn lasting_steps_are_found() {
         (14, 5.0, true, 34),
         (14, 2.0, false, 40),
         (24, 5.0, false, 40),
-        (26, 5.0, false, 30),
+        (23, 5.0, true, 34),
+        (25, 5.0, false, 15),
     ];
     for (after_days, factor, incidents, wanted) in powers {
         let found = found(after_days, factor, incidents);
-        eprintln!("POWER {found} {after_days} {factor} {incidents}");
         assert!(
             found >= wanted,
             "{found} of 40: {factor} times after {after_days} days, incidents {incidents}"
