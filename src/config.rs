@@ -265,6 +265,14 @@ impl Config {
             .collect()
     }
 
+    /// How candidates are fitted, with the bounds of the rules that they are replayed by.
+    pub fn candidate_settings(&self) -> candidate::Settings {
+        candidate::Settings {
+            limits: self.evaluator.limits(),
+            ..self.objectives.candidates.clone()
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let require = |holds: bool, key: &str, message: &str| {
             if holds {

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::model::candidate::{Candidate, CandidateState};
+use crate::model::candidate::{Candidate, CandidateState, Replay};
 use crate::model::period::Period;
 use crate::model::report::{ErrorBudget, Report, ServiceReport, Verdict, VerdictReport};
 use crate::model::slo::Budgeting;
@@ -242,10 +242,19 @@ fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         .iter()
         .filter(|candidate| match candidate.state {
             CandidateState::Provisional | CandidateState::Ready => true,
-            CandidateState::Adopted | CandidateState::Rejected => false,
+            // What the evidence itself refuses is a finding; what a person refused is done with.
+            CandidateState::Rejected => candidate.evidence.rejection.is_some(),
+            CandidateState::Adopted => false,
         })
         .collect();
-    let columns = ["candidate", "service", "target", "state", "missing"];
+    let columns = [
+        "candidate",
+        "service",
+        "target",
+        "state",
+        "replayed",
+        "missing",
+    ];
     table(page, "Candidates", &columns, &open, |page, row| {
         let state = match row.state {
             CandidateState::Provisional => "provisional",
@@ -253,20 +262,43 @@ fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
             CandidateState::Adopted => "adopted",
             CandidateState::Rejected => "rejected",
         };
+        let reason = match &row.evidence.rejection {
+            Some(rejection) => rejection.clone(),
+            None => row.missing.join(", "),
+        };
         writeln!(
             page,
             "<tr><td>{}</td><td>{}</td><td class=\"number\">{}</td>\
-             <td>{state}</td><td>{}</td></tr>",
+             <td>{state}</td><td>{}</td><td>{}</td></tr>",
             Escaped(&row.name),
             Escaped(&row.service.name),
             Known(Some(percent(row.target)), 2, " %"),
-            Escaped(&row.missing.join(", ")),
+            Replayed(row.evidence.replay.as_ref()),
+            Escaped(&reason),
         )
     })?;
     if open.is_empty() {
         return Ok(());
     }
     page.write_str("<p>Accept one: <code>POST /api/v1/candidates/NAME:accept</code></p>\n")
+}
+
+/// What a candidate attained in its hold-out, and how often it would have paged there.
+struct Replayed<'a>(Option<&'a Replay>);
+
+impl Display for Replayed<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Some(Replay { outcome, .. }) = self.0 else {
+            return Ok(());
+        };
+        write!(
+            formatter,
+            "{:.3} %, {} pages in {:.1} d",
+            100.0 * outcome.attained_ratio,
+            outcome.pages,
+            outcome.secs as f64 / 86_400.0
+        )
+    }
 }
 
 /// A heading and a table of at most [`ROWS`] rows; nothing without rows.

@@ -70,6 +70,15 @@ pub struct Limits {
     pub min_bad_events: u64,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            error_ratio_max: 0.9,
+            min_bad_events: 2,
+        }
+    }
+}
+
 /// Applies a rule to the sums of its windows.
 pub fn check(
     rule: Rule,

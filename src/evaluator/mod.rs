@@ -54,11 +54,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             interval: Duration::from_secs(10),
             recovery: Duration::from_mins(5),
-            min_bad_events: 2,
-            error_ratio_max: 0.9,
+            min_bad_events: limits.min_bad_events,
+            error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::report::Severity;
 use crate::model::series::ServiceKey;
 use crate::model::slo::{Budgeting, Objective, ObjectiveSource, Sli};
 use crate::model::window::Window;
@@ -16,7 +17,7 @@ pub enum CandidateState {
     Ready,
     /// An objective stands for it.
     Adopted,
-    /// A person refused it.
+    /// A person refused it, or its own evidence does: then [`Evidence::rejection`] says why.
     Rejected,
 }
 
@@ -24,7 +25,8 @@ pub enum CandidateState {
 pub const LARGEST_SEEN: &str = "largest-seen";
 
 /// Why a candidate may be believed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Evidence {
     /// Events seen.
     pub events: u64,
@@ -52,6 +54,148 @@ pub struct Evidence {
     pub incidents: u64,
     /// Incidents a day that the history cannot exclude, χ²₀.₉₅,₂₍ₖ₊₁₎/2D.
     pub incidents_per_day_upper: f64,
+    /// Since when the indicator has had its present level; null where no change of level was found. Older events
+    /// are not used.
+    pub regime_since: Option<jiff::Timestamp>,
+    /// What changed at [`Self::regime_since`], in words.
+    pub regime_change: Option<String>,
+    /// The hour of the week that does worse than the others, if one does week after week. For information.
+    pub worst_hour: Option<WorstHour>,
+    /// The steps of the ladder that were weighed against each other, the tightest first. Empty where the data carry
+    /// no step yet.
+    pub considered: Vec<Considered>,
+    /// How the objective would have done on the part of the history that came after the part it was fitted on.
+    pub replay: Option<Replay>,
+    /// Why there is no replay, in words.
+    pub replay_missing: Option<String>,
+    /// Why the evidence itself refuses the candidate. Null in a rejected candidate that a person refused.
+    pub rejection: Option<String>,
+}
+
+/// An hour of the week, UTC, whose ratio of good events is below that of the whole history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorstHour {
+    /// For example `Monday 09:00 UTC`.
+    pub hour: String,
+    /// Its events.
+    pub events: u64,
+    /// Its ratio of good events.
+    pub attained_ratio: f64,
+    /// The lower bound of that ratio, at the evidence's confidence.
+    pub bound: f64,
+}
+
+/// What was found of one step of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepVerdict {
+    /// The data do not carry it, or promising it would page without end, or one incident would decide.
+    TooTight,
+    /// It can be promised. The candidate proposes the tightest of these.
+    Stands,
+    /// It would say next to nothing: hardly any of its budget is used, and a tighter step stands.
+    TooLoose,
+}
+
+/// One step of the ladder and what was found of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Considered {
+    /// What is measured, with the threshold of this step.
+    pub sli: Sli,
+    /// Ratio of good events.
+    pub target: f64,
+    /// What was found.
+    pub verdict: StepVerdict,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What an objective would have done over a part of the history, by the alert rules that `serve` applies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What is measured, with its threshold.
+    pub sli: Sli,
+    /// Ratio of good events that was asked for.
+    pub target: f64,
+    /// Start of that part.
+    pub from: jiff::Timestamp,
+    /// Its length in seconds.
+    pub secs: u64,
+    /// Events seen in it.
+    pub events: u64,
+    /// Bad events seen in it.
+    pub bad_events: u64,
+    /// Ratio of good events, by weight.
+    pub attained_ratio: f64,
+    /// Whether that ratio reached the target.
+    pub attained: bool,
+    /// Share of the error budget that was used: over the worst period in that part, or over all of it where it is
+    /// shorter than the period. Above 1 when overspent.
+    pub budget_consumed_ratio: f64,
+    /// Pages: how often a rule of that severity began to fire. What happened is not known, so that no page is called
+    /// false.
+    pub pages: u64,
+    /// Pages in thirty days that the count does not exclude: the upper bound of their rate, χ²₁₋α,₂₍ₖ₊₁₎/2D.
+    pub pages_per_30d_upper: f64,
+    /// Tickets, counted as pages are.
+    pub tickets: u64,
+    /// Tickets in thirty days that the count does not exclude.
+    pub tickets_per_30d_upper: f64,
+}
+
+/// What became of a simulated fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultRecall {
+    /// `outage`, `partial` or `slow_burn`.
+    pub fault: String,
+    /// Share of the good events that it turns bad.
+    pub error_ratio: f64,
+    /// How long it lasts, in seconds.
+    pub duration_secs: u64,
+    /// The severity that was waited for.
+    pub severity: Severity,
+    /// Times that the fault was put into the hold-out, those left out at which that severity was firing already.
+    pub trials: u64,
+    /// Times that the severity fired before the fault was over.
+    pub detected: u64,
+    /// Share of the trials that were detected; null without trials.
+    pub recall: Option<f64>,
+    /// Median of the seconds from the fault's start to the alert, whole minutes; null where nothing was detected.
+    pub median_secs: Option<u64>,
+    /// The longest of them.
+    pub worst_secs: Option<u64>,
+    /// The theory for steady traffic without other errors: the least k·B·W/e over the rules of that severity. Null
+    /// where none of them fires before such a fault is over.
+    pub expected_secs: Option<f64>,
+}
+
+/// A time-ordered hold-out: fitted on the past, replayed minute by minute on what followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Seconds before the hold-out, which the fit was made on.
+    pub fitted_secs: u64,
+    /// The step that the data before the hold-out suggest by themselves, its target and threshold; null if none.
+    pub fitted: Option<Step>,
+    /// The candidate's own step over the hold-out.
+    pub outcome: Outcome,
+    /// One step of the ladder tighter, over the hold-out; null at the ladder's end.
+    pub tighter: Option<Outcome>,
+    /// One step of the ladder looser, over the hold-out; null at the ladder's end.
+    pub looser: Option<Outcome>,
+    /// Simulated faults in the hold-out.
+    pub faults: Vec<FaultRecall>,
+    /// Walk-forward: each of the last weeks with the step that was fitted on what came before it. Empty with less
+    /// than four weeks of history.
+    pub weeks: Vec<Outcome>,
+}
+
+/// A step of the ladder: an indicator with its threshold, and a target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is measured, with its threshold.
+    pub sli: Sli,
+    /// Ratio of good events.
+    pub target: f64,
 }
 
 /// A suggested objective with its evidence.
@@ -84,6 +228,15 @@ impl Candidate {
             Sli::Availability => self.evidence.bound >= self.target,
             Sli::ErrorRate => self.evidence.bound >= 1.0 - self.target,
             Sli::Latency { .. } => self.evidence.method != LARGEST_SEEN,
+        }
+    }
+
+    /// Why it had better not be accepted, in words; `None` for one whose evidence is enough.
+    pub fn doubt(&self) -> Option<String> {
+        match (&self.evidence.rejection, self.missing.as_slice()) {
+            (Some(rejection), _) => Some(format!("rejected by its evidence: {rejection}")),
+            (None, []) => None,
+            (None, missing) => Some(format!("provisional, missing {}", missing.join("; "))),
         }
     }
 

@@ -86,6 +86,7 @@ pub(crate) fn latency_candidate(
             sampling: "full".to_owned(),
             incidents: 0,
             incidents_per_day_upper: 1.5,
+            ..Evidence::default()
         },
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers and words as OpenSLO documents hold them: exact, escaped and within their limits.
 
-use crate::model::candidate::Evidence;
+use crate::model::candidate::{Evidence, Replay};
 use crate::model::slo::Sli;
 
 pub(super) use crate::model::slo::exact_ratio;
@@ -20,7 +20,7 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
         Sli::Availability | Sli::ErrorRate => "",
         Sli::Latency { .. } => " s",
     };
-    format!(
+    let mut text = format!(
         "{} events ({:.0} effective) over {:.1} days, {:.0}% of its slices with traffic; {}: \
          measured {:.6}{unit}, bound {:.6}{unit} at {}; sampling {}",
         evidence.events,
@@ -32,7 +32,22 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
         evidence.bound,
         percent(evidence.confidence),
         evidence.sampling,
-    )
+    );
+    if let (Some(since), Some(change)) = (&evidence.regime_since, &evidence.regime_change) {
+        text += &format!("; since {since}, when {change}");
+    }
+    if let Some(Replay { outcome, .. }) = &evidence.replay {
+        text += &format!(
+            "; replay of the last {:.1} days: attained {}, {:.0}% of the budget used, {} pages \
+             (at most {:.1} in 30 days)",
+            outcome.secs as f64 / 86_400.0,
+            percent(round_to(outcome.attained_ratio, 1e6)),
+            100.0 * outcome.budget_consumed_ratio,
+            outcome.pages,
+            outcome.pages_per_30d_upper,
+        );
+    }
+    text
 }
 
 /// A double-quoted PromQL string, which escapes as Go does.
@@ -72,6 +87,7 @@ pub fn cut(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::candidate::Outcome;
 
     #[test]
     fn a_threshold_is_an_integer_with_its_largest_unit() {
@@ -89,6 +105,50 @@ mod tests {
     fn a_percentage_has_no_noise() {
         let printed = [0.9, 0.999, 0.9995, 1.0 - 0.0001].map(percent);
         assert_eq!(printed, ["90%", "99.9%", "99.95%", "99.99%"]);
+    }
+
+    #[test]
+    fn evidence_tells_of_the_change_and_the_replay_where_there_are_any() {
+        let mut evidence = Evidence {
+            method: "clopper-pearson".to_owned(),
+            confidence: 0.95,
+            sampling: "full".to_owned(),
+            ..Evidence::default()
+        };
+        let plain = evidence_text(&evidence, Sli::Availability);
+        assert!(plain.ends_with("sampling full"), "{plain}");
+
+        evidence.regime_since = Some(jiff::Timestamp::UNIX_EPOCH);
+        evidence.regime_change = Some("the error ratio fell from 1% to 0.1%".to_owned());
+        let outcome = Outcome {
+            sli: Sli::Availability,
+            target: 0.999,
+            from: jiff::Timestamp::UNIX_EPOCH,
+            secs: 10 * 86_400,
+            events: 1_000,
+            bad_events: 0,
+            attained_ratio: 0.999_4,
+            attained: true,
+            budget_consumed_ratio: 0.6,
+            pages: 1,
+            pages_per_30d_upper: 14.2,
+            tickets: 0,
+            tickets_per_30d_upper: 9.0,
+        };
+        evidence.replay = Some(Replay {
+            fitted_secs: 0,
+            fitted: None,
+            outcome,
+            tighter: None,
+            looser: None,
+            faults: Vec::new(),
+            weeks: Vec::new(),
+        });
+        let text = evidence_text(&evidence, Sli::Availability);
+        let added = "; since 1970-01-01T00:00:00Z, when the error ratio fell from 1% to 0.1%; \
+                     replay of the last 10.0 days: attained 99.94%, 60% of the budget used, 1 pages \
+                     (at most 14.2 in 30 days)";
+        assert_eq!(text, format!("{plain}{added}"));
     }
 
     #[test]

@@ -139,8 +139,8 @@ impl Analysis {
         self.harvest();
         let keys = self.busiest_keys();
         let rows_of = |id| Ok::<_, Infallible>(self.rows_of(id));
-        let settings = &self.config.objectives.candidates;
-        let Ok(candidates) = fit_all(keys, (&self.rules, settings), rows_of, || true);
+        let settings = self.config.candidate_settings();
+        let Ok(candidates) = fit_all(keys, (&self.rules, &settings), rows_of, || true);
         candidates
     }
 
@@ -278,7 +278,7 @@ impl Analysis {
 /// nothing, and one that no target of the ladder fits has failed, however few its events.
 fn restrain(status: &mut ObjectiveStatus, candidate: &Candidate) {
     let name = &candidate.name;
-    match (candidate.state, None::<String>) {
+    match (candidate.state, &candidate.evidence.rejection) {
         (CandidateState::Rejected, Some(reason)) if status.bad_events > 0.0 => {
             status.state = Verdict::Fail;
             status.text = format!("{name}: {reason}");

@@ -68,7 +68,7 @@ impl Keeper {
             store,
             clock,
             rules: EventRules::new(&config.sli),
-            settings: config.objectives.candidates.clone(),
+            settings: config.candidate_settings(),
             adopt: config.objectives.adopt,
             history_days: config.storage.history_days,
             stopping: AtomicBool::new(false),
@@ -326,12 +326,9 @@ impl Keeper {
                 "another objective is called {name}; rename it in objectives.list first"
             ))));
         }
-        let warning = (candidate.state == CandidateState::Provisional).then(|| {
-            format!(
-                "{name} is provisional and gates all the same from now on: {}",
-                candidate.missing.join("; ")
-            )
-        });
+        let warning = candidate
+            .doubt()
+            .map(|doubt| format!("{name} gates all the same from now on; it is {doubt}"));
         let objective = self.adopt_candidate(&mut state, &candidate, ObjectiveSource::Accepted)?;
         Ok(Ok(Accepted { objective, warning }))
     }

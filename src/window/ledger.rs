@@ -328,8 +328,9 @@ fn cell_number(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Events without an error, the slower ones bad. A bucket is good if all of it is within the threshold.
-fn latency_sums(row: &MinuteRow, threshold_micros: u64) -> WindowSums {
+/// Events without an error of a past minute, the slower ones bad. A bucket is good if all of it is within the
+/// threshold.
+pub fn latency_sums(row: &MinuteRow, threshold_micros: u64) -> WindowSums {
     let (mut counted, mut slow) = (0_u64, 0_u64);
     for (bucket, count) in &row.latency {
         counted += count;

@@ -6,6 +6,8 @@ use crate::model::candidate::Candidate;
 use crate::model::slo::Sli;
 use crate::model::slug;
 
+use super::figures::percentile;
+
 /// The name of a candidate among candidates that it does not collide with: `availability-<service>`,
 /// `error-rate-<service>`, `latency-p95-<service>`, and `-<operation>`.
 pub(super) fn plain_name(candidate: &Candidate) -> String {
@@ -63,9 +65,7 @@ fn sli_label(candidate: &Candidate) -> String {
     match candidate.sli {
         Sli::Availability | Sli::ErrorRate => candidate.sli.slug().to_owned(),
         Sli::Latency { .. } => {
-            let percent = format!("{:.4}", candidate.target * 100.0);
-            let percent = percent.trim_end_matches('0').trim_end_matches('.');
-            format!("{}-p{percent}", candidate.sli.slug())
+            format!("{}-{}", candidate.sli.slug(), percentile(candidate.target))
         }
     }
 }
@@ -98,21 +98,7 @@ mod tests {
             window: Window::D30,
             state: CandidateState::Provisional,
             missing: Vec::new(),
-            evidence: Evidence {
-                events: 0,
-                effective_events: 0.0,
-                over_dispersion: 1.0,
-                slices_with_traffic: 0,
-                history_secs: 0,
-                coverage_ratio: 0.0,
-                method: String::new(),
-                confidence: 0.0,
-                measured: 0.0,
-                bound: 0.0,
-                sampling: String::new(),
-                incidents: 0,
-                incidents_per_day_upper: 0.0,
-            },
+            evidence: Evidence::default(),
         }
     }
 

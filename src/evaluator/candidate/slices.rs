@@ -166,9 +166,11 @@ pub(super) fn incidents(slices: &[Slice], budget: f64) -> u64 {
     incidents
 }
 
-/// Effective number of the events without an error, by weight alone.
+/// Effective number of the events without an error, by weight alone. Weights are known of all events together, so this
+/// is the share of theirs, but never more than were seen: a part can weigh more evenly than the whole, not tell more.
 pub(super) fn effective_without_error(sums: &WindowSums) -> f64 {
-    sums.effective_events() * (1.0 - sums.error_ratio().unwrap_or(0.0))
+    let share = sums.effective_events() * (1.0 - sums.error_ratio().unwrap_or(0.0));
+    share.min(observed_without_error(sums) as f64)
 }
 
 /// Events without an error that were seen.

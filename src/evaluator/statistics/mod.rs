@@ -185,6 +185,17 @@ pub fn poisson_rate_upper(count: u64, duration: f64, confidence: f64) -> f64 {
     }
 }
 
+/// The one-sided lower bound of a Poisson rate of which `count` were seen in `duration`: χ²₍α₎,₂ₖ/2D, per unit of
+/// `duration`. 0 where nothing was seen.
+pub fn poisson_rate_lower(count: u64, duration: f64, confidence: f64) -> f64 {
+    match ChiSquared::new(2.0 * count as f64) {
+        Ok(chi_squared) if duration > 0.0 => {
+            chi_squared.inverse_cdf(significance(confidence)) / (2.0 * duration)
+        }
+        Ok(_) | Err(_) => 0.0,
+    }
+}
+
 /// α of a one-sided confidence.
 fn significance(confidence: f64) -> f64 {
     if confidence.is_nan() {

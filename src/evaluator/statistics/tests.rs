@@ -161,6 +161,21 @@ fn incident_rates_that_cannot_be_excluded_equal_those_of_scipy() {
 }
 
 #[test]
+fn rates_that_a_count_proves_equal_those_of_scipy() {
+    // chi2.ppf(1 − confidence, 2 * k) / (2 * D)
+    let cases = [
+        (0, 14.0, 0.95, 0.0),
+        (1, 1.0, 0.95, 0.051_293_294_4),
+        (3, 10.5, 0.95, 0.077_875_375_92),
+        (250, 30.0, 0.99, 7.156_459_046),
+    ];
+    for (count, days, confidence, wanted) in cases {
+        assert_close(poisson_rate_lower(count, days, confidence), wanted, 1e-8);
+    }
+    assert_close(poisson_rate_lower(3, 0.0, 0.95), 0.0, 0.0);
+}
+
+#[test]
 fn over_dispersion_is_pearsons_chi_squared_per_degree_of_freedom() {
     let slices = [
         (3.0, 100.0),

@@ -173,6 +173,7 @@ pub(crate) fn candidate(name: &str, service: &ServiceKey) -> Candidate {
             sampling: "full".to_owned(),
             incidents: 0,
             incidents_per_day_upper: 4_000.0,
+            ..Evidence::default()
         },
     }
 }
