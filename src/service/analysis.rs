@@ -279,7 +279,7 @@ impl Analysis {
 fn restrain(status: &mut ObjectiveStatus, candidate: &Candidate) {
     let name = &candidate.name;
     match (candidate.state, &candidate.evidence.rejection) {
-        (CandidateState::Rejected, Some(reason)) if status.bad_events > 0.0 => {
+        (CandidateState::Rejected, Some(reason)) if status.budget.bad > 0.0 => {
             status.state = Verdict::Fail;
             status.text = format!("{name}: {reason}");
         }
