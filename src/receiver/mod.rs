@@ -1,9 +1,10 @@
-//! OTLP in: gRPC and HTTP, let in by bytes, scanned, counted, then acknowledged.
+//! OTLP in: gRPC and HTTP, let in by bytes, scanned, counted, then acknowledged. And trace files, in [`file`].
 //!
 //! An acknowledged span is counted: the answer is written after the windows hold the request. A request that cannot be read
 //! counts nothing.
 
 pub mod collect;
+pub mod file;
 pub mod intake;
 pub mod json;
 pub mod otlp_grpc;

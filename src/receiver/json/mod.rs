@@ -136,4 +136,4 @@ fn is_hex_id(id: &str, len: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,11 +2,10 @@
 //! text stand for never waits in memory for the rest.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{
-    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::receiver::json::value::{Attributes, BorrowedText, Number};
@@ -100,9 +99,24 @@ pub(in crate::receiver) fn read_resource<T>(
     take: impl FnOnce(Attributes<'_>) -> T,
 ) -> Result<T, serde_json::Error> {
     let resource: Option<Resource<'_>> = serde_json::from_str(text)?;
-    Ok(take(resource.map_or_else(Attributes::default, |resource| {
-        resource.attributes
-    })))
+    Ok(take(
+        resource.map_or_else(Attributes::default, |resource| resource.attributes),
+    ))
+}
+
+/// Calls `take` with each element of a list.
+pub(in crate::receiver) fn for_each<'a, T: Deserialize<'a>>(
+    list: &'a str,
+    take: impl FnMut(T),
+) -> Result<(), serde_json::Error> {
+    struct Each<T, F>(F, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, F: FnMut(T)> Elements<'de> for Each<T, F> {
+        fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+            let element = list.next_element()?;
+            Ok(element.map(&mut self.0).is_some())
+        }
+    }
+    read(list, List(Each(take, PhantomData)))
 }
 
 fn read<'a>(
@@ -166,7 +180,11 @@ impl<'de, E: Elements<'de>> Visitor<'de> for ObjectWithList<'_, E> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "a JSON object with `{}`", self.members.join("` or `"))
+        write!(
+            formatter,
+            "a JSON object with `{}`",
+            self.members.join("` or `")
+        )
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {

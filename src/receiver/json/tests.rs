@@ -9,9 +9,9 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::receiver::json::value::AttributeValue;
 use crate::model::span::Outcome;
 use crate::receiver::collect::collect_protobuf;
+use crate::receiver::json::value::AttributeValue;
 use crate::receiver::scan::tests::requests;
 use crate::window::settings::SliConfig;
 
@@ -291,7 +291,7 @@ fn what_is_no_request_is_refused() {
     assert!(collect(&format!(r#"{{"a": {deep}"#)).is_err());
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(in crate::receiver) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -332,7 +332,7 @@ fn span_json(span: &trace::Span) -> Value {
     })
 }
 
-fn request_json(request: &ExportTraceServiceRequest) -> Value {
+pub(in crate::receiver) fn request_json(request: &ExportTraceServiceRequest) -> Value {
     let scope_json = |scope: &trace::ScopeSpans| {
         let spans: Value = scope.spans.iter().map(span_json).collect();
         json!({"spans": spans, "schemaUrl": scope.schema_url})

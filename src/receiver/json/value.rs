@@ -168,30 +168,17 @@ pub(in crate::receiver) enum AttributeValue<'a> {
     Text(Cow<'a, str>),
     /// A whole number.
     Int(i64),
-    /// A truth value.
-    Bool(bool),
     /// Anything else.
     Other,
 }
 
-impl<'a> AttributeValue<'a> {
+impl AttributeValue<'_> {
     /// The value as the rules of events read it.
     pub(in crate::receiver) fn scalar(&self) -> Option<Scalar<'_>> {
         match self {
             Self::Text(text) => Some(Scalar::Text(text.as_bytes())),
             Self::Int(value) => Some(Scalar::Int(*value)),
-            Self::Bool(_) | Self::Other => None,
-        }
-    }
-
-    /// A plain value of JSON.
-    pub(in crate::receiver) fn of_plain(value: Number<'a>) -> Self {
-        match value {
-            Number::Whole(number) => Self::Int(number.cast_signed()),
-            Number::Negative(number) => Self::Int(number),
-            Number::Text(text) => Self::Text(text),
-            Number::Bool(value) => Self::Bool(value),
-            Number::Absent | Number::Fraction(_) | Number::Other => Self::Other,
+            Self::Other => None,
         }
     }
 }
@@ -217,9 +204,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for AttributeValue<'a> {
                         "stringValue" => {
                             value = map
                                 .next_value::<Option<BorrowedText<'a>>>()?
-                                .map_or(AttributeValue::Other, |text| {
-                                    AttributeValue::Text(text.0)
-                                });
+                                .map_or(AttributeValue::Other, |text| AttributeValue::Text(text.0));
                         }
                         "intValue" => {
                             value = match map.next_value::<Number<'a>>()? {
@@ -343,7 +328,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for KeyValue<'a> {
                     }
                 }
                 let key = key.filter(|key| may_read(key.as_ref()));
-                Ok(KeyValue(key.map(|BorrowedText(key)| Attribute { key, value })))
+                Ok(KeyValue(
+                    key.map(|BorrowedText(key)| Attribute { key, value }),
+                ))
             }
         }
         deserializer.deserialize_map(Pair(PhantomData))
