@@ -99,6 +99,7 @@ impl<R: Read> Cursor<R> {
 
     /// The fault of finding what comes next.
     pub(super) fn unexpected(&mut self, expected: &'static str) -> Fault {
+        while self.unread().len() < SHOWN_BYTES && self.fill() {}
         match self.peek() {
             Some(_) => Fault::Syntax {
                 expected,
@@ -125,6 +126,11 @@ impl<R: Read> Cursor<R> {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the line is the last one, and breaks off where the file does.
+    pub(super) fn is_cut_line(&self) -> bool {
+        self.buffer.is_cut_off() && self.line == Some(self.buffer.unread().len())
     }
 
     /// Goes to the beginning of the next line.
@@ -160,12 +166,16 @@ impl<R: Read> Cursor<R> {
 
     /// The length of the value that comes next, all of which is in [`Self::unread`] then.
     pub(super) fn value_len(&mut self) -> Result<usize, Fault> {
-        self.walk_value(|cursor, _| {
-            if cursor.unread().len() > cursor.max_record_bytes {
+        let len = self.walk_value(|cursor, scanned| {
+            if scanned > cursor.max_record_bytes {
                 return Err(cursor.too_large());
             }
             Ok(false)
-        })
+        })?;
+        if len > self.max_record_bytes {
+            return Err(self.too_large());
+        }
+        Ok(len)
     }
 
     /// Passes over the value that comes next, however long it is.
@@ -279,9 +289,11 @@ impl<R: Read> Cursor<R> {
     }
 }
 
+/// So much is shown of what was found.
+const SHOWN_BYTES: usize = 24;
+
 /// The first characters of some bytes, to be shown in a message.
 pub(super) fn beginning(bytes: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 24;
     let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
     let more = if shown.len() < bytes.len() { "…" } else { "" };
     format!("`{}{more}`", shown.escape_ascii())
@@ -304,9 +316,13 @@ enum Inside {
 pub(super) struct Extent {
     /// Bytes walked through.
     pub scanned: usize,
-    depth: usize,
+    /// The brackets that are to come.
+    closing: Vec<u8>,
     inside: Inside,
 }
+
+/// Lists and objects in each other that are walked through.
+const DEPTH_MAX: usize = 512;
 
 /// What a piece of a value told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,28 +354,40 @@ impl Extent {
 
     fn structure(&mut self, rest: &[u8]) -> Option<Scan> {
         for (position, byte) in rest.iter().enumerate() {
-            match byte {
+            let broken = match byte {
                 b'"' => {
                     self.scanned += position + 1;
                     self.inside = Inside::String;
                     return None;
                 }
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' if self.depth > 1 => self.depth -= 1,
-                b'}' | b']' if self.depth == 1 => {
-                    self.scanned += position + 1;
-                    return Some(Scan::Complete);
+                b'{' | b'[' if self.closing.len() < DEPTH_MAX => {
+                    // Both stand two places before the bracket that closes them.
+                    self.closing.push(byte + 2);
+                    None
                 }
-                b'}' | b']' | b',' | b':' if self.depth == 0 => {
-                    self.scanned += position;
-                    return Some(Scan::Broken("a JSON value"));
+                b'{' | b'[' => Some("no more than 512 lists and objects in each other"),
+                b'}' | b']' if self.closing.last() == Some(byte) => {
+                    self.closing.pop();
+                    if self.closing.is_empty() {
+                        self.scanned += position + 1;
+                        return Some(Scan::Complete);
+                    }
+                    None
                 }
-                _ if self.depth == 0 && !is_blank(*byte) => {
+                b'}' if !self.closing.is_empty() => Some("`]`, the end of a list"),
+                b']' if !self.closing.is_empty() => Some("`}`, the end of an object"),
+                _ if !self.closing.is_empty() => None,
+                b'}' | b']' | b',' | b':' => Some("a JSON value"),
+                _ if is_blank(*byte) => None,
+                _ => {
                     self.scanned += position;
                     self.inside = Inside::Scalar;
                     return None;
                 }
-                _ => {}
+            };
+            if let Some(expected) = broken {
+                self.scanned += position;
+                return Some(Scan::Broken(expected));
             }
         }
         self.scanned += rest.len();
@@ -379,7 +407,7 @@ impl Extent {
             Some(b'"') => {
                 self.scanned += 1;
                 self.inside = Inside::Structure;
-                return (self.depth == 0).then_some(Scan::Complete);
+                return self.closing.is_empty().then_some(Scan::Complete);
             }
             _ => {
                 return Some(Scan::Broken(

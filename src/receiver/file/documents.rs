@@ -52,7 +52,12 @@ fn read_line<R: Read, S: FileSink>(
     if format == TraceFormat::OtlpJson {
         // Known to end with the line, so its brackets need not be looked at first.
         let len = cursor.unread().len();
-        return read_record(cursor, len, "the line", collector, otlp_json::request);
+        let is_cut = cursor.is_cut_line();
+        return read_record(cursor, len, "the line", collector, |text, collector| {
+            let outcome = otlp_json::request(text, collector);
+            // Where the file itself breaks off, that is said once for all.
+            if is_cut { Ok(()) } else { outcome }
+        });
     }
     read_text(cursor, format, collector)?;
     match cursor.peek() {

@@ -127,7 +127,7 @@ fn server_span(name: &str) -> serde_json::Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn property_every_format_says_the_same_of_the_same_spans(

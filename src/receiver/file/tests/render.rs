@@ -139,6 +139,7 @@ impl PlainSpan {
                 number => json!({"key": key, "value": {"intValue": number}}),
             })
             .collect();
+        let status = ["UNSET", "OK", "ERROR"][usize::from(self.status)];
         json!({
             "traceId": hex(&self.trace_id),
             "spanId": hex(&self.span_id),
@@ -149,7 +150,7 @@ impl PlainSpan {
             "startTimeUnixNano": self.start_micros * 1_000,
             "endTimeUnixNano": (self.start_micros + self.duration_micros) * 1_000,
             "attributes": attributes,
-            "status": {"code": ["UNSET", "OK", "ERROR"][usize::from(self.status)]},
+            "status": {"code": status},
         })
     }
 
