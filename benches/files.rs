@@ -43,7 +43,12 @@ fn attributes_json(attributes: &[KeyValue]) -> String {
         let value = match attribute.value.as_ref()?.value.as_ref()? {
             Value::StringValue(text) => format!(r#"{{"stringValue":"{text}"}}"#),
             Value::IntValue(number) => format!(r#"{{"intValue":"{number}"}}"#),
-            _ => return None,
+            Value::BoolValue(_)
+            | Value::DoubleValue(_)
+            | Value::ArrayValue(_)
+            | Value::KvlistValue(_)
+            | Value::BytesValue(_)
+            | Value::StringValueStrindex(_) => return None,
         };
         Some(format!(r#"{{"key":"{}","value":{value}}}"#, attribute.key))
     });

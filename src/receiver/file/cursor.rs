@@ -344,7 +344,7 @@ impl Extent {
             let scan = match self.inside {
                 Inside::Structure => self.structure(rest),
                 Inside::String => self.string(rest),
-                Inside::Scalar => self.scalar(rest),
+                Inside::Scalar => Some(self.scalar(rest)),
             };
             if let Some(scan) = scan {
                 return scan;
@@ -418,18 +418,11 @@ impl Extent {
         None
     }
 
-    fn scalar(&mut self, rest: &[u8]) -> Option<Scan> {
+    fn scalar(&mut self, rest: &[u8]) -> Scan {
         let ends = |byte: &u8| is_blank(*byte) || matches!(byte, b',' | b'}' | b']');
-        match rest.iter().position(ends) {
-            Some(at) => {
-                self.scanned += at;
-                Some(Scan::Complete)
-            }
-            None => {
-                self.scanned += rest.len();
-                Some(Scan::Incomplete)
-            }
-        }
+        let end = rest.iter().position(ends);
+        self.scanned += end.unwrap_or(rest.len());
+        end.map_or(Scan::Incomplete, |_| Scan::Complete)
     }
 }
 
@@ -468,8 +461,7 @@ mod tests {
         leaf.prop_recursive(4, 40, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                prop::collection::btree_map(".{0,4}", inner, 0..5)
-                    .prop_map(|members| Value::from_iter(members)),
+                prop::collection::btree_map(".{0,4}", inner, 0..5).prop_map(Value::from_iter),
             ]
         })
     }
@@ -499,7 +491,7 @@ mod tests {
             let text = format!("{value}{after}");
             let mut cursor = cursor(&text);
             cursor.skip_value().unwrap();
-            prop_assert_eq!(cursor.place().byte as usize, text.len() - after.len());
+            prop_assert_eq!(cursor.place().byte, (text.len() - after.len()) as u64);
         }
 
         #[test]

@@ -6,6 +6,7 @@ use std::io::Read;
 use crate::receiver::file::TraceFormat;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::cursor::{Cursor, Extent, Fault, Scan};
+use crate::receiver::file::documents::LIST_DEPTH_MAX;
 use crate::receiver::file::protobuf::{Framing, framing_of};
 
 /// So much of a file is looked at.
@@ -67,9 +68,6 @@ struct Names {
     /// There is something else than objects and lists.
     has_values: bool,
 }
-
-/// Lists in lists that are looked into.
-const LIST_DEPTH_MAX: u32 = 2;
 
 impl Names {
     fn collect<R: Read>(&mut self, cursor: &mut Cursor<R>, depth: u32) -> Result<(), Fault> {
@@ -137,59 +135,65 @@ fn is_one_value(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn json(format: TraceFormat, is_lines: bool) -> Option<Content> {
-        Some(Content::Json { format, is_lines })
+    fn json(format: TraceFormat, is_lines: bool) -> Content {
+        Content::Json { format, is_lines }
     }
 
     #[test]
     fn the_members_of_the_first_objects_tell_the_format() {
         use TraceFormat::{JaegerJson, OtlpJson, SpanList, ZipkinJson};
         for (text, wanted) in [
-            (r#"{"resourceSpans":[]}"#, json(OtlpJson, false)),
-            ("{\n  \"resourceSpans\": [\n", json(OtlpJson, false)),
+            (r#"{"resourceSpans":[]}"#, Some(json(OtlpJson, false))),
+            ("{\n  \"resourceSpans\": [\n", Some(json(OtlpJson, false))),
             (
                 "{\"resourceSpans\":[]}\n{\"resourceSpans\":[",
-                json(OtlpJson, true),
+                Some(json(OtlpJson, true)),
             ),
             (
                 "{\"resourceMetrics\":[]}\n{\"resourceSpans\":[]}\n",
-                json(OtlpJson, true),
+                Some(json(OtlpJson, true)),
             ),
             (
                 "aceId\":7}]}]}\n{\"resourceSpans\":[]}\n",
-                json(OtlpJson, true),
+                Some(json(OtlpJson, true)),
             ),
             (
                 r#"{"unknown":[1,{"a":2}],"resourceSpans":["#,
-                json(OtlpJson, false),
+                Some(json(OtlpJson, false)),
             ),
-            (r#"[{"traceId":"a","spanId":"b"}]"#, json(SpanList, false)),
+            (
+                r#"[{"traceId":"a","spanId":"b"}]"#,
+                Some(json(SpanList, false)),
+            ),
             (
                 "[\n{\"traceId\":\"a\",\"spanId\":\"b\"},\n{",
-                json(SpanList, false),
+                Some(json(SpanList, false)),
             ),
             (
                 "{\"traceId\":\"a\",\"spanId\":\"b\"}\n{\"traceId\":\"a\"",
-                json(SpanList, true),
+                Some(json(SpanList, true)),
             ),
             (
                 r#"[{"traceId":"a","id":"b","name":"c"}"#,
-                json(ZipkinJson, false),
+                Some(json(ZipkinJson, false)),
             ),
-            (r#"[[{"traceId":"a","id":"b"}]]"#, json(ZipkinJson, false)),
+            (
+                r#"[[{"traceId":"a","id":"b"}]]"#,
+                Some(json(ZipkinJson, false)),
+            ),
             (
                 "[]\n[{\"id\":\"b\",\"traceId\":\"a\"}]\n",
-                json(ZipkinJson, true),
+                Some(json(ZipkinJson, true)),
             ),
             (
                 r#"{"data":[{"traceID":"a","spans":[{"traceID":"a","#,
-                json(JaegerJson, false),
+                Some(json(JaegerJson, false)),
             ),
             (
                 r#"{"data":null,"total":0,"errors":[]}"#,
-                json(JaegerJson, false),
+                Some(json(JaegerJson, false)),
             ),
-            (r#"{"data":[]}"#, json(JaegerJson, false)),
+            (r#"{"data":[]}"#, Some(json(JaegerJson, false))),
             ("", Some(Content::Nothing)),
             (" \r\n [] \n[[]]", Some(Content::Nothing)),
             ("{}\n{}\n", Some(Content::Nothing)),

@@ -53,11 +53,12 @@ fn read_line<R: Read, S: FileSink>(
         // Known to end with the line, so its brackets need not be looked at first.
         let len = cursor.unread().len();
         let is_cut = cursor.is_cut_line();
-        return read_record(cursor, len, "the line", collector, |text, collector| {
+        read_record(cursor, len, "the line", collector, |text, collector| {
             let outcome = otlp_json::request(text, collector);
             // Where the file itself breaks off, that is said once for all.
             if is_cut { Ok(()) } else { outcome }
         });
+        return Ok(());
     }
     read_text(cursor, format, collector)?;
     match cursor.peek() {
@@ -76,23 +77,23 @@ fn read_text<R: Read, S: FileSink>(
         TraceFormat::SpanList => read_spans(cursor, 0, collector, otlp_json::span),
         TraceFormat::ZipkinJson => read_spans(cursor, 0, collector, zipkin::span),
         TraceFormat::JaegerJson => jaeger::document(cursor, collector),
+        // The other encoding of OTLP is no JSON and does not come here.
         TraceFormat::OtlpJson | TraceFormat::OtlpProtobuf => otlp_json::document(cursor, collector),
     }
 }
 
 /// Zipkin's API gives a list of traces, each a list of spans.
-const LIST_DEPTH_MAX: u32 = 2;
+pub(super) const LIST_DEPTH_MAX: u32 = 2;
 
-/// A reader of one record.
-pub(super) type ReadRecord<'s, S> =
-    fn(&str, &mut Collector<'s, S>) -> Result<(), serde_json::Error>;
+/// A reader of one span.
+type ReadSpan<'s, S> = fn(&str, &mut Collector<'s, S>) -> Result<(), serde_json::Error>;
 
 /// Reads a span, a list of spans, or a list of such lists.
 fn read_spans<'s, R: Read, S: FileSink>(
     cursor: &mut Cursor<R>,
     depth: u32,
     collector: &mut Collector<'s, S>,
-    read: ReadRecord<'s, S>,
+    read: ReadSpan<'s, S>,
 ) -> Result<(), Fault> {
     match cursor.peek() {
         Some(b'[') if depth < LIST_DEPTH_MAX => {
@@ -108,10 +109,13 @@ pub(super) fn read_next<'s, R: Read, S: FileSink>(
     cursor: &mut Cursor<R>,
     what: &str,
     collector: &mut Collector<'s, S>,
-    read: ReadRecord<'s, S>,
+    read: impl FnOnce(&str, &mut Collector<'s, S>) -> Result<(), serde_json::Error>,
 ) -> Result<(), Fault> {
     match cursor.value_len() {
-        Ok(len) => read_record(cursor, len, what, collector, read),
+        Ok(len) => {
+            read_record(cursor, len, what, collector, read);
+            Ok(())
+        }
         Err(fault @ Fault::TooLarge { .. }) => {
             collector.begin_record(cursor.place());
             collector.unreadable(what, fault);
@@ -128,7 +132,7 @@ pub(super) fn read_record<'s, R: Read, S: FileSink>(
     what: &str,
     collector: &mut Collector<'s, S>,
     read: impl FnOnce(&str, &mut Collector<'s, S>) -> Result<(), serde_json::Error>,
-) -> Result<(), Fault> {
+) {
     collector.begin_record(cursor.place());
     let record = cursor.unread().get(..len).unwrap_or_default();
     // A byte that is no UTF-8 should cost one character, not the record.
@@ -137,5 +141,4 @@ pub(super) fn read_record<'s, R: Read, S: FileSink>(
         collector.unreadable_json(what, &error);
     }
     cursor.consume(len);
-    Ok(())
 }

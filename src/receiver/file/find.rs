@@ -141,9 +141,10 @@ fn expand(pattern: &str) -> Result<Vec<TraceInput>, FileError> {
     let base = literal.rfind('/').and_then(|end| literal.get(..=end));
     let below = pattern.get(base.map_or(0, str::len)..).unwrap_or_default();
     // Without `**`, nothing deeper than the pattern can match.
-    let depth = match below.contains("**") {
-        true => usize::MAX,
-        false => 1 + below.matches('/').count(),
+    let depth = if below.contains("**") {
+        usize::MAX
+    } else {
+        1 + below.matches('/').count()
     };
     let mut inputs = Vec::new();
     let found = &mut inputs;
@@ -172,7 +173,7 @@ fn search(
         match (entry.is_directory, glob.is_match(&path)) {
             (true, true) => walk(&path, found)?,
             (true, false) if depth > 1 => search(&path, glob, depth - 1, found)?,
-            (true, false) | (false, false) => {}
+            (true | false, false) => {}
             (false, true) => found.push(TraceInput::file(&path)),
         }
     }

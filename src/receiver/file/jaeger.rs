@@ -37,7 +37,7 @@ struct Process<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Span<'a> {
+struct JaegerSpan<'a> {
     #[serde(borrow, default, rename = "traceID")]
     trace_id: Option<BorrowedText<'a>>,
     #[serde(borrow, default, rename = "spanID")]
@@ -92,7 +92,7 @@ fn trace<S: FileSink>(
     let Some(spans) = trace.spans else {
         return Ok(());
     };
-    for_each(spans.get(), |span: Span<'_>| {
+    for_each(spans.get(), |span: JaegerSpan<'_>| {
         let by_id = processes.get(text_of(span.process_id.as_ref()));
         let process = span.process.as_ref().or(by_id);
         if let Err(error) = take(&span, process, collector) {
@@ -102,7 +102,7 @@ fn trace<S: FileSink>(
 }
 
 fn take<S: FileSink>(
-    span: &Span<'_>,
+    span: &JaegerSpan<'_>,
     process: Option<&Process<'_>>,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), NoTime> {
@@ -143,7 +143,7 @@ impl Process<'_> {
     }
 }
 
-impl Span<'_> {
+impl JaegerSpan<'_> {
     /// References of either type are parents, if they are of the same trace; others are links.
     fn has_parent(&self) -> bool {
         let trace_id = text_of(self.trace_id.as_ref());

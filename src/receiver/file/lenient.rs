@@ -44,23 +44,21 @@ impl Time {
     /// Reads the member of a span that has this name.
     pub(super) fn read(member: &'static str, number: &Number<'_>) -> Result<Self, NoTime> {
         let no_time = |found: String| Err(NoTime { member, found });
-        match number {
+        match number.numeric() {
             Number::Absent => Ok(Self::Missing),
-            Number::Whole(number) => Ok(Self::counted(*number)),
-            Number::Fraction(number) if (0.0..u64::MAX as f64).contains(number) => {
-                Ok(Self::of_fraction(*number))
+            Number::Whole(number) => Ok(Self::counted(number)),
+            Number::Fraction(number) if (0.0..u64::MAX as f64).contains(&number) => {
+                Ok(Self::of_fraction(number))
             }
             Number::Text(text) if text.is_empty() => Ok(Self::Missing),
-            Number::Text(text) => match Number::of_text(text) {
-                Number::Text(text) => match text.parse::<Timestamp>() {
-                    Ok(time) => match u64::try_from(time.as_nanosecond()) {
-                        Ok(nanos) => Ok(Self::Absolute(nanos)),
-                        Err(_) => no_time(format!("`{text}`")),
-                    },
-                    Err(_) => no_time(format!("`{text}`")),
-                },
-                number => Self::read(member, &number),
-            },
+            Number::Text(text) => {
+                let time = text.parse::<Timestamp>().ok();
+                let nanos = time.and_then(|time| u64::try_from(time.as_nanosecond()).ok());
+                nanos.map_or_else(
+                    || no_time(format!("`{text}`")),
+                    |nanos| Ok(Self::Absolute(nanos)),
+                )
+            }
             Number::Negative(number) => no_time(format!("`{number}`")),
             Number::Fraction(number) => no_time(format!("`{number}`")),
             Number::Bool(value) => no_time(format!("`{value}`")),
@@ -123,9 +121,10 @@ pub(super) fn start_and_duration(
 ) -> Result<Option<(UnixNanos, UnixNanos)>, NoTime> {
     let unit_nanos = start.unit_nanos().unwrap_or(1_000);
     // Unlike a time, a duration of 0 is one.
-    let duration = match duration {
-        Number::Whole(0) => Some(0),
-        number => Time::read("duration", number)?.nanos(unit_nanos),
+    let duration = if duration.numeric() == Number::Whole(0) {
+        Some(0)
+    } else {
+        Time::read("duration", duration)?.nanos(unit_nanos)
     };
     let start = start.nanos(unit_nanos);
     Ok(start

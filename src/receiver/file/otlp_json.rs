@@ -53,13 +53,16 @@ fn resource_spans<R: Read, S: FileSink>(
     collector: &mut Collector<'_, S>,
 ) -> Result<(), Fault> {
     match cursor.value_len() {
-        Ok(len) => read_record(
-            cursor,
-            len,
-            "the element of resourceSpans",
-            collector,
-            |text, collector| read_resource_spans(text, &mut Spans(collector)),
-        ),
+        Ok(len) => {
+            read_record(
+                cursor,
+                len,
+                "the element of resourceSpans",
+                collector,
+                |text, collector| read_resource_spans(text, &mut Spans(collector)),
+            );
+            Ok(())
+        }
         Err(Fault::TooLarge { .. }) => resource_spans_in_parts(cursor, collector),
         Err(fault) => Err(fault),
     }
@@ -103,33 +106,25 @@ fn scope_spans<R: Read, S: FileSink>(
     collector: &mut Collector<'_, S>,
 ) -> Result<(), Fault> {
     match cursor.value_len() {
-        Ok(len) => read_record(
-            cursor,
-            len,
-            "the element of scopeSpans",
-            collector,
-            |text, collector| read_scope_spans(text, resource, &mut Spans(collector)),
-        ),
+        Ok(len) => {
+            read_record(
+                cursor,
+                len,
+                "the element of scopeSpans",
+                collector,
+                |text, collector| read_scope_spans(text, resource, &mut Spans(collector)),
+            );
+            Ok(())
+        }
         Err(Fault::TooLarge { .. }) => cursor.for_each_member(|cursor, name| match name {
-            "spans" => cursor.for_each_element(|cursor| span_of(cursor, resource, collector)),
+            "spans" => cursor.for_each_element(|cursor| {
+                read_next(cursor, "the span", collector, |text, collector| {
+                    let span: Span<'_> = serde_json::from_str(text)?;
+                    Spans(collector).span(resource, &span)
+                })
+            }),
             _ => cursor.skip_value(),
         }),
-        Err(fault) => Err(fault),
-    }
-}
-
-fn span_of<R: Read, S: FileSink>(
-    cursor: &mut Cursor<R>,
-    resource: &ResourceAttributes<'_>,
-    collector: &mut Collector<'_, S>,
-) -> Result<(), Fault> {
-    match cursor.value_len() {
-        Ok(len) => read_record(cursor, len, "the span", collector, |text, collector| {
-            let span: Span<'_> = serde_json::from_str(text)?;
-            Spans(collector).span(resource, &span)
-        }),
-        // Finds it too large again, and passes over it.
-        Err(Fault::TooLarge { .. }) => read_next(cursor, "the span", collector, span),
         Err(fault) => Err(fault),
     }
 }

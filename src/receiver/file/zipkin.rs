@@ -65,14 +65,16 @@ pub(super) fn span<S: FileSink>(
     {
         service.set(b"service.name", Scalar::Text(name.as_ref().as_bytes()));
     }
+    let kind = span_kind(&span.kind);
     let id = text_of(span.id.as_ref());
     let id_bytes = span_id_bytes(id);
     let span = FileSpan {
         name: text_of(span.name.as_ref()).as_bytes(),
         // No kind means work inside a service.
-        kind: match span_kind(&span.kind) {
-            SpanKind::Unspecified => SpanKind::Internal,
-            kind => kind,
+        kind: if kind == SpanKind::Unspecified {
+            SpanKind::Internal
+        } else {
+            kind
         },
         has_parent: has_parent(text_of(span.parent_id.as_ref())) || span.shared == Some(true),
         span_id: id_bytes.as_ref().map_or(id.as_bytes(), |bytes| bytes),

@@ -44,36 +44,39 @@ pub(in crate::receiver) enum Number<'a> {
     Other,
 }
 
-impl<'a> Number<'a> {
+impl Number<'_> {
     /// The whole number that proto3's JSON mapping means: as a number, as text, by its place in `names`, or `null` for 0.
     /// Negative ones keep their bits.
     pub(in crate::receiver) fn whole(&self, names: &[&str]) -> Result<u64, serde_json::Error> {
-        let number = match self {
-            Number::Text(text) => match names.iter().position(|name| name == text) {
-                Some(number) => return Ok(number as u64),
-                None => Number::of_text(text),
-            },
-            other => other.clone(),
-        };
-        match number {
+        if let Number::Text(text) = self
+            && let Some(number) = names.iter().position(|name| name == text)
+        {
+            return Ok(number as u64);
+        }
+        match self.numeric() {
             Number::Absent => Ok(0),
             Number::Whole(number) => Ok(number),
             Number::Negative(number) => Ok(number.cast_unsigned()),
-            other => Err(other.refusal()),
+            number @ (Number::Fraction(_) | Number::Text(_) | Number::Bool(_) | Number::Other) => {
+                Err(number.refusal())
+            }
         }
     }
 
-    /// The number that a text says, else the text.
-    pub(in crate::receiver) fn of_text(text: &'a str) -> Self {
-        if let Ok(number) = text.parse() {
-            Self::Whole(number)
-        } else if let Ok(number) = text.parse() {
-            Self::Negative(number)
-        } else {
-            match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Self::of_float(number),
-                Ok(_) | Err(_) => Self::Text(Cow::Borrowed(text)),
-            }
+    /// The number that a text says, if it is text; else what it is.
+    pub(in crate::receiver) fn numeric(&self) -> Number<'_> {
+        let Number::Text(text) = self else {
+            return self.clone();
+        };
+        if let Ok(number) = text.parse::<u64>() {
+            return Number::Whole(number);
+        }
+        if let Ok(number) = text.parse::<i64>() {
+            return Number::Negative(number);
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Number::of_float(number),
+            Ok(_) | Err(_) => Number::Text(Cow::Borrowed(text)),
         }
     }
 
@@ -207,13 +210,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for AttributeValue<'a> {
                                 .map_or(AttributeValue::Other, |text| AttributeValue::Text(text.0));
                         }
                         "intValue" => {
-                            value = match map.next_value::<Number<'a>>()? {
-                                Number::Absent => AttributeValue::Other,
-                                number => {
-                                    let whole = number.whole(&[]).map_err(Error::custom)?;
+                            let number: Option<Number<'a>> = map.next_value()?;
+                            let whole = number.map(|number| number.whole(&[])).transpose();
+                            value = whole
+                                .map_err(Error::custom)?
+                                .map_or(AttributeValue::Other, |whole| {
                                     AttributeValue::Int(whole.cast_signed())
-                                }
-                            };
+                                });
                         }
                         _ => {
                             map.next_value::<IgnoredAny>()?;

@@ -135,7 +135,7 @@ proptest! {
     ) {
         let rendered = render(&spans);
         let (wanted, wanted_seen) = read(&rendered[0].2);
-        prop_assert_eq!(wanted.spans as usize, spans.len());
+        prop_assert_eq!(wanted.spans, spans.len() as u64);
         prop_assert_eq!(wanted_seen.names.len(), spans.len());
         for (format, layout, bytes) in rendered {
             for (packing, bytes) in packed(&bytes) {

@@ -91,9 +91,9 @@ pub(super) fn plain_span() -> impl Strategy<Value = PlainSpan> {
 }
 
 fn key_value((key, value): &(&str, Value)) -> KeyValue {
-    let value = match value {
-        Value::String(text) => Any::StringValue(text.clone()),
-        number => Any::IntValue(number.as_i64().unwrap()),
+    let value = match value.as_i64() {
+        Some(number) => Any::IntValue(number),
+        None => Any::StringValue(value.as_str().unwrap().to_owned()),
     };
     KeyValue {
         key: (*key).to_owned(),
@@ -134,9 +134,13 @@ impl PlainSpan {
             .iter()
             .cloned()
             .chain(self.service_attributes())
-            .map(|(key, value)| match value {
-                Value::String(text) => json!({"key": key, "value": {"stringValue": text}}),
-                number => json!({"key": key, "value": {"intValue": number}}),
+            .map(|(key, value)| {
+                let member = if value.is_string() {
+                    "stringValue"
+                } else {
+                    "intValue"
+                };
+                json!({"key": key, "value": {member: value}})
             })
             .collect();
         let status = ["UNSET", "OK", "ERROR"][usize::from(self.status)];
