@@ -108,6 +108,11 @@ impl EventBatch {
             + self.events.capacity() * size_of::<Event>()
     }
 
+    /// Bytes of all texts.
+    pub fn text_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Spans that could not be used.
     pub fn rejected_spans(&self) -> u64 {
         self.rejected.iter().sum()

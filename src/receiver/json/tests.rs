@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::span::Outcome;
 use crate::receiver::collect::collect_protobuf;
+use crate::receiver::json::value::AttributeValue;
 use crate::receiver::scan::tests::requests;
 use crate::window::settings::SliConfig;
 
@@ -221,8 +222,8 @@ fn values_that_are_not_read_do_no_harm() {
 fn negative_attributes_keep_their_sign() {
     for number in [json!(-5), json!("-5"), json!(-5.0)] {
         let text = json!({"intValue": number}).to_string();
-        let value: AnyValue<'_> = serde_json::from_str(&text).unwrap();
-        assert!(matches!(value, AnyValue::Int(-5)), "{number}");
+        let value: AttributeValue<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(value, AttributeValue::Int(-5), "{number}");
     }
 }
 
@@ -290,7 +291,7 @@ fn what_is_no_request_is_refused() {
     assert!(collect(&format!(r#"{{"a": {deep}"#)).is_err());
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(in crate::receiver) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -331,7 +332,7 @@ fn span_json(span: &trace::Span) -> Value {
     })
 }
 
-fn request_json(request: &ExportTraceServiceRequest) -> Value {
+pub(in crate::receiver) fn request_json(request: &ExportTraceServiceRequest) -> Value {
     let scope_json = |scope: &trace::ScopeSpans| {
         let spans: Value = scope.spans.iter().map(span_json).collect();
         json!({"spans": spans, "schemaUrl": scope.schema_url})

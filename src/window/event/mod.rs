@@ -42,7 +42,7 @@ impl<'a> Scalar<'a> {
 }
 
 /// The attributes of a resource that are read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResourceAttributes<'a> {
     service: Option<&'a [u8]>,
     namespace: Option<&'a [u8]>,
@@ -55,6 +55,44 @@ impl<'a> ResourceAttributes<'a> {
     /// The service's name, or [`UNKNOWN_SERVICE`].
     pub fn service_name(&self) -> &'a [u8] {
         self.service.unwrap_or(UNKNOWN_SERVICE.as_bytes())
+    }
+
+    /// Whether the service is named.
+    pub fn names_service(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// These attributes, those that are missing taken from `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            service: self.service.or(other.service),
+            namespace: self.namespace.or(other.namespace),
+            environment: self.environment.or(other.environment),
+            environment_old: self.environment_old.or(other.environment_old),
+            version: self.version.or(other.version),
+        }
+    }
+
+    /// Whether `resource` of a batch is what these attributes make.
+    pub fn describe(&self, batch: &EventBatch, resource: &BatchResource) -> bool {
+        let [service, namespace, environment, version] = self.identity();
+        batch.bytes(resource.service) == service
+            && batch.bytes(resource.version) == version
+            && batch.bytes(resource.namespace) == namespace
+            && batch.bytes(resource.environment) == environment
+    }
+
+    /// Name, namespace, environment and version of the service, as a batch keeps them.
+    fn identity(&self) -> [&'a [u8]; 4] {
+        let environment = self.environment.or(self.environment_old);
+        [
+            self.service_name(),
+            self.namespace.unwrap_or_default(),
+            environment.unwrap_or_default(),
+            self.version.unwrap_or_default(),
+        ]
+        .map(bounded)
     }
 
     /// Whether a key may be one that is read.
@@ -262,11 +300,8 @@ pub fn push_resource(
     scratch: &mut OperationScratch,
     resource: &ResourceAttributes<'_>,
 ) {
-    let environment = resource.environment.or(resource.environment_old);
-    let service = batch.push_text(bounded(resource.service_name()));
-    let namespace = batch.push_text(bounded(resource.namespace.unwrap_or_default()));
-    let environment = batch.push_text(bounded(environment.unwrap_or_default()));
-    let version = batch.push_text(bounded(resource.version.unwrap_or_default()));
+    let [service, namespace, environment, version] =
+        resource.identity().map(|text| batch.push_text(text));
     let entry = BatchResource {
         service_hash: ServiceKey::hash_parts(
             &mut scratch.buffer,

@@ -1,0 +1,158 @@
+//! Jaeger JSON: `{"data": [{"traceID": …, "spans": […], "processes": {…}}]}`, times in microseconds.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::receiver::file::FileSink;
+use crate::receiver::file::collector::{Collector, FileSpan};
+use crate::receiver::file::cursor::{Cursor, Fault};
+use crate::receiver::file::documents::read_next;
+use crate::receiver::file::lenient::{NoTime, Time, start_and_duration};
+use crate::receiver::file::tags::Tags;
+use crate::receiver::json::read::for_each;
+use crate::receiver::json::value::{BorrowedText, Number, text_of};
+use crate::receiver::json::{has_parent, span_id_bytes};
+use crate::window::event::{ResourceAttributes, Scalar};
+
+/// A trace. It is a record: the processes that its spans name stand behind them.
+#[derive(Deserialize)]
+struct Trace<'a> {
+    #[serde(borrow, default)]
+    spans: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    processes: Option<BTreeMap<String, Process<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process<'a> {
+    #[serde(borrow, default)]
+    service_name: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    tags: Tags<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JaegerSpan<'a> {
+    #[serde(borrow, default, rename = "traceID")]
+    trace_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default, rename = "spanID")]
+    span_id: Option<BorrowedText<'a>>,
+    /// Before there were references.
+    #[serde(borrow, default, rename = "parentSpanID")]
+    parent_span_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    operation_name: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    references: Option<Vec<Reference<'a>>>,
+    #[serde(borrow, default)]
+    start_time: Number<'a>,
+    #[serde(borrow, default)]
+    duration: Number<'a>,
+    #[serde(borrow, default)]
+    tags: Tags<'a>,
+    #[serde(borrow, default, rename = "processID")]
+    process_id: Option<BorrowedText<'a>>,
+    /// In place of `processID`, outside of a trace.
+    #[serde(borrow, default)]
+    process: Option<Process<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(borrow, default, rename = "traceID")]
+    trace_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default, rename = "spanID")]
+    span_id: Option<BorrowedText<'a>>,
+}
+
+/// Reads a document trace by trace.
+pub(super) fn document<R: Read, S: FileSink>(
+    cursor: &mut Cursor<R>,
+    collector: &mut Collector<'_, S>,
+) -> Result<(), Fault> {
+    cursor.for_each_member(|cursor, name| match name {
+        "data" => {
+            cursor.for_each_element(|cursor| read_next(cursor, "the trace", collector, trace))
+        }
+        _ => cursor.skip_value(),
+    })
+}
+
+fn trace<S: FileSink>(
+    text: &str,
+    collector: &mut Collector<'_, S>,
+) -> Result<(), serde_json::Error> {
+    let trace: Trace<'_> = serde_json::from_str(text)?;
+    let processes = trace.processes.unwrap_or_default();
+    let Some(spans) = trace.spans else {
+        return Ok(());
+    };
+    for_each(spans.get(), |span: JaegerSpan<'_>| {
+        let by_id = processes.get(text_of(span.process_id.as_ref()));
+        let process = span.process.as_ref().or(by_id);
+        if let Err(error) = take(&span, process, collector) {
+            collector.unreadable("a span of the trace", error);
+        }
+    })
+}
+
+fn take<S: FileSink>(
+    span: &JaegerSpan<'_>,
+    process: Option<&Process<'_>>,
+    collector: &mut Collector<'_, S>,
+) -> Result<(), NoTime> {
+    let start = Time::read("startTime", &span.start_time)?;
+    let times = start_and_duration(start, &span.duration)?;
+    let said = span.tags.read();
+    let process = process.map_or_else(ResourceAttributes::default, Process::service);
+    let service = if process.names_service() {
+        process
+    } else {
+        said.service.or(process)
+    };
+    let span_id = text_of(span.span_id.as_ref());
+    let span_id_bytes = span_id_bytes(span_id);
+    let span = FileSpan {
+        name: text_of(span.operation_name.as_ref()).as_bytes(),
+        kind: said.kind,
+        has_parent: span.has_parent(),
+        span_id: span_id_bytes
+            .as_ref()
+            .map_or(span_id.as_bytes(), |bytes| bytes),
+        trace_state: said.trace_state,
+        times,
+        status: said.status,
+        attributes: said.attributes,
+    };
+    collector.span(&service, &span);
+    Ok(())
+}
+
+impl Process<'_> {
+    fn service(&self) -> ResourceAttributes<'_> {
+        let mut service = self.tags.read().service;
+        if let Some(name) = &self.service_name {
+            service.set(b"service.name", Scalar::Text(name.as_ref().as_bytes()));
+        }
+        service
+    }
+}
+
+impl JaegerSpan<'_> {
+    /// References of either type are parents, if they are of the same trace; others are links.
+    fn has_parent(&self) -> bool {
+        let trace_id = text_of(self.trace_id.as_ref());
+        let is_parent = |reference: &Reference<'_>| {
+            let of_trace = reference.trace_id.as_ref();
+            of_trace.is_none_or(|of_trace| of_trace.as_ref() == trace_id)
+                && has_parent(text_of(reference.span_id.as_ref()))
+        };
+        has_parent(text_of(self.parent_span_id.as_ref()))
+            || self.references.iter().flatten().any(is_parent)
+    }
+}

@@ -1,0 +1,214 @@
+//! Trace files: the formats that people have, plain or packed, told by their content and never by their name.
+//!
+//! ```text
+//! source (opened, unpacked) → buffer (a piece of it) → detect → documents (JSON) │ protobuf → collector → batches
+//! ```
+//!
+//! A file of any size is read in the memory of one record, even if it is one JSON document: records are found one after
+//! the other by their brackets, and only then read. What cannot be read is a finding, and the rest goes on; the spans of a
+//! broken record that stand before the fault count.
+
+mod buffer;
+mod collector;
+mod cursor;
+mod detect;
+mod documents;
+mod find;
+mod jaeger;
+mod lenient;
+mod otlp_json;
+mod protobuf;
+mod source;
+mod tags;
+mod zipkin;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use crate::model::batch::EventBatch;
+use crate::model::finding::Finding;
+use crate::receiver::file::buffer::Buffer;
+use crate::receiver::file::collector::Collector;
+use crate::receiver::file::cursor::beginning;
+use crate::receiver::file::detect::{Content, DETECTION_BYTES, detect};
+pub use crate::receiver::file::find::{STANDARD_INPUT, TraceInput, find_inputs};
+use crate::window::event::EventRules;
+
+/// How trace files are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// Longest record in bytes: a line, an element of a list, a message. Longer ones are passed over and counted, save
+    /// those of OTLP/JSON documents, which are read in parts. Memory grows up to twice this. Default 64 MiB.
+    pub max_record_bytes: usize,
+    /// Findings that are kept for each file; more are counted only. Default 100.
+    pub max_findings: usize,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self {
+            max_record_bytes: 64 << 20,
+            max_findings: 100,
+        }
+    }
+}
+
+/// What a trace file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// OTLP/JSON: a document, or one a line.
+    OtlpJson,
+    /// OTLP in protobuf: a message, or many with their lengths.
+    OtlpProtobuf,
+    /// A flat list of spans whose members are named as in OTLP/JSON.
+    SpanList,
+    /// What Jaeger's UI and API give.
+    JaegerJson,
+    /// Zipkin v2.
+    ZipkinJson,
+}
+
+impl TraceFormat {
+    /// All formats.
+    pub const ALL: [Self; 5] = [
+        Self::OtlpJson,
+        Self::OtlpProtobuf,
+        Self::SpanList,
+        Self::JaegerJson,
+        Self::ZipkinJson,
+    ];
+
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::OtlpJson => "OTLP/JSON",
+            Self::OtlpProtobuf => "OTLP protobuf",
+            Self::SpanList => "list of spans",
+            Self::JaegerJson => "Jaeger JSON",
+            Self::ZipkinJson => "Zipkin v2 JSON",
+        }
+    }
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A pattern that finds nothing.
+    #[error(
+        "{pattern}: no file matches; name a file, a directory with files, a glob in quotes, or - for standard input"
+    )]
+    NothingFound {
+        /// As it was named.
+        pattern: String,
+    },
+    /// A glob that is none.
+    #[error("{pattern} is no pattern: {source}")]
+    Glob {
+        /// As it was named.
+        pattern: String,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+    /// A file or directory that cannot be opened, or not read at all.
+    #[error("{name}: {source}")]
+    Open {
+        /// The file.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of something else.
+    #[error(
+        "{name}: begins with {seen}, which is no known format; expected {}, each plain, gzip or zstd",
+        TraceFormat::ALL.map(TraceFormat::label).join(", ")
+    )]
+    UnknownContent {
+        /// The file.
+        name: String,
+        /// Its first bytes.
+        seen: String,
+    },
+}
+
+/// Takes what is read.
+pub trait FileSink {
+    /// Some thousand spans. The batch is cleared afterwards.
+    fn batch(&mut self, batch: &mut EventBatch);
+
+    /// A usable span of any kind, with the name of its service.
+    #[inline]
+    fn span_name(&mut self, _service: &[u8], _name: &[u8]) {}
+
+    /// So many bytes of the file on the disk were read.
+    fn progress(&mut self, _bytes_read: u64) {}
+}
+
+/// What a file held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileSummary {
+    /// What it is; `None` for a file without anything.
+    pub format: Option<TraceFormat>,
+    /// Spans of every kind that could be used.
+    pub spans: u64,
+    /// Spans among them without a parent.
+    pub roots: u64,
+    /// Spans that could not, by [`crate::model::batch::Rejection::ALL`]; one that lacks its start or its end is among
+    /// the first. Files may have any ids.
+    pub rejected: [u64; 2],
+    /// Records, and spans of readable ones, that could not be read.
+    pub unreadable_records: u64,
+    /// What was wrong, the first [`FileSettings::max_findings`].
+    pub findings: Vec<Finding>,
+}
+
+/// Reads a file into `sink`.
+pub fn read_traces(
+    input: &TraceInput,
+    rules: &EventRules,
+    settings: &FileSettings,
+    sink: &mut impl FileSink,
+) -> Result<FileSummary, FileError> {
+    let name = input.name();
+    let not_opened = |source| FileError::Open {
+        name: name.to_owned(),
+        source,
+    };
+    let (reader, disk_bytes) =
+        source::open(input, settings.max_record_bytes).map_err(not_opened)?;
+    let mut buffer = Buffer::new(reader);
+    let is_whole = !buffer.fill_to(DETECTION_BYTES);
+    if buffer.unread().is_empty()
+        && let Some(failure) = buffer.take_failure()
+    {
+        return Err(not_opened(failure));
+    }
+    if buffer.unread().starts_with(BYTE_ORDER_MARK) {
+        buffer.consume(BYTE_ORDER_MARK.len());
+    }
+    let content = detect(buffer.unread(), is_whole).ok_or_else(|| FileError::UnknownContent {
+        name: name.to_owned(),
+        seen: beginning(buffer.unread()),
+    })?;
+    let mut collector = Collector::new(sink, rules, settings, name, disk_bytes);
+    let mut buffer = match content {
+        Content::Nothing => buffer,
+        Content::Json { format, is_lines } => {
+            documents::read(buffer, format, is_lines, settings, &mut collector)
+        }
+        Content::Protobuf(framing) => {
+            protobuf::read(buffer, framing, settings.max_record_bytes, &mut collector)
+        }
+    };
+    if let Some(failure) = buffer.take_failure() {
+        collector.truncated(buffer.place(), failure);
+    }
+    Ok(FileSummary {
+        format: content.format(),
+        ..collector.finish()
+    })
+}
+
+/// Begins UTF-8 files of some editors and shells.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -1,0 +1,168 @@
+//! The tags of Jaeger and Zipkin: attributes, and what those formats have no other place for.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::model::span::SpanKind;
+use crate::receiver::file::lenient::{span_kind, span_status};
+use crate::receiver::json::value::{BorrowedText, Number};
+use crate::window::event::{ResourceAttributes, Scalar, SpanAttributes, SpanStatus};
+
+/// A tag.
+#[derive(Debug, Deserialize)]
+pub(super) struct Tag<'a> {
+    #[serde(borrow)]
+    key: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    value: Number<'a>,
+}
+
+/// Tags as Jaeger has them, a list of keys and values, or as Zipkin does, an object.
+#[derive(Debug, Default)]
+pub(super) struct Tags<'a>(Vec<Tag<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Either<'a> {
+            type Value = Tags<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("tags: a list of keys and values, or an object")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                Ok(Tags::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut tags = Vec::new();
+                while let Some(tag) = list.next_element()? {
+                    tags.push(tag);
+                }
+                Ok(Tags(tags))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut tags = Vec::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    tags.push(Tag { key, value });
+                }
+                Ok(Tags(tags))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+/// What the tags of a span say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said<'a> {
+    /// Attributes that are read.
+    pub attributes: SpanAttributes<'a>,
+    /// Attributes that would stand on a resource.
+    pub service: ResourceAttributes<'a>,
+    /// `span.kind`.
+    pub kind: SpanKind,
+    /// `otel.status_code`, else `error`.
+    pub status: SpanStatus,
+    /// `w3c.tracestate`.
+    pub trace_state: &'a [u8],
+}
+
+impl Tags<'_> {
+    /// Reads the tags, as the Collector's translation from Jaeger and Zipkin does.
+    pub(super) fn read(&self) -> Said<'_> {
+        let mut said = Said::default();
+        let mut is_error = false;
+        for Tag { key, value } in &self.0 {
+            let key = key.as_ref();
+            match key {
+                "span.kind" => said.kind = span_kind(value),
+                "otel.status_code" => said.status = span_status(value),
+                "error" => is_error = is_set(value),
+                "w3c.tracestate" => {
+                    if let Number::Text(text) = value {
+                        said.trace_state = text.as_bytes();
+                    }
+                }
+                _ => {
+                    if let Some(value) = scalar(value) {
+                        said.attributes.set(key.as_bytes(), value);
+                        said.service.set(key.as_bytes(), value);
+                    }
+                }
+            }
+        }
+        if is_error && said.status == SpanStatus::Unset {
+            said.status = SpanStatus::Error;
+        }
+        said
+    }
+}
+
+/// Jaeger says `true`; Zipkin says anything, often the error's message.
+fn is_set(error: &Number<'_>) -> bool {
+    match error {
+        Number::Bool(value) => *value,
+        Number::Text(text) => !text.eq_ignore_ascii_case("false"),
+        Number::Absent | Number::Whole(0) => false,
+        Number::Whole(_) | Number::Negative(_) | Number::Fraction(_) | Number::Other => true,
+    }
+}
+
+fn scalar<'a>(value: &'a Number<'_>) -> Option<Scalar<'a>> {
+    match value {
+        Number::Text(text) => Some(Scalar::Text(text.as_bytes())),
+        Number::Whole(number) => Some(Scalar::Int(number.cast_signed())),
+        Number::Negative(number) => Some(Scalar::Int(*number)),
+        Number::Absent | Number::Fraction(_) | Number::Bool(_) | Number::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(tags: &str) -> SpanStatus {
+        let tags: Tags<'_> = serde_json::from_str(tags).unwrap();
+        tags.read().status
+    }
+
+    #[test]
+    fn the_status_code_is_stronger_than_the_error_tag() {
+        for (tags, wanted) in [
+            ("null", SpanStatus::Unset),
+            ("[]", SpanStatus::Unset),
+            ("{}", SpanStatus::Unset),
+            (
+                r#"[{"key":"error","type":"bool","value":true}]"#,
+                SpanStatus::Error,
+            ),
+            (
+                r#"[{"key":"error","type":"bool","value":false}]"#,
+                SpanStatus::Unset,
+            ),
+            (
+                r#"[{"key":"error","type":"string","value":"true"}]"#,
+                SpanStatus::Error,
+            ),
+            (r#"{"error":"card declined"}"#, SpanStatus::Error),
+            (r#"{"error":""}"#, SpanStatus::Error),
+            (r#"{"error":"false"}"#, SpanStatus::Unset),
+            (
+                r#"{"otel.status_code":"OK","error":"true"}"#,
+                SpanStatus::Ok,
+            ),
+            (
+                r#"{"error":"true","otel.status_code":"ERROR"}"#,
+                SpanStatus::Error,
+            ),
+        ] {
+            assert_eq!(status(tags), wanted, "{tags}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One pass over OTLP/JSON, yielding borrowed spans: each list is read element by element, so that what three bytes of
+//! text stand for never waits in memory for the rest.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::receiver::json::value::{Attributes, BorrowedText, Number};
+use crate::window::event::ResourceAttributes;
+
+/// Takes what a reader finds: a resource, then its spans.
+pub(in crate::receiver) trait SpanVisitor {
+    /// A resource begins.
+    fn resource(&mut self, resource: &ResourceAttributes<'_>);
+    /// A span of the newest resource, which is said again.
+    fn span(
+        &mut self,
+        resource: &ResourceAttributes<'_>,
+        span: &Span<'_>,
+    ) -> Result<(), serde_json::Error>;
+}
+
+/// A span as OTLP/JSON has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "they are the names of OTLP")]
+pub(in crate::receiver) struct Span<'a> {
+    #[serde(borrow, default)]
+    pub trace_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    pub span_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    pub parent_span_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    pub trace_state: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    pub name: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    pub kind: Number<'a>,
+    #[serde(borrow, default)]
+    pub start_time_unix_nano: Number<'a>,
+    #[serde(borrow, default)]
+    pub end_time_unix_nano: Number<'a>,
+    #[serde(borrow, default)]
+    pub attributes: Attributes<'a>,
+    #[serde(borrow, default)]
+    pub status: Option<Status<'a>>,
+}
+
+/// The status of a span.
+#[derive(Debug, Deserialize)]
+pub(in crate::receiver) struct Status<'a> {
+    #[serde(borrow, default)]
+    pub code: Number<'a>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    attributes: Attributes<'a>,
+}
+
+/// Reads an `ExportTraceServiceRequest`; `members` are the names that its list may have.
+pub(in crate::receiver) fn read_request(
+    text: &str,
+    members: &[&str],
+    visitor: &mut impl SpanVisitor,
+) -> Result<(), serde_json::Error> {
+    let seed = ObjectWithList {
+        members,
+        elements: ResourceSpansElements(visitor),
+    };
+    read(text, seed)
+}
+
+/// Reads a `ResourceSpans`.
+pub(in crate::receiver) fn read_resource_spans(
+    text: &str,
+    visitor: &mut impl SpanVisitor,
+) -> Result<(), serde_json::Error> {
+    read(text, ResourceSpansSeed(visitor))
+}
+
+/// Reads a `ScopeSpans` of a resource.
+pub(in crate::receiver) fn read_scope_spans(
+    text: &str,
+    resource: &ResourceAttributes<'_>,
+    visitor: &mut impl SpanVisitor,
+) -> Result<(), serde_json::Error> {
+    read(text, scope_spans(resource, visitor))
+}
+
+/// Reads the attributes of a `Resource`, and hands them over.
+pub(in crate::receiver) fn read_resource<T>(
+    text: &str,
+    take: impl FnOnce(Attributes<'_>) -> T,
+) -> Result<T, serde_json::Error> {
+    let resource: Option<Resource<'_>> = serde_json::from_str(text)?;
+    Ok(take(
+        resource.map_or_else(Attributes::default, |resource| resource.attributes),
+    ))
+}
+
+/// Calls `take` with each element of a list.
+pub(in crate::receiver) fn for_each<'a, T: Deserialize<'a>>(
+    list: &'a str,
+    take: impl FnMut(T),
+) -> Result<(), serde_json::Error> {
+    struct Each<T, F>(F, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, F: FnMut(T)> Elements<'de> for Each<T, F> {
+        fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+            let element = list.next_element()?;
+            Ok(element.map(&mut self.0).is_some())
+        }
+    }
+    read(list, List(Each(take, PhantomData)))
+}
+
+fn read<'a>(
+    text: &'a str,
+    seed: impl DeserializeSeed<'a, Value = ()>,
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    seed.deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
+/// What to do with the elements of a list.
+trait Elements<'de> {
+    /// Reads one element, false after the last.
+    fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error>;
+}
+
+/// A list; `null` is an empty one.
+struct List<E>(E);
+
+impl<'de, E: Elements<'de>> DeserializeSeed<'de> for List<E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, E: Elements<'de>> Visitor<'de> for List<E> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_unit<F: Error>(self) -> Result<(), F> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while self.0.next(&mut list)? {}
+        Ok(())
+    }
+}
+
+/// An object of which one list is read.
+struct ObjectWithList<'m, E> {
+    members: &'m [&'m str],
+    elements: E,
+}
+
+impl<'de, E: Elements<'de>> DeserializeSeed<'de> for ObjectWithList<'_, E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, E: Elements<'de>> Visitor<'de> for ObjectWithList<'_, E> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "a JSON object with `{}`",
+            self.members.join("` or `")
+        )
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<BorrowedText<'_>>()? {
+            if self.members.contains(&key.as_ref()) {
+                map.next_value_seed(List(&mut self.elements))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de, E: Elements<'de>> Elements<'de> for &mut E {
+    fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+        (**self).next(list)
+    }
+}
+
+struct ResourceSpansElements<'v, V>(&'v mut V);
+
+impl<'de, V: SpanVisitor> Elements<'de> for ResourceSpansElements<'_, V> {
+    fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+        let element = list.next_element_seed(ResourceSpansSeed(self.0))?;
+        Ok(element.is_some())
+    }
+}
+
+struct ResourceSpansSeed<'v, V>(&'v mut V);
+
+impl<'de, V: SpanVisitor> DeserializeSeed<'de> for ResourceSpansSeed<'_, V> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object with `resource` and `scopeSpans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut resource: Option<Attributes<'de>> = None;
+        // Spans that stand before their resource wait for it as text. Every known writer puts it first.
+        let mut waiting: Vec<&'de RawValue> = Vec::new();
+        while let Some(key) = map.next_key::<BorrowedText<'_>>()? {
+            match key.as_ref() {
+                "resource" if resource.is_some() => return Err(Error::duplicate_field("resource")),
+                "resource" => {
+                    let read: Option<Resource<'de>> = map.next_value()?;
+                    let read = read.map_or_else(Attributes::default, |read| read.attributes);
+                    self.0.resource(&read.of_resource());
+                    resource = Some(read);
+                }
+                "scopeSpans" => match &resource {
+                    Some(resource) => {
+                        let resource = resource.of_resource();
+                        map.next_value_seed(List(ScopeSpansElements(&resource, self.0)))?;
+                    }
+                    None => waiting.push(map.next_value()?),
+                },
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let resource = resource.unwrap_or_else(|| {
+            self.0.resource(&ResourceAttributes::default());
+            Attributes::default()
+        });
+        for list in waiting {
+            let resource = resource.of_resource();
+            read(list.get(), List(ScopeSpansElements(&resource, self.0))).map_err(Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+struct ScopeSpansElements<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
+
+impl<'de, V: SpanVisitor> Elements<'de> for ScopeSpansElements<'_, V> {
+    fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+        let element = list.next_element_seed(scope_spans(self.0, self.1))?;
+        Ok(element.is_some())
+    }
+}
+
+fn scope_spans<'v, V>(
+    resource: &'v ResourceAttributes<'v>,
+    visitor: &'v mut V,
+) -> ObjectWithList<'static, SpanElements<'v, V>> {
+    ObjectWithList {
+        members: &["spans"],
+        elements: SpanElements(resource, visitor),
+    }
+}
+
+struct SpanElements<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
+
+impl<'de, V: SpanVisitor> Elements<'de> for SpanElements<'_, V> {
+    fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+        let Some(span) = list.next_element::<Span<'de>>()? else {
+            return Ok(false);
+        };
+        self.1.span(self.0, &span).map_err(Error::custom)?;
+        Ok(true)
+    }
+}
