@@ -250,4 +250,5 @@ fn slices_of(slices: &SliceAccount, start: PeriodStart) -> (AllWindows, PeriodSu
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are whole numbers")]
 mod tests;

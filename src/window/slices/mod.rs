@@ -402,4 +402,5 @@ fn cell(number: u64) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are whole numbers")]
 mod tests;
