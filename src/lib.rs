@@ -20,8 +20,9 @@
 //! 3. **Windows.** [`window::Windows`] counts the batch in the [`window::series`] of the operation, of the service
 //!    and of its version: counters in [`window::rolling`] slots of event time, durations in [`window::latency`],
 //!    and the [`window::ledger`] of each objective. Then the request is acknowledged.
-//! 4. **Tick.** Every `evaluator.interval`, [`service`] takes a [`window::snapshot`] and [`evaluator`] makes a
-//!    [`model::report::Report`] of it: [`evaluator::burn_rate`], [`evaluator::budget`] and [`evaluator::verdict`].
+//! 4. **Tick.** Every `evaluator.interval`, [`window::slices`] of time that are over are judged, [`service`] takes a
+//!    [`window::snapshot`] and [`evaluator`] makes a [`model::report::Report`] of it: [`evaluator::burn_rate`],
+//!    [`evaluator::budget`], [`evaluator::composite`] and [`evaluator::verdict`].
 //! 5. **Out.** The report is published in a `watch` channel. Each [`exporter::Exporter`] runs in a task of its own,
 //!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
 //!    come from windows, [`telemetry`] those about the process.

@@ -404,6 +404,7 @@ mod tests {
     use super::*;
     use crate::exporter::prometheus::fixture;
     use crate::model::series::ServiceKey;
+    use crate::model::slo::EmptySlices;
 
     #[test]
     fn the_page_shows_verdicts_objectives_with_budgets_and_candidates() {
@@ -419,6 +420,23 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text}\n{page}");
         }
+    }
+
+    #[test]
+    fn a_composite_stands_before_its_members_with_its_slices_and_projection() {
+        let mut report = fixture::report();
+        let mut composite = fixture::composite("shop", &["cart", "checkout"]);
+        composite.budgeting = Budgeting::RatioTimeslices {
+            slice: "5m".parse().unwrap(),
+            empty: EmptySlices::Good,
+        };
+        composite.budget.projected_remaining_ratio = Some(0.25);
+        report.composites = vec![composite];
+        let page = Overview(Some(&report)).to_string();
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}\n{page}"));
+        assert!(at("<td>shop</td><td>cart, checkout</td>") < at("<td>availability-checkout</td>"));
+        at("99.90 % of 5m slices in 30d");
+        at("<small>25.0 % of the whole period</small>");
     }
 
     #[test]

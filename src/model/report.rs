@@ -224,7 +224,7 @@ pub struct SliceCoverage {
     pub empty: u64,
     /// Slices with events over all that passed; null before the first one.
     pub measured_ratio: Option<f64>,
-    /// Events that came after their slice was judged, since the start; they changed nothing.
+    /// Events that came too late to change their slice, since the start.
     pub late_events: u64,
 }
 

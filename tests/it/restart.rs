@@ -6,10 +6,12 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use slo_copilot::clock::Clock;
 use slo_copilot::config::{Config, ObjectiveConfig, SliKind};
+use slo_copilot::model::UnixNanos;
 use slo_copilot::model::candidate::CandidateState;
+use slo_copilot::model::period::{CalendarPeriod, Period};
 use slo_copilot::model::report::ServiceReport;
 use slo_copilot::model::series::{SeriesKey, ServiceKey};
-use slo_copilot::model::slo::ObjectiveSource;
+use slo_copilot::model::slo::{Budgeting, CompositeMember, EmptySlices, ObjectiveSource};
 use slo_copilot::model::window::Window;
 use slo_copilot::store::Store;
 use tempfile::TempDir;
@@ -93,6 +95,80 @@ async fn windows_counters_and_budgets_come_back() {
             page.outcome(SERVICE, outcome)
         );
     }
+    server.stop().await;
+}
+
+/// A calendar month of events, and two members of a composite that count slices of five minutes.
+fn adjust_budgets(config: &mut Config) {
+    let month = CalendarPeriod {
+        duration: "1M".parse().unwrap(),
+        start_time: "2026-01-01 00:00:00".parse().unwrap(),
+        time_zone: "Europe/Berlin".to_owned(),
+    };
+    let member = |name: &str, slice_target| ObjectiveConfig {
+        name: name.to_owned(),
+        budgeting: Budgeting::Timeslices {
+            slice_target,
+            slice: "5m".parse().unwrap(),
+            empty: EmptySlices::Good,
+        },
+        composite: Some(CompositeMember {
+            name: "shop".to_owned(),
+            weight: 1.0,
+        }),
+        ..availability(SERVICE, 0.99)
+    };
+    config.objectives.list = vec![
+        ObjectiveConfig {
+            window: Period::Calendar(month),
+            ..availability(SERVICE, 0.99)
+        },
+        member("lenient", 0.2),
+        member("strict", 0.9),
+    ];
+}
+
+#[tokio::test]
+async fn slices_composites_and_calendar_months_come_back() {
+    let server = Server::start(adjust_budgets).await;
+    let mut client = server.client().await;
+    // One request, so that no evaluation comes between its parts: a month ago, and three slices of this month.
+    let mut past = spans(5, NOW - 25 * DAY);
+    past.extend(spans(10, NOW - 2 * DAY));
+    past.extend(failed_spans(10, NOW - 2 * DAY));
+    past.extend(failed_spans(10, NOW - DAY));
+    past.extend(spans(10, NOW - 10 * MINUTE));
+    accepted(&mut client, &request(SERVICE, past)).await;
+    let before = server.fresh_report().await;
+
+    let month = &objective(&before, "availability-checkout").budget;
+    assert!((month.total - 40.0).abs() < 1e-9 && (month.bad - 20.0).abs() < 1e-9);
+    assert!(month.projected_remaining_ratio > month.remaining_ratio);
+    let start = month.period_start.unwrap().to_string();
+    assert_eq!(start, "2026-08-31T22:00:00Z");
+    // Every slice from the first event's to that five minutes ago.
+    let slice = |at: UnixNanos| (at / (5 * MINUTE)) as f64;
+    let expected = slice(NOW - 5 * MINUTE) - slice(NOW - 25 * DAY);
+    for (name, bad) in [("lenient", 1.0), ("strict", 2.0)] {
+        let measured = objective(&before, name);
+        assert!(
+            (measured.budget.total - expected).abs() < 1e-9,
+            "{measured:?}"
+        );
+        assert!((measured.budget.bad - bad).abs() < 1e-9, "{measured:?}");
+        let with_events = expected - measured.slices.unwrap().empty as f64;
+        assert!((with_events - 4.0).abs() < 1e-9, "{measured:?}");
+    }
+    let [shop] = &before.composites[..] else {
+        panic!("one composite: {:?}", before.composites);
+    };
+    assert!((shop.budget.bad - 2.0).abs() < 1e-9, "{shop:?}");
+
+    let (before, dir) = server.stop().await;
+    let server = Server::start_in(dir, Clock::manual(NOW), adjust_budgets).await;
+    let after = server.fresh_report().await;
+    assert_eq!(after.baseline_evaluations, before.baseline_evaluations);
+    assert_eq!(after.composites, before.composites);
     server.stop().await;
 }
 

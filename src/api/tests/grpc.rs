@@ -16,6 +16,8 @@ use crate::api::proto::guardrail_client::GuardrailClient;
 use crate::api::proto::{
     self, GetVerdictRequest, ListObjectivesRequest, VerdictReport, WatchVerdictsRequest,
 };
+use crate::model::report::SliceCoverage;
+use crate::model::slo::{Budgeting, CompositeMember, EmptySlices};
 
 const GUARDRAIL: &str = "slo_copilot.v1.Guardrail";
 
@@ -150,6 +152,52 @@ async fn objectives_are_listed_with_what_was_measured() {
         (page.long_burn_rate, page.short_burn_rate),
         (Some(100.0), None)
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn composites_are_listed_with_the_members_that_are_asked_for() {
+    let server = Server::start().await;
+    let mut client = guardrail(&server).await;
+    let mut report = fixture::report();
+    let member = &mut report.baseline_evaluations[0];
+    member.objective.composite = Some(CompositeMember {
+        name: "shop".to_owned(),
+        weight: 2.0,
+    });
+    member.objective.budgeting = Budgeting::RatioTimeslices {
+        slice: "5m".parse().unwrap(),
+        empty: EmptySlices::Good,
+    };
+    member.slices = Some(SliceCoverage {
+        expected: 12.0,
+        empty: 3,
+        measured_ratio: Some(0.75),
+        late_events: 1,
+    });
+    report.composites = vec![fixture::composite("shop", &["checkout"])];
+    server.reports.send_replace(Some(Arc::new(report)));
+
+    let request = |service: &str| ListObjectivesRequest {
+        service: service.to_owned(),
+        ..ListObjectivesRequest::default()
+    };
+    let other = client.list_objectives(request("search")).await.unwrap();
+    assert!(other.into_inner().composites.is_empty());
+    let listed = client.list_objectives(request("checkout")).await.unwrap();
+    let mut listed = listed.into_inner();
+    let shop = listed.composites.remove(0);
+    assert_eq!(
+        (shop.name.as_str(), shop.state()),
+        ("shop", proto::Verdict::Fail)
+    );
+    assert_eq!(shop.members[0].name, "availability-checkout");
+    let member = listed.objectives.remove(0);
+    assert_eq!(member.composite, "shop");
+    let method = proto::BudgetingMethod::RatioTimeslices;
+    assert_eq!(member.budgeting_method(), method);
+    let slices = member.slices.unwrap();
+    assert_eq!((slices.slice.as_str(), slices.empty), ("5m", 3));
     server.stop().await;
 }
 

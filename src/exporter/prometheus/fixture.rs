@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::report::{
-    BurnRateCheck, DurationCounters, ErrorBudget, ObjectiveStatus, OutcomeDurations, OutputScope,
-    REPORT_SCHEMA_VERSION, Reason, Report, SeriesCounters, SeriesUsage, ServiceReport, Severity,
-    Verdict, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
+    BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, MemberStatus, ObjectiveStatus,
+    OutcomeDurations, OutputScope, REPORT_SCHEMA_VERSION, Reason, Report, SeriesCounters,
+    SeriesUsage, ServiceReport, Severity, Verdict, VerdictEvidence, VerdictReport, VersionReport,
+    WindowSli,
 };
 use crate::model::series::ServiceKey;
 use crate::model::slo::{Objective, Sli};
@@ -145,6 +146,33 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
         slices: None,
         good_events: 900.0,
         bad_events: 100.0,
+    }
+}
+
+/// A composite that stands as [`objective_status`] does, of one member a service.
+pub(crate) fn composite(name: &str, services: &[&str]) -> CompositeStatus {
+    let status = objective_status(name, "checkout");
+    let members = services.iter().map(|service| MemberStatus {
+        name: format!("availability-{service}"),
+        weight: 1.0,
+        state: Verdict::Fail,
+        remaining_ratio: Some(-99.0),
+    });
+    CompositeStatus {
+        name: name.to_owned(),
+        services: services.iter().map(|&service| service.to_owned()).collect(),
+        members: members.collect(),
+        budgeting: status.objective.budgeting,
+        window: status.objective.window,
+        target: status.objective.target,
+        required: false,
+        weight: 1.0,
+        state: status.state,
+        text: status.text,
+        windows: status.windows,
+        burn_rates: status.burn_rates,
+        budget: status.budget,
+        slices: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::fixture::{counters, objective_status, report, verdict, with_durations};
+use super::fixture::{composite, counters, objective_status, report, verdict, with_durations};
 use super::*;
 
 /// A sample's labels by name.
@@ -143,6 +143,7 @@ fn families_stand_in_one_order_whether_or_not_they_have_samples() {
         SLI,
         BURN_RATE,
         BUDGET_REMAINING,
+        BUDGET_PROJECTED,
         VERDICT,
     ];
     let mut empty = report();
@@ -269,6 +270,28 @@ fn a_value_that_does_not_exist_has_no_line() {
     assert_eq!(families[BURN_RATE].samples.len(), 0);
     assert_eq!(value(&families, BUDGET_REMAINING, &labels), None);
     assert!(!page.contains("NaN"), "{page}");
+}
+
+#[test]
+fn a_composite_has_the_gauges_of_an_objective_and_no_events() {
+    let mut report = report();
+    let mut composite = composite("shop", &["checkout"]);
+    composite.budget.projected_remaining_ratio = Some(0.5);
+    report.composites = vec![composite];
+    let families = parse(&render(&report));
+    let labels = [("slo", "shop"), ("service", "checkout")];
+    assert_eq!(value(&families, BUDGET_REMAINING, &labels), Some(-99.0));
+    assert_eq!(value(&families, BUDGET_PROJECTED, &labels), Some(0.5));
+    assert_eq!(value(&families, SLO_OBJECTIVE, &labels), Some(0.999));
+    let mut hour = labels.to_vec();
+    hour.push(("window", "1h"));
+    assert_eq!(value(&families, BURN_RATE, &hour), Some(100.0));
+    assert_eq!(families[SLO_EVENTS].samples.len(), 2, "of the objective");
+
+    report.composites[0].services.push("search".to_owned());
+    let families = parse(&render(&report));
+    let labels = [("slo", "shop"), ("service", "")];
+    assert_eq!(value(&families, BUDGET_REMAINING, &labels), Some(-99.0));
 }
 
 #[test]

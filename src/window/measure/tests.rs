@@ -83,7 +83,8 @@ struct Stored {
     days: Vec<crate::window::ledger::LedgerRow>,
 }
 
-fn stop(windows: &Windows) -> Stored {
+fn stop(windows: &Windows, now_secs: u64) -> Stored {
+    windows.maintain(now_secs * NANOS_PER_SEC);
     windows.close_minutes();
     let (minutes, lost) = windows.take_history();
     assert_eq!(lost, 0);
@@ -183,7 +184,7 @@ fn a_quarter_is_the_sum_of_its_days_and_survives_the_service_that_sent_them() {
     assert_eq!((seen.observed_total, seen.observed_bad), (91, 1));
     let stored = Stored {
         minutes: Vec::new(),
-        days: stop(&before).days,
+        days: stop(&before, day(99)).days,
     };
     // Forty days later no minute of it is left, and no series.
     let after = start(&[quarter], &stored, day(139));
@@ -285,6 +286,23 @@ fn any_budgeting() -> impl Strategy<Value = Budgeting> {
     })
 }
 
+/// Most events are on time, some come hours later.
+fn delay() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => 0..LATE_SECS, 1 => 0..6 * 3_600_u64]
+}
+
+/// In the order of their arrival, the first of each namespace on time: measuring begins with it.
+fn arrange(events: &mut [(Kept, u64)]) {
+    events.sort_by_key(|(event, _)| event.0);
+    for namespace in ["eu", "us"] {
+        let mut own = events.iter_mut();
+        if let Some((_, delay)) = own.find(|(event, _)| event.1 == namespace) {
+            *delay = 0;
+        }
+    }
+    events.sort_by_key(|(event, delay)| event.0 + delay);
+}
+
 fn any_event() -> impl Strategy<Value = Kept> {
     (
         0..2 * 86_400_u64,
@@ -300,14 +318,14 @@ proptest! {
     /// Whenever evaluations come, and with a restart and a pause in between, slices are those of the model.
     #[test]
     fn property_slices_are_those_of_a_model_that_keeps_every_event(
-        mut events in proptest::collection::vec(any_event(), 1..80),
+        mut events in proptest::collection::vec((any_event(), delay()), 1..80),
         budgeting in any_budgeting(),
         window in prop_oneof![Just("7d"), Just("30d"), Just("90d")],
         ticks in 600..20_000_u64,
         stop_after in 0..2 * 86_400_u64,
         pause_secs in 0..10_000_u64,
     ) {
-        events.sort_by_key(|event| event.0);
+        arrange(&mut events);
         let by_slices = objective("o", window, budgeting);
         let mut windows = windows();
         windows.adopt(&Arc::new(by_slices.clone()), START_SECS * NANOS_PER_SEC);
@@ -315,18 +333,18 @@ proptest! {
         let mut next_tick = START_SECS;
         let mut stopped = false;
         let end = START_SECS + 3 * 86_400;
-        // Events that fall into the pause are late to arrive by its length at most, so none are sent then.
-        let kept: Vec<Kept> = events
-            .into_iter()
-            .filter(|event| !(stop_at..=stop_at + pause_secs).contains(&event.0))
-            .collect();
-        let mut pending = kept.iter().peekable();
+        // Nothing arrives while nobody is there.
+        let pause = stop_at..=stop_at + pause_secs.max(ticks);
+        events.retain(|(event, delay)| !pause.contains(&(event.0 + delay)));
+        arrange(&mut events);
+        let kept: Vec<Kept> = events.iter().map(|(event, _)| *event).collect();
+        let mut pending = events.iter().peekable();
         while next_tick <= end {
-            while let Some(event) = pending.next_if(|event| event.0 <= next_tick) {
-                record(&windows, *event, event.0);
+            while let Some((event, delay)) = pending.next_if(|(event, delay)| event.0 + delay <= next_tick) {
+                record(&windows, *event, event.0 + delay);
             }
             if !stopped && next_tick >= stop_at {
-                let stored = stop(&windows);
+                let stored = stop(&windows, next_tick);
                 next_tick = next_tick.max(stop_at + pause_secs);
                 windows = start(std::slice::from_ref(&by_slices), &stored, next_tick);
                 stopped = true;
@@ -352,10 +370,10 @@ proptest! {
     /// A composite's slice is bad if any member's is, also after a restart.
     #[test]
     fn property_slices_of_a_composite_are_those_of_a_model(
-        mut events in proptest::collection::vec(any_event(), 1..80),
+        mut events in proptest::collection::vec((any_event(), delay()), 1..80),
         restart in any::<bool>(),
     ) {
-        events.sort_by_key(|event| event.0);
+        arrange(&mut events);
         let budgeting = timeslices("5m", EmptySlices::Good);
         let members = ["eu", "us"].map(|namespace| Objective {
             namespace: Some(namespace.to_owned()),
@@ -366,22 +384,23 @@ proptest! {
         for member in &members {
             windows.adopt(&Arc::new(member.clone()), START_SECS * NANOS_PER_SEC);
         }
-        for event in &events {
-            record(&windows, *event, event.0);
-            windows.maintain(event.0 * NANOS_PER_SEC);
+        for (event, delay) in &events {
+            let now_secs = event.0 + delay;
+            record(&windows, *event, now_secs);
+            windows.maintain(now_secs * NANOS_PER_SEC);
         }
+        let first = events.iter().map(|(event, _)| event.0 / 300).min().unwrap();
         let end = START_SECS + 3 * 86_400;
         if restart {
-            windows.maintain((end - 7_200) * NANOS_PER_SEC);
-            windows = start(&members, &stop(&windows), end);
+            windows = start(&members, &stop(&windows, end - 7_200), end);
         }
         windows.maintain(end * NANOS_PER_SEC);
         let seen = windows.composites(end * NANOS_PER_SEC).remove(0);
         let until = (end - LATE_SECS) / 300;
-        let first = events[0].0 / 300;
         let bad = (first..until).filter(|slice| {
             ["eu", "us"].iter().any(|namespace| {
-                let own = events.iter().filter(|event| event.1 == *namespace && event.0 / 300 == *slice);
+                let own = events.iter().map(|(event, _)| event);
+                let own = own.filter(|event| event.1 == *namespace && event.0 / 300 == *slice);
                 let failed = own.clone().filter(|event| event.2).count() as f64;
                 failed / own.count() as f64 > 0.1
             })

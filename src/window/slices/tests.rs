@@ -41,11 +41,11 @@ fn events(bad: u64, total: u64) -> WindowSums {
 fn judge(account: &mut SliceAccount, slices: &[(u64, u64)]) -> Vec<f64> {
     let measured = slices.iter().zip(FIRST..);
     let measured = measured.filter(|((_, total), _)| *total > 0);
-    let mut measured = measured
+    let measured = measured
         .map(|((bad, total), number)| (number, events(*bad, *total)))
         .collect();
     let until_secs = START_SECS + 300 * slices.len() as u64;
-    let judged = account.judge(&mut measured, until_secs);
+    let judged = account.judge(measured, until_secs);
     account.record(judged.iter().copied(), until_secs);
     judged.iter().map(|slice| slice.bad).collect()
 }
@@ -88,7 +88,7 @@ fn slices_before_the_first_event_are_not_expected_and_all_later_ones_are() {
     let mut account = account(budgeting(Some(0.95), EmptySlices::Good));
     assert!(judge(&mut account, &[(0, 0); 10]).is_empty());
     assert_eq!(account.since_day(0).0.total, 0.0);
-    let measured = &mut BTreeMap::from([(FIRST + 20, events(0, 1))]);
+    let measured = BTreeMap::from([(FIRST + 20, events(0, 1))]);
     let until_secs = START_SECS + 300 * 120;
     let judged = account.judge(measured, until_secs);
     account.record(judged, until_secs);
@@ -96,14 +96,36 @@ fn slices_before_the_first_event_are_not_expected_and_all_later_ones_are() {
 }
 
 #[test]
-fn an_event_after_the_judgement_is_counted_apart() {
-    let mut account = account(budgeting(Some(0.95), EmptySlices::Good));
-    judge(&mut account, &[(0, 10), (0, 10)]);
-    let mut late = BTreeMap::from([(FIRST, events(7, 7))]);
-    assert!(account.judge(&mut late, START_SECS + 600).is_empty());
+fn late_events_change_the_newest_slices_and_are_counted_beyond() {
+    let mut account = account(budgeting(Some(0.95), EmptySlices::Bad));
+    judge(&mut account, &[(0, 10), (0, 0), (1, 10)]);
+    let until_secs = START_SECS + 900;
+    let mut measured = BTreeMap::from([
+        (FIRST - 1, events(2, 2)),
+        (FIRST, events(7, 7)),
+        (FIRST + 1, events(0, 5)),
+        (FIRST + 2, events(0, 10)),
+        (FIRST + 3, events(0, 1)),
+    ]);
+    let late = account.take_late(&mut measured);
+    assert_eq!(measured.len(), 1, "one slice is not over");
     account.add_late(&late);
-    assert_eq!(account.late_events(), 7);
-    assert_eq!(account.since_day(0).0.bad, 0.0);
+    // Good turned bad, empty turned good, bad turned good.
+    let (sums, empty) = account.since_day(0);
+    assert_eq!((sums.total, sums.bad, empty), (3.0, 1.0, 0));
+    assert_eq!((sums.observed_total, sums.observed_bad), (42, 8));
+    assert_eq!(account.late_events(), 2, "before the first slice");
+    let (windows, _) = account.windows();
+    let (longest, shortest) = (windows[9], windows[0]);
+    assert_eq!((longest.total, longest.bad), (3.0, 1.0));
+    assert_eq!((shortest.total, shortest.bad), (1.0, 0.0));
+
+    let day = until_secs + 300 * u64::from(CORRECTABLE_SLICES);
+    let slices = account.judge(BTreeMap::new(), day);
+    account.record(slices, day);
+    account.add_late(&late);
+    assert_eq!(account.late_events(), 2 + 24);
+    assert!(account.recent.is_empty());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Accounts that belong to no single series: slices of time, composites of them, and days of series that are not held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use crate::model::series::SeriesId;
@@ -92,11 +92,11 @@ impl Accounts {
     }
 
     fn judge(&mut self, mut measured: BTreeMap<Arc<str>, Measured>, until_secs: u64) {
+        self.correct(&mut measured);
         let mut judged: BTreeMap<&str, Vec<JudgedSlice>> = BTreeMap::new();
         for (name, account) in &mut self.slices {
-            let mut own = measured.remove(name).unwrap_or_default();
-            let slices = account.judge(&mut own, until_secs);
-            account.add_late(&own);
+            let own = measured.remove(name).unwrap_or_default();
+            let slices = account.judge(own, until_secs);
             account.record(slices.iter().copied(), until_secs);
             judged.insert(name, slices);
         }
@@ -108,6 +108,35 @@ impl Accounts {
                 combine(&mut whole, own, *weight, composite.budgeting);
             }
             composite.slices.record(whole.into_values(), until_secs);
+        }
+    }
+
+    /// Takes the events of slices that are judged already, and judges those again.
+    fn correct(&mut self, measured: &mut BTreeMap<Arc<str>, Measured>) {
+        let mut late: BTreeMap<Arc<str>, Measured> = BTreeMap::new();
+        for (name, own) in measured {
+            if let Some(account) = self.slices.get(name) {
+                late.insert(Arc::clone(name), account.take_late(own));
+            }
+        }
+        late.retain(|_, own| !own.is_empty());
+        if late.is_empty() {
+            return;
+        }
+        let composites = self.composites.values();
+        let before: Vec<_> = composites
+            .map(|composite| composite.judged(&late, &self.slices))
+            .collect();
+        for (name, own) in &late {
+            if let Some(account) = self.slices.get_mut(name) {
+                account.add_late(own);
+            }
+        }
+        for (composite, before) in self.composites.values_mut().zip(before) {
+            let after = composite.judged(&late, &self.slices);
+            for (before, after) in before.into_values().zip(after.into_values()) {
+                composite.slices.correct(before, after);
+            }
         }
     }
 }
@@ -192,6 +221,27 @@ impl Windows {
 }
 
 impl Composite {
+    /// What became of the slices that members have late events for.
+    fn judged(
+        &self,
+        late: &BTreeMap<Arc<str>, Measured>,
+        accounts: &BTreeMap<Arc<str>, SliceAccount>,
+    ) -> BTreeMap<u32, JudgedSlice> {
+        let names = self.members().map(|member| member.name.as_str());
+        let late = names.filter_map(|name| late.get(name));
+        let numbers: BTreeSet<u32> = late.flat_map(BTreeMap::keys).copied().collect();
+        let mut whole = BTreeMap::new();
+        for (member, weight) in &self.members {
+            let Some(account) = accounts.get(member.name.as_str()) else {
+                continue;
+            };
+            let slices = numbers.iter().filter_map(|number| account.judged(*number));
+            let slices: Vec<JudgedSlice> = slices.collect();
+            combine(&mut whole, &slices, *weight, self.budgeting);
+        }
+        whole
+    }
+
     /// The objectives that it is made of.
     pub(in crate::window) fn members(&self) -> impl Iterator<Item = &Arc<Objective>> {
         self.members.iter().map(|(member, _)| member)

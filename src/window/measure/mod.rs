@@ -46,7 +46,7 @@ pub struct PeriodSums {
     pub sums: WindowSums,
     /// Slices without events.
     pub empty_slices: u64,
-    /// Events that came after their slice was judged, since the start.
+    /// Events that came too late to change their slice, since the start.
     pub late_events: u64,
     /// The calendar period; `None` for rolling ones.
     pub calendar: Option<CalendarBounds>,
@@ -250,4 +250,5 @@ fn slices_of(slices: &SliceAccount, start: PeriodStart) -> (AllWindows, PeriodSu
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are whole numbers")]
 mod tests;

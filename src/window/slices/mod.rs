@@ -1,8 +1,8 @@
 //! Slices of time: judged once they are over, over all series of an objective, and counted like events from then on.
 //!
-//! A slice is cut from midnight UTC. It waits `windows.late_after` for its events; those that come later are counted
-//! here and change no slice. Expected slices are all those since the objective was first measured, whether anybody was
-//! there to measure or not.
+//! A slice is cut from midnight UTC. It is judged once it has waited `windows.late_after` for its events, and again when
+//! events come later, as long as it is one of the newest slices. Expected slices are all those since the objective was
+//! first measured, whether anybody was there to measure or not.
 
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, Sub};
@@ -17,6 +17,9 @@ use crate::window::rolling::{HELD_SECS, Tiers, WindowStarts};
 use crate::window::snapshot::AllWindows;
 
 const SECS_PER_DAY: u64 = 86_400;
+
+/// Newest slices that late events can change: a day of minutes, sixty days of hours.
+const CORRECTABLE_SLICES: u32 = 1_440;
 
 /// A hair, since 0.99 and ratios of counts are not exact.
 const RATIO_TOLERANCE: f64 = 1e-12;
@@ -38,14 +41,14 @@ pub struct JudgedSlice {
     pub bad_events: u64,
 }
 
-/// Slices counted.
+/// Slices counted; differences of these correct what was counted before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SliceSums {
     expected: f64,
     bad: f64,
-    empty: u64,
-    events: u64,
-    bad_events: u64,
+    empty: f64,
+    events: f64,
+    bad_events: f64,
 }
 
 impl AddAssign for SliceSums {
@@ -63,8 +66,7 @@ impl Sub for SliceSums {
     fn sub(self, other: Self) -> Self {
         Self {
             expected: self.expected - other.expected,
-            // Sums of ratios are not exact.
-            bad: (self.bad - other.bad).max(0.0),
+            bad: self.bad - other.bad,
             empty: self.empty - other.empty,
             events: self.events - other.events,
             bad_events: self.bad_events - other.bad_events,
@@ -77,9 +79,9 @@ impl SliceSums {
         Self {
             expected: f64::from(u8::from(slice.is_expected)),
             bad: slice.bad,
-            empty: u64::from(slice.is_empty),
-            events: slice.events,
-            bad_events: slice.bad_events,
+            empty: f64::from(u8::from(slice.is_empty)),
+            events: slice.events as f64,
+            bad_events: slice.bad_events as f64,
         }
     }
 
@@ -87,21 +89,31 @@ impl SliceSums {
         Self {
             expected: day.sums.total,
             bad: day.sums.bad,
-            empty: u64::from(day.empty_slices),
-            events: day.sums.observed_total,
-            bad_events: day.sums.observed_bad,
+            empty: f64::from(day.empty_slices),
+            events: day.sums.observed_total as f64,
+            bad_events: day.sums.observed_bad as f64,
         }
     }
 
     fn window_sums(self) -> WindowSums {
         WindowSums {
             total: self.expected,
-            bad: self.bad,
+            // Sums of ratios are not exact.
+            bad: self.bad.max(0.0),
             squared: self.expected,
-            observed_total: self.events,
-            observed_bad: self.bad_events,
+            observed_total: count(self.events),
+            observed_bad: count(self.bad_events),
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and not below 0"
+)]
+fn count(counted: f64) -> u64 {
+    counted.max(0.0) as u64
 }
 
 /// The slices of an objective, or of a composite.
@@ -113,8 +125,12 @@ pub struct SliceAccount {
     grid: DayGrid,
     windows: Tiers<SliceSums>,
     days: BTreeMap<u32, LedgerDay>,
+    /// The first slice that was judged in this run.
+    first: u32,
     /// The first slice that is not judged yet; `None` before the first one is.
     next: Option<u32>,
+    /// Events of those of the newest slices that had any.
+    recent: BTreeMap<u32, WindowSums>,
     /// Slices before this one are in the days of an earlier run.
     kept_until: Option<u32>,
     changed_from: u32,
@@ -131,7 +147,9 @@ impl SliceAccount {
             grid: objective.window.day_grid(),
             windows: Tiers::starting_at(0),
             days: BTreeMap::new(),
+            first: 0,
             next: None,
+            recent: BTreeMap::new(),
             kept_until: None,
             changed_from: u32::MAX,
             late_events: 0,
@@ -143,7 +161,7 @@ impl SliceAccount {
         &self.key
     }
 
-    /// Events that came after their slice was judged.
+    /// Events that came too late to change their slice.
     pub fn late_events(&self) -> u64 {
         self.late_events
     }
@@ -158,27 +176,72 @@ impl SliceAccount {
         self.kept_until = until.map(|minute| self.number_at(u64::from(minute) * 60));
     }
 
+    /// Splits off the events of slices that are judged already.
+    pub fn take_late(&self, measured: &mut BTreeMap<u32, WindowSums>) -> BTreeMap<u32, WindowSums> {
+        let on_time = measured.split_off(&self.next.unwrap_or(0));
+        std::mem::replace(measured, on_time)
+    }
+
     /// Judges the slices that end at `until_secs` or before, given the events of those that had any.
     pub fn judge(
-        &self,
-        measured: &mut BTreeMap<u32, WindowSums>,
+        &mut self,
+        mut measured: BTreeMap<u32, WindowSums>,
         until_secs: u64,
     ) -> Vec<JudgedSlice> {
-        let first = [self.next, self.kept_until, first_of(measured)];
-        let first = match first {
-            [Some(next), ..] => Some(next),
-            // The windows are rebuilt from the first slice of the history on.
-            [None, kept, measured] => kept.into_iter().chain(measured).min(),
-        };
         let until = self.number_at(until_secs);
+        // After a start the windows are rebuilt from the first slice of the history on.
+        let known = measured.keys().next().copied();
+        let first = self.next.or(known.into_iter().chain(self.kept_until).min());
         let held = u64::from(ACCOUNT_DAYS) * SECS_PER_DAY / self.slice_secs;
-        let oldest = until.saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
-        let first = first.unwrap_or(until).max(oldest);
-        let slices = (first..until).map(|number| {
-            let sums = measured.remove(&number).unwrap_or_default();
+        let oldest = until.saturating_sub(cell(held));
+        let numbers = first.unwrap_or(until).max(oldest)..until;
+        let slices = numbers.map(|number| {
+            let sums = measured.get(&number).copied().unwrap_or_default();
             self.judge_one(number, sums)
         });
-        slices.collect()
+        let slices = slices.collect();
+        self.recent.append(&mut measured);
+        self.recent = self
+            .recent
+            .split_off(&until.saturating_sub(CORRECTABLE_SLICES));
+        slices
+    }
+
+    /// Judges again the slices of events that came late. Call [`Self::take_late`] for them.
+    pub fn add_late(&mut self, late: &BTreeMap<u32, WindowSums>) {
+        for (number, sums) in late {
+            let Some(before) = self.judged(*number) else {
+                self.late_events += sums.observed_total;
+                continue;
+            };
+            let events = self.recent.entry(*number).or_default();
+            *events = events.plus(*sums);
+            let events = *events;
+            self.correct(before, self.judge_one(*number, events));
+        }
+    }
+
+    /// What became of a slice, while it can still change.
+    pub fn judged(&self, number: u32) -> Option<JudgedSlice> {
+        self.is_correctable(number).then(|| {
+            let events = self.recent.get(&number).copied();
+            self.judge_one(number, events.unwrap_or_default())
+        })
+    }
+
+    /// Counts a slice as it became instead of as it was.
+    pub fn correct(&mut self, before: JudgedSlice, after: JudgedSlice) {
+        if self.is_correctable(after.number) {
+            let change = SliceSums::of(after) - SliceSums::of(before);
+            self.windows.add(self.start_secs(after.number), change);
+            self.change_day(after.number, change);
+        }
+    }
+
+    fn is_correctable(&self, number: u32) -> bool {
+        let end = self.next.unwrap_or(0);
+        let start = end.saturating_sub(CORRECTABLE_SLICES).max(self.first);
+        (start..end).contains(&number)
     }
 
     fn judge_one(&self, number: u32, sums: WindowSums) -> JudgedSlice {
@@ -212,33 +275,38 @@ impl SliceAccount {
     /// Counts judged slices, in order; every slice that ends at `until_secs` or before is judged then.
     pub fn record(&mut self, slices: impl IntoIterator<Item = JudgedSlice>, until_secs: u64) {
         let mut slices = slices.into_iter().peekable();
-        if self.next.is_none() && slices.peek().is_none() && self.kept_until.is_none() {
-            return;
-        }
-        if self.next.is_none() {
-            let first = slices.peek().map(|slice| slice.number);
-            self.restore_windows(first, until_secs);
-        }
-        let next = self.next.unwrap_or(0);
-        self.next = Some(next.max(self.number_at(until_secs)));
+        let until = self.number_at(until_secs);
+        let next = match (self.next, slices.peek()) {
+            (None, None) if self.kept_until.is_none() => return,
+            (Some(next), _) => next,
+            (None, first) => {
+                self.first = first.map_or(until, |slice| slice.number);
+                self.restore_windows(until);
+                self.first
+            }
+        };
+        self.next = Some(next.max(until));
         // A composite may hear of slices that it has counted without this member.
         for slice in slices.filter(|slice| slice.number >= next) {
-            let secs = u64::from(slice.number) * self.slice_secs;
-            self.windows.add(secs, SliceSums::of(slice));
+            let sums = SliceSums::of(slice);
+            self.windows.add(self.start_secs(slice.number), sums);
             if self.kept_until.is_none_or(|kept| slice.number >= kept) {
-                self.record_in_day(slice, secs);
+                self.change_day(slice.number, sums);
             }
         }
     }
 
-    fn record_in_day(&mut self, slice: JudgedSlice, secs: u64) {
+    fn change_day(&mut self, slice: u32, change: SliceSums) {
+        let secs = self.start_secs(slice);
         let number = self.grid.day(secs).number;
         let day = self.days.entry(number).or_insert(LedgerDay {
             day: number,
             ..LedgerDay::default()
         });
-        day.sums = day.sums.plus(SliceSums::of(slice).window_sums());
-        day.empty_slices += u32::from(slice.is_empty);
+        let mut sums = SliceSums::of_day(day);
+        sums += change;
+        day.sums = sums.window_sums();
+        day.empty_slices = cell(count(sums.empty));
         let end_minute = (secs + self.slice_secs) / 60;
         day.judged_until_minute = day.judged_until_minute.max(cell(end_minute));
         self.changed_from = self.changed_from.min(number);
@@ -248,8 +316,8 @@ impl SliceAccount {
     }
 
     /// Days of the earlier run stand in for the slices before the first that the history has.
-    fn restore_windows(&mut self, first: Option<u32>, until_secs: u64) {
-        let first_secs = first.map_or(until_secs, |number| u64::from(number) * self.slice_secs);
+    fn restore_windows(&mut self, until: u32) {
+        let (first_secs, until_secs) = (self.start_secs(self.first), self.start_secs(until));
         for day in self.days.values() {
             let start = self.grid.start_secs(day.day);
             let is_held = start + HELD_SECS >= until_secs;
@@ -259,19 +327,13 @@ impl SliceAccount {
         }
     }
 
-    /// Counts events whose slice was judged before they came.
-    pub fn add_late(&mut self, measured: &BTreeMap<u32, WindowSums>) {
-        let late = measured.values().map(|sums| sums.observed_total);
-        self.late_events += late.sum::<u64>();
-    }
-
     /// All windows, which end with the newest judged slice, and the empty slices of each.
     pub fn windows(&self) -> (AllWindows, [u64; Window::ALL.len()]) {
-        let now = u64::from(self.next.unwrap_or(0)) * self.slice_secs * NANOS_PER_SEC;
+        let now = self.start_secs(self.next.unwrap_or(0)) * NANOS_PER_SEC;
         let sums = self.windows.windows(&WindowStarts::at(now));
         (
             sums.map(SliceSums::window_sums),
-            sums.map(|sums| sums.empty),
+            sums.map(|sums| count(sums.empty)),
         )
     }
 
@@ -296,6 +358,10 @@ impl SliceAccount {
 
     fn number_at(&self, secs: u64) -> u32 {
         cell(secs / self.slice_secs)
+    }
+
+    fn start_secs(&self, slice: u32) -> u64 {
+        u64::from(slice) * self.slice_secs
     }
 }
 
@@ -331,13 +397,10 @@ pub fn combine(
     }
 }
 
-fn first_of(measured: &BTreeMap<u32, WindowSums>) -> Option<u32> {
-    measured.first_key_value().map(|(number, _)| *number)
-}
-
 fn cell(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are whole numbers")]
 mod tests;
