@@ -62,6 +62,16 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The bounds of the burn-rate rules.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            error_ratio_max: self.error_ratio_max,
+            min_bad_events: self.min_bad_events,
+        }
+    }
+}
+
 /// Makes reports; remembers the verdicts that it showed.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
@@ -82,10 +92,7 @@ impl Evaluator {
 
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
-        let limits = Limits {
-            error_ratio_max: self.config.error_ratio_max,
-            min_bad_events: self.config.min_bad_events,
-        };
+        let limits = self.config.limits();
         snapshot
             .objectives
             .iter()
@@ -128,12 +135,12 @@ impl Evaluator {
             now,
             scope: self.scope,
             slo_candidates: candidates,
+            policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             test_results: None,
             coverage: None,
             telemetry_recommendation: None,
             rca: None,
-            policy_snippets: BTreeMap::new(),
             integrations: integrations(),
             verdict: overall,
             verdicts,

@@ -166,7 +166,7 @@ impl Guardrail<'_> {
         let limit = page.error_ratio_limit;
         let (long, short) = (page.long_window.label(), page.short_window.label());
         format!(
-            "# {}\n(\n  {} / {} > {limit}\n  and\n  {} / {} > {limit}\n  and\n  {} >= {}\n)\n",
+            "# {}\n(\n  {}\n    / {} > {limit}\n  and\n  {}\n    / {} > {limit}\n  and\n  {} >= {}\n)\n",
             page_comment(page),
             self.bad(long),
             self.all(long),
@@ -179,7 +179,7 @@ impl Guardrail<'_> {
 
     fn spent(&self, period: &str) -> String {
         format!(
-            "# {}\n(\n  {} / {} >= {}\n  and\n  {} >= {}\n  and\n  {} >= {}\n)\n",
+            "# {}\n(\n  {}\n    / {} >= {}\n  and\n  {} >= {}\n  and\n  {} >= {}\n)\n",
             self.budget_comment(),
             self.bad(period),
             self.all(period),
