@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::error;
 
+use crate::evaluator::burn_rate::Limits;
 use crate::exporter::files::OutputDirectory;
 use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
@@ -73,6 +74,7 @@ pub struct Config {
     /// `openslo/<service>.yaml` and `openslo/bundle.json`: objectives and candidates as OpenSLO v1.
     pub openslo: FileExporterConfig,
     /// `guardrail/verdict.json` and `guardrail/<service>.verdict.json`: the verdicts that gates read.
+    /// `guardrail/policies/<objective>.{cel,rego,promql}`: the guardrails as policies over `input.json` beside them.
     pub guardrail: FileExporterConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
@@ -117,8 +119,9 @@ impl Default for OutputConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Most files in the output directory that are written one a service, over all exporters; default 1000.
-    /// Files of further services are refused and counted in `slo_copilot_exporter_refused_files_total`.
+    /// Most files in the output directory that come and go with services and objectives, over all exporters; default 1000.
+    /// An objective has three policies. Further files are refused and counted in
+    /// `slo_copilot_exporter_refused_files_total`.
     /// 0 writes only the files that speak for all services.
     pub output_files: usize,
 }
@@ -129,11 +132,13 @@ impl Default for LimitsConfig {
     }
 }
 
-/// The exporters that are enabled. Nothing is written before the first report.
+/// The exporters that are enabled; `rules` bound the burn-rate rules that policies state. Nothing is written before the
+/// first report.
 pub fn build(
     config: &Config,
     output: &OutputConfig,
     limits: &LimitsConfig,
+    rules: Limits,
 ) -> Vec<Box<dyn Exporter>> {
     let Config {
         openslo,
@@ -146,7 +151,7 @@ pub fn build(
         exporters.push(Box::new(OpenSloExporter::new(directory.clone())));
     }
     if guardrail.enabled {
-        exporters.push(Box::new(GuardrailExporter::new(directory.clone())));
+        exporters.push(Box::new(GuardrailExporter::new(directory.clone(), rules)));
     }
     if report.enabled {
         exporters.push(Box::new(ReportExporter::new(directory)));

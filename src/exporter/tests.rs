@@ -14,6 +14,11 @@ use crate::openslo::check::{parse_bundle, parse_yaml, violations};
 use crate::openslo::fixture::{availability, latency_candidate, report, service, status};
 use crate::telemetry::EXPORTS;
 
+const RULES: Limits = Limits {
+    error_ratio_max: 0.9,
+    min_bad_events: 2,
+};
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Takes its time with each report, and notes which ones it exported.
@@ -170,7 +175,12 @@ fn an_empty_configuration_enables_everything_and_unknown_keys_are_refused() {
 #[test]
 fn only_enabled_exporters_are_built() {
     let config: Config = serde_json::from_str(r#"{"guardrail": {"enabled": false}}"#).unwrap();
-    let exporters = build(&config, &OutputConfig::default(), &LimitsConfig::default());
+    let exporters = build(
+        &config,
+        &OutputConfig::default(),
+        &LimitsConfig::default(),
+        RULES,
+    );
     let names: Vec<&str> = exporters.iter().map(|exporter| exporter.name()).collect();
     assert_eq!(names, ["openslo", "report"]);
 }
@@ -197,7 +207,7 @@ async fn export_all(root: &Path, report: &Report) {
         dir: root.to_owned(),
         ..OutputConfig::default()
     };
-    for mut exporter in build(&Config::default(), &output, &LimitsConfig::default()) {
+    for mut exporter in build(&Config::default(), &output, &LimitsConfig::default(), RULES) {
         exporter.export(report).await.unwrap();
     }
 }
@@ -218,7 +228,7 @@ async fn all_exporters_write_what_the_documentation_names() {
     export_all(root, &typical_report(1_700_000_000)).await;
 
     let mut listing = Vec::new();
-    for sub in ["", "guardrail/", "openslo/"] {
+    for sub in ["", "guardrail/", "guardrail/policies/", "openslo/"] {
         let names = file_names(&root.join(sub));
         listing.extend(names.iter().map(|name| format!("{sub}{name}")));
     }

@@ -403,7 +403,7 @@ pub struct Report {
     pub telemetry_recommendation: Option<serde_json::Value>,
     /// Root causes; null while the adapter is off.
     pub rca: Option<serde_json::Value>,
-    /// Ready-made guardrail policies by name.
+    /// Guardrail policies of the first hundred objectives: `<objective>.cel`, `<objective>.rego`, `<objective>.promql`.
     pub policy_snippets: BTreeMap<String, String>,
     /// State of each neighbour, with the reason where it gives nothing.
     pub integrations: BTreeMap<String, String>,

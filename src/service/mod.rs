@@ -238,14 +238,7 @@ async fn supervise(
         otlp.retry_after,
     );
     let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
-    let mut exporters: JoinSet<Result<(), ServiceError>> = JoinSet::new();
-    for exporter in exporter::build(&config.exporters, &config.output, &config.limits) {
-        let reports = api.reports.clone();
-        exporters.spawn(async move {
-            exporter::run(exporter, reports, EXPORT_TIMEOUT).await;
-            Ok(())
-        });
-    }
+    let exporters = start_exporters(&config, &api.reports);
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
@@ -317,6 +310,23 @@ fn start_receivers(
     let drained = stop.clone().cancelled_owned();
     receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
     receivers
+}
+
+/// One task for each exporter that is enabled; each ends after the last report.
+fn start_exporters(
+    config: &Config,
+    reports: &watch::Receiver<Option<Arc<Report>>>,
+) -> JoinSet<Result<(), ServiceError>> {
+    let rules = config.evaluator.limits();
+    let mut exporters: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    for exporter in exporter::build(&config.exporters, &config.output, &config.limits, rules) {
+        let reports = reports.clone();
+        exporters.spawn(async move {
+            exporter::run(exporter, reports, EXPORT_TIMEOUT).await;
+            Ok(())
+        });
+    }
+    exporters
 }
 
 /// Lets the requests under way finish. A client that stalls must not cost the others what was acknowledged to them, so

@@ -1,7 +1,5 @@
 //! The texts of the policies. A condition is written once for each language; the numbers are those of the objective's status.
 
-use std::fmt::Write;
-
 use crate::evaluator::budget::events_needed;
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::policy::Policy;
@@ -47,126 +45,152 @@ struct Guardrail<'a> {
 
 impl Guardrail<'_> {
     fn cel(&self) -> String {
-        let name = quoted(&self.objective.name);
-        let enough = double(self.min_bad_events as f64);
-        let mut text = self.header(
-            "//",
-            &[
-                "True allows. Run: slo-copilot gate --policy FILE, or any CEL evaluator with input.json as `input`."
-                    .to_owned(),
-            ],
-        );
-        let mut conditions = String::new();
-        for page in &self.pages {
-            let (long, short) = (page.long_window.label(), page.short_window.label());
-            let limit = double(page.error_ratio_limit);
-            put(
-                &mut conditions,
-                format_args!(
-                    "  // {}\n  !(\n    \
-                     slo.windows[\"{long}\"].total > 0.0 && slo.windows[\"{long}\"].error_ratio > {limit} &&\n    \
-                     slo.windows[\"{short}\"].total > 0.0 && slo.windows[\"{short}\"].error_ratio > {limit} &&\n    \
-                     slo.windows[\"{long}\"].observed_bad >= {enough}\n  ) &&\n",
-                    page_comment(page),
-                ),
-            );
-        }
-        put(
-            &mut text,
-            format_args!(
-                "[input.objectives[{name}]].all(slo,\n{conditions}  // {}\n  !(\n    \
-                 slo.budget.total >= {} && slo.budget.observed_bad >= {enough} &&\n    \
-                 slo.budget.remaining_ratio <= {}\n  )\n)\n",
-                self.budget_comment(),
-                double(self.min_events),
-                double(SPENT_RATIO),
-            ),
-        );
-        text
+        let run = "True allows. Run: slo-copilot gate --policy FILE, or any CEL evaluator with input.json as `input`.";
+        let pages = self.pages.iter().map(|page| self.cel_page(page));
+        let conditions: Vec<String> = pages.chain([self.cel_spent()]).collect();
+        format!(
+            "{}\n[input.objectives[{}]].all(slo,\n{}\n)\n",
+            self.header("//", &[run]),
+            quoted(&self.objective.name),
+            conditions.join(" &&\n"),
+        )
+    }
+
+    fn cel_page(&self, page: &BurnRateCheck) -> String {
+        let (long, short) = (page.long_window.label(), page.short_window.label());
+        let limit = double(page.error_ratio_limit);
+        format!(
+            "  // {}
+  !(
+    slo.windows[\"{long}\"].total > 0.0 && slo.windows[\"{long}\"].error_ratio > {limit} &&
+    slo.windows[\"{short}\"].total > 0.0 && slo.windows[\"{short}\"].error_ratio > {limit} &&
+    slo.windows[\"{long}\"].observed_bad >= {}
+  )",
+            page_comment(page),
+            double(self.min_bad_events as f64),
+        )
+    }
+
+    fn cel_spent(&self) -> String {
+        format!(
+            "  // {}
+  !(
+    slo.budget.total >= {} && slo.budget.observed_bad >= {} &&
+    slo.budget.remaining_ratio <= {}
+  )",
+            self.budget_comment(),
+            double(self.min_events),
+            double(self.min_bad_events as f64),
+            double(SPENT_RATIO),
+        )
     }
 
     fn rego(&self) -> String {
         let name = quoted(&self.objective.name);
-        let enough = self.min_bad_events;
-        let query = format!("data.slo_copilot[{name}].deny");
         let run = format!(
-            "An empty set allows. Run: opa eval -i input.json -d FILE '{}'",
-            one_line(&query)
+            "An empty set allows. Run: opa eval -i input.json -d FILE 'data.slo_copilot[{name}].deny'"
         );
-        let mut text = self.header("#", &[run]);
-        let labels = self
-            .pages
-            .iter()
-            .flat_map(|page| [page.long_window.label(), page.short_window.label()]);
-        let labels: Vec<String> = labels.map(quoted).collect();
-        put(
-            &mut text,
-            format_args!(
-                "package slo_copilot[{name}]\n\nimport rego.v1\n\n\
-                 slo := input.objectives[{name}]\n\n\
-                 # What cannot be read is not allowed.\n\
-                 deny contains {} if not readable\n\n\
-                 readable if {{\n\tevery label in [{}] {{\n\t\tis_number(slo.windows[label].observed_bad)\n\t}}\n\t\
-                 is_number(slo.budget.observed_bad)\n}}\n",
-                self.message("is not in the input"),
-                labels.join(", "),
-            ),
+        let package = format!(
+            "package slo_copilot[{name}]\n\nimport rego.v1\n\nslo := input.objectives[{name}]\n"
         );
-        for page in &self.pages {
-            let (long, short) = (page.long_window.label(), page.short_window.label());
-            let limit = page.error_ratio_limit;
-            let message = self.message(&format!(
+        let mut blocks = vec![self.header("#", &[&run]), package, self.rego_readable()];
+        blocks.extend(self.pages.iter().map(|page| self.rego_page(page)));
+        blocks.push(self.rego_spent());
+        blocks.join("\n")
+    }
+
+    fn rego_readable(&self) -> String {
+        let windows = self.pages.iter();
+        let labels = windows.flat_map(|page| [page.long_window.label(), page.short_window.label()]);
+        format!(
+            "# What cannot be read is not allowed.
+deny contains {} if not readable
+
+readable if {{
+\tevery label in [{}] {{
+\t\tis_number(slo.windows[label].observed_bad)
+\t}}
+\tis_number(slo.budget.observed_bad)
+}}
+",
+            self.message("is not in the input"),
+            labels.map(quoted).collect::<Vec<_>>().join(", "),
+        )
+    }
+
+    fn rego_page(&self, page: &BurnRateCheck) -> String {
+        let (long, short) = (page.long_window.label(), page.short_window.label());
+        let limit = page.error_ratio_limit;
+        format!(
+            "# {}
+deny contains {} if {{
+\tslo.windows[\"{long}\"].error_ratio > {limit}
+\tslo.windows[\"{short}\"].error_ratio > {limit}
+\tslo.windows[\"{long}\"].observed_bad >= {}
+}}
+",
+            page_comment(page),
+            self.message(&format!(
                 "has an error ratio above {limit} over {long} and {short}"
-            ));
-            put(
-                &mut text,
-                format_args!(
-                    "\n# {}\ndeny contains {message} if {{\n\tslo.windows[\"{long}\"].error_ratio > {limit}\n\t\
-                     slo.windows[\"{short}\"].error_ratio > {limit}\n\t\
-                     slo.windows[\"{long}\"].observed_bad >= {enough}\n}}\n",
-                    page_comment(page),
-                ),
-            );
-        }
+            )),
+            self.min_bad_events,
+        )
+    }
+
+    fn rego_spent(&self) -> String {
         let spent = format!(
             "has spent its error budget of {}",
             self.objective.window.label()
         );
-        put(
-            &mut text,
-            format_args!(
-                "\n# {}\ndeny contains {} if {{\n\tslo.budget.total >= {}\n\t\
-                 slo.budget.observed_bad >= {enough}\n\tslo.budget.remaining_ratio <= {SPENT_RATIO}\n}}\n",
-                self.budget_comment(),
-                self.message(&spent),
-                self.min_events,
-            ),
-        );
-        text
+        format!(
+            "# {}
+deny contains {} if {{
+\tslo.budget.total >= {}
+\tslo.budget.observed_bad >= {}
+\tslo.budget.remaining_ratio <= {SPENT_RATIO}
+}}
+",
+            self.budget_comment(),
+            self.message(&spent),
+            self.min_events,
+            self.min_bad_events,
+        )
     }
 
     fn promql(&self) -> String {
         let mut notes = vec![
-            "A sample is a violation. Prometheus counts events when they arrive and multiplies sampled ones: late spans and"
-                .to_owned(),
-            "sampling make it differ from the verdict, which goes by the time of the events.".to_owned(),
+            "A sample is a violation. Prometheus counts events when they arrive and multiplies sampled ones: late spans and",
+            "sampling make it differ from the verdict, which goes by the time of the events.",
         ];
-        let mut conditions: Vec<String> = self.pages.iter().map(|page| self.page(page)).collect();
+        let mut conditions: Vec<String> = self
+            .pages
+            .iter()
+            .map(|page| self.promql_page(page))
+            .collect();
         match self.period_in_promql() {
-            Some(period) => conditions.push(self.spent(&period)),
+            Some(period) => conditions.push(self.promql_spent(&period)),
             None => notes.push(
-                "The budget itself is not part of it: no range of Prometheus counts slices or calendar periods."
-                    .to_owned(),
+                "The budget itself is not part of it: no range of Prometheus counts slices or calendar periods.",
             ),
         }
-        self.header("#", &notes) + &conditions.join("or\n")
+        self.header("#", &notes) + "\n" + &conditions.join("or\n")
     }
 
-    fn page(&self, page: &BurnRateCheck) -> String {
-        let limit = page.error_ratio_limit;
+    fn promql_page(&self, page: &BurnRateCheck) -> String {
         let (long, short) = (page.long_window.label(), page.short_window.label());
+        let limit = page.error_ratio_limit;
         format!(
-            "# {}\n(\n  {} / {} > {limit}\n  and\n  {} / {} > {limit}\n  and\n  {} >= {}\n)\n",
+            "# {}
+(
+  {}
+    / {} > {limit}
+  and
+  {}
+    / {} > {limit}
+  and
+  {} >= {}
+)
+",
             page_comment(page),
             self.bad(long),
             self.all(long),
@@ -177,9 +201,18 @@ impl Guardrail<'_> {
         )
     }
 
-    fn spent(&self, period: &str) -> String {
+    fn promql_spent(&self, period: &str) -> String {
         format!(
-            "# {}\n(\n  {} / {} >= {}\n  and\n  {} >= {}\n  and\n  {} >= {}\n)\n",
+            "# {}
+(
+  {}
+    / {} >= {}
+  and
+  {} >= {}
+  and
+  {} >= {}
+)
+",
             self.budget_comment(),
             self.bad(period),
             self.all(period),
@@ -223,22 +256,19 @@ impl Guardrail<'_> {
         }
     }
 
-    /// Comment lines, and an empty line after them.
-    fn header(&self, comment: &str, notes: &[String]) -> String {
-        let objective = self.objective;
-        let lines = [
-            format!("Guardrail of {}.", objective.name),
-            format!("{}.", description(objective)),
-            "Written by slo-copilot and overwritten when the objective changes. It says no where the verdict is fail:"
+    /// Comment lines: what the policy decides, of which objective, and notes.
+    fn header(&self, comment: &str, notes: &[&str]) -> String {
+        let name = &self.objective.name;
+        let own = [
+            format!("Guardrail of {name}, written by slo-copilot and overwritten when the objective changes."),
+            format!("{}.", description(self.objective)),
+            "It says no where the verdict is fail: a burn-rate rule that pages fires, or the error budget is spent."
                 .to_owned(),
-            "a burn-rate rule that pages fires, or the error budget of the period is spent.".to_owned(),
         ];
-        let mut header = String::new();
-        for line in lines.iter().chain(notes) {
-            put(&mut header, format_args!("{comment} {}\n", one_line(line)));
-        }
-        header.push('\n');
-        header
+        let lines = own.iter().map(String::as_str).chain(notes.iter().copied());
+        lines
+            .map(|line| format!("{comment} {}\n", one_line(line)))
+            .collect()
     }
 
     fn budget_comment(&self) -> String {
@@ -305,9 +335,4 @@ fn quoted(text: &str) -> String {
 /// A double of CEL, which tells doubles from integers.
 fn double(number: f64) -> String {
     format!("{number:?}")
-}
-
-fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    text.write_fmt(arguments).unwrap_or_default();
 }

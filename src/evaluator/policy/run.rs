@@ -232,28 +232,30 @@ fn cel_decision(source: Source<'_>, context: &Context<'_, '_>) -> Result<Decisio
         line: None,
         message: error.to_string(),
     })?;
-    let shape = |found: &cel::Value| shape_error(source, found.type_of().to_string());
-    match &value {
-        cel::Value::Bool(allow) => Ok(Decision::new(*allow, "the expression is false")),
-        cel::Value::List(_) => cel_messages(&value)
-            .ok_or_else(|| shape(&value))
-            .map(Decision::denied_by),
-        cel::Value::Map(map) => {
-            let field = |name: &str| map.get(&cel::objects::Key::from(name));
-            let messages = field("messages").map_or(Some(Vec::new()), cel_messages);
-            match (field("allow"), messages) {
-                (Some(cel::Value::Bool(true)), Some(_)) => Ok(Decision::new(true, "")),
-                (Some(cel::Value::Bool(false)), Some(messages)) if messages.is_empty() => {
-                    Ok(Decision::new(false, "`allow` is false"))
-                }
-                (Some(cel::Value::Bool(false)), Some(messages)) => {
-                    Ok(Decision::denied_by(messages))
-                }
-                (_, _) => Err(shape(&value)),
-            }
-        }
-        other => Err(shape(other)),
+    if let cel::Value::Bool(allow) = value {
+        return Ok(Decision::new(allow, "the expression is false"));
     }
+    let messages = cel_messages(&value).map(Decision::denied_by);
+    messages
+        .or_else(|| cel_map_decision(&value))
+        .ok_or_else(|| shape_error(source, &value.type_of().to_string()))
+}
+
+/// The decision of a map `{"allow": bool, "messages": [string]}`.
+fn cel_map_decision(value: &cel::Value) -> Option<Decision> {
+    let cel::Value::Map(map) = value else {
+        return None;
+    };
+    let field = |name: &str| map.get(&cel::objects::Key::from(name));
+    let messages = field("messages").map_or(Some(Vec::new()), cel_messages)?;
+    let cel::Value::Bool(allow) = field("allow")? else {
+        return None;
+    };
+    Some(if *allow || messages.is_empty() {
+        Decision::new(*allow, "`allow` is false")
+    } else {
+        Decision::denied_by(messages)
+    })
 }
 
 /// A list of texts.
@@ -261,9 +263,12 @@ fn cel_messages(value: &cel::Value) -> Option<Vec<String>> {
     let cel::Value::List(items) = value else {
         return None;
     };
-    let texts = items.iter().map(|item| match item {
-        cel::Value::String(text) => Some(text.to_string()),
-        _ => None,
+    let texts = items.iter().map(|item| {
+        if let cel::Value::String(text) = item {
+            Some(text.to_string())
+        } else {
+            None
+        }
     });
     texts.collect()
 }
@@ -315,32 +320,36 @@ pub(super) fn rego_decision(
 }
 
 fn denial(source: Source<'_>, value: &regorus::Value) -> Result<Decision, PolicyError> {
-    use regorus::Value as Rego;
-    let messages: Option<Vec<String>> = match value {
-        Rego::Undefined => Some(Vec::new()),
-        Rego::Bool(denied) => return Ok(Decision::new(!denied, "`deny` is true")),
-        Rego::Set(set) => set.iter().map(rego_message).collect(),
-        Rego::Array(array) => array.iter().map(rego_message).collect(),
-        Rego::Null | Rego::Number(_) | Rego::String(_) | Rego::Object(_) => None,
+    if *value == regorus::Value::Undefined {
+        return Ok(Decision::new(true, ""));
+    }
+    if let Ok(denied) = value.as_bool() {
+        return Ok(Decision::new(!denied, "`deny` is true"));
+    }
+    let messages: Option<Vec<String>> = match (value.as_set(), value.as_array()) {
+        (Ok(set), _) => set.iter().map(rego_message).collect(),
+        (_, Ok(array)) => array.iter().map(rego_message).collect(),
+        (Err(_), Err(_)) => None,
     };
     messages
         .map(Decision::denied_by)
-        .ok_or_else(|| shape_error(source, value.to_string()))
+        .ok_or_else(|| shape_error(source, &value.to_string()))
 }
 
 fn permission(source: Source<'_>, value: &regorus::Value) -> Result<Decision, PolicyError> {
-    match value {
-        regorus::Value::Bool(allow) => Ok(Decision::new(*allow, "`allow` is false")),
-        regorus::Value::Undefined => Ok(Decision::new(false, "`allow` is undefined")),
-        other => Err(shape_error(source, other.to_string())),
+    if *value == regorus::Value::Undefined {
+        return Ok(Decision::new(false, "`allow` is undefined"));
     }
+    let allow = value.as_bool();
+    let allow = allow.map_err(|_not_bool| shape_error(source, &value.to_string()))?;
+    Ok(Decision::new(*allow, "`allow` is false"))
 }
 
 /// A text, or the text `msg` of an object.
 fn rego_message(value: &regorus::Value) -> Option<String> {
-    let text = match value {
-        regorus::Value::Object(fields) => fields.get(&regorus::Value::from("msg"))?,
-        other => other,
+    let text = match value.as_object() {
+        Ok(fields) => fields.get(&regorus::Value::from("msg"))?,
+        Err(_) => value,
     };
     text.as_string().ok().map(ToString::to_string)
 }
@@ -354,7 +363,7 @@ fn syntax_error(source: Source<'_>, line: u32, message: &str) -> PolicyError {
     }
 }
 
-fn shape_error(source: Source<'_>, found: String) -> PolicyError {
+fn shape_error(source: Source<'_>, found: &str) -> PolicyError {
     PolicyError::Shape {
         file: source.file.to_owned(),
         found: found.chars().take(200).collect(),

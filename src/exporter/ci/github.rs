@@ -1,7 +1,6 @@
 //! GitHub Actions: annotations by workflow commands, and the job's summary in Markdown.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use super::{percent_left, visible};
 use crate::model::finding::{Finding, Level};
@@ -85,21 +84,18 @@ pub fn github_summary(report: &VerdictReport, statuses: &[ObjectiveStatus]) -> S
 }
 
 fn heading(report: &VerdictReport) -> String {
-    let mut heading = format!("### slo-copilot: {}", shown(report.verdict));
-    if let Some(service) = &report.service {
-        push(
-            &mut heading,
-            format_args!(" for {}", markdown(&service.name)),
-        );
-    }
-    if let Some(version) = &report.version {
-        push(&mut heading, format_args!(" {}", markdown(version)));
-    }
-    if let Some(score) = report.score {
-        push(&mut heading, format_args!(", score {score:.0}"));
-    }
-    heading.push_str("\n\n");
-    heading
+    let service = report.service.as_ref();
+    let parts = [
+        Some(format!("### slo-copilot: {}", shown(report.verdict))),
+        service.map(|service| format!(" for {}", markdown(&service.name))),
+        report
+            .version
+            .as_deref()
+            .map(|version| format!(" {}", markdown(version))),
+        report.score.map(|score| format!(", score {score:.0}")),
+        Some("\n\n".to_owned()),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn row(status: &ObjectiveStatus) -> String {
@@ -144,11 +140,6 @@ fn push_omitted(summary: &mut String, count: usize) {
 fn push_line(summary: &mut String, line: &str) {
     summary.push_str(line);
     summary.push('\n');
-}
-
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    text.write_fmt(arguments).unwrap_or_default();
 }
 
 /// A text as plain text in one cell: neither Markdown nor HTML, on one line and not too long.

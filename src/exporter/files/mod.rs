@@ -45,7 +45,7 @@ impl OutputFile {
         }
     }
 
-    /// A file that comes and goes with a service; its name must come from [`names::service_names`].
+    /// A file that comes and goes with a service, its name from [`names::service_names`], or with an objective.
     pub fn of_service(path: impl Into<String>, content: String) -> Self {
         Self {
             path: path.into(),
@@ -124,7 +124,7 @@ pub(super) fn describe() {
     );
     metrics::describe_counter!(
         REFUSED_METRIC,
-        "Output files of services not written because limits.output_files was reached."
+        "Output files of services and objectives not written because limits.output_files was reached."
     );
 }
 
@@ -200,7 +200,7 @@ impl State {
             self.full_for.remove(exporter);
         } else if self.full_for.insert(exporter) {
             warn!(
-                message = "Too many output files; those of some services are not written. \
+                message = "Too many output files; those of some services or objectives are not written. \
                            limits.output_files is the limit.",
                 exporter,
                 limit = self.limit,
