@@ -1,8 +1,12 @@
-//! OpenSLO v1: the documents as data, and writing a report's objectives as documents. Pure.
+//! OpenSLO v1: the documents as data, reading and checking them, and writing a report's objectives as documents. Pure.
 
 pub mod grouping;
+pub mod read;
+pub mod rules;
 pub mod text;
+pub mod tree;
 pub mod v1;
+mod validate;
 pub mod write;
 
 #[cfg(test)]

@@ -20,18 +20,12 @@ use crate::openslo::text::{
     cut, evidence_text, exact_ratio, percent, promql_string, threshold_label,
 };
 use crate::openslo::v1::{
-    BudgetingMethod, Document, Indicator, Metadata, Metric, MetricSource, ObjectiveSpec,
-    RatioMetric, ServiceSpec, SliSpec, SloSpec, Spec, TimeWindow,
+    BudgetingMethod, DESCRIPTION_CHARS, DISPLAY_NAME_CHARS, Document, Indicator, Metadata, Metric,
+    MetricSource, ObjectiveSpec, RatioMetric, ServiceSpec, SliSpec, SloSpec, Spec, TimeWindow,
 };
 
 /// Counter of the good and bad events of each adopted objective.
 const EVENTS_METRIC: &str = "slo_copilot_slo_events_total";
-
-/// Most characters of a `displayName`.
-const DISPLAY_NAME_CHARS: usize = 63;
-
-/// Most characters of a `description`.
-const DESCRIPTION_CHARS: usize = 1050;
 
 /// The documents of one service; `name` is the RFC 1123 label that stands for it.
 pub fn service_documents(name: &str, group: &ServiceObjectives<'_>) -> Vec<Document> {
