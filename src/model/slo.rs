@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::period::{Period, Shorthand};
 use crate::model::series::ServiceKey;
 
+/// Name of the counter of the good and bad events of each adopted objective.
+pub const EVENTS_METRIC: &str = "slo_copilot_slo_events_total";
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]

@@ -123,3 +123,46 @@ macro_rules! ten_times {
         )
     };
 }
+
+/// An SLO that is annotated, or one that is but for what the lines say.
+macro_rules! adopted {
+    (whole: $annotations:literal $method:literal $window:literal $objectives:literal) => {
+        concat!(
+            "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: checkout}\nspec: {}\n---\n",
+            "apiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: checkout-requests\n  ",
+            $annotations,
+            "\nspec:\n  service: checkout\n  budgetingMethod: ",
+            $method,
+            "\n  timeWindow: [",
+            $window,
+            "]\n  objectives: ",
+            $objectives,
+            "\n  indicator:\n    metadata: {name: requests}\n    spec:\n      ratioMetric:\n",
+            "        good: {metricSource: {type: Prometheus, spec: {query: good}}}\n",
+            "        total: {metricSource: {type: Prometheus, spec: {query: total}}}\n",
+        )
+    };
+    (objectives: $objectives:literal) => {
+        adopted!(
+            whole: "annotations: {slo-copilot.dev/service: checkout, slo-copilot.dev/sli: availability}"
+            "Occurrences" "{duration: 30d, isRolling: true}" $objectives
+        )
+    };
+    (window: $window:literal) => {
+        adopted!(
+            whole: "annotations: {slo-copilot.dev/service: checkout, slo-copilot.dev/sli: availability}"
+            "Occurrences" $window "[{target: 0.99}]"
+        )
+    };
+    (slices: $objectives:literal) => {
+        adopted!(
+            whole: "annotations: {slo-copilot.dev/service: checkout, slo-copilot.dev/sli: availability}"
+            "RatioTimeslices" "{duration: 30d, isRolling: true}" $objectives
+        )
+    };
+    ($annotations:literal) => {
+        adopted!(
+            whole: $annotations "Occurrences" "{duration: 30d, isRolling: true}" "[{target: 0.99}]"
+        )
+    };
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::openslo::adopt::objectives;
 use crate::openslo::read::{Reading, SourceFile, read};
 
 fn reading(text: &str) -> Reading {
@@ -41,6 +42,37 @@ fn the_invalid_example_of_every_rule_breaks_that_rule_alone_and_says_where() {
         let location = finding.location.as_ref().unwrap();
         let is_located = location.line.is_some() && location.document.is_some();
         assert!(is_located || rule.id == "empty-file", "{finding:?}");
+    }
+}
+
+#[test]
+fn the_examples_of_adoption_are_sound_documents_that_keep_or_break_that_rule_alone() {
+    for rule in adoption::RULES {
+        let valid = reading(rule.valid);
+        let (adopted, findings) = objectives(&valid.documents);
+        assert_eq!((valid.findings, findings), (vec![], vec![]), "{}", rule.id);
+        assert!(!adopted.is_empty(), "{}", rule.id);
+
+        let invalid = reading(rule.invalid);
+        assert_eq!(invalid.findings, [], "{}", rule.id);
+        let (adopted, findings) = objectives(&invalid.documents);
+        let [finding] = &findings[..] else {
+            panic!("{}: {findings:#?}", rule.id);
+        };
+        assert_eq!(
+            (finding.rule.as_str(), finding.level),
+            (rule.id, rule.level)
+        );
+        assert!(
+            finding.location.as_ref().unwrap().line > Some(5),
+            "{finding:?}"
+        );
+        assert_eq!(
+            adopted.is_empty(),
+            rule.level != Level::Warning,
+            "{}",
+            rule.id
+        );
     }
 }
 

@@ -8,11 +8,11 @@ use crate::openslo::rules::Rule;
 use crate::openslo::rules::document::{
     AMBIGUOUS_SCALAR, DUPLICATE_KEY, DURATION, REQUIRED, UNKNOWN_KEY, WRONG_TYPE,
 };
+use crate::openslo::suggest::unknown;
 use crate::openslo::tree::{NodeValue, Scalar, ScalarKind};
 use crate::openslo::validate::RawDocument;
 use crate::openslo::validate::cursor::{Cursor, Object};
 use crate::openslo::validate::declared::Declared;
-use crate::openslo::validate::suggest::nearest;
 
 /// A document under check.
 pub(super) struct Check<'a> {
@@ -248,16 +248,5 @@ impl<'a> Check<'a> {
             at,
             format!("must be {wanted}, and is {found}{remedy}"),
         );
-    }
-}
-
-/// What is not known, what was probably meant, and what is allowed.
-pub(super) fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
-    match nearest(found, allowed) {
-        Some(near) => format!("{what} `{found}` is unknown; did you mean `{near}`?"),
-        None => format!(
-            "{what} `{found}` is unknown; allowed: {}",
-            allowed.join(", ")
-        ),
     }
 }

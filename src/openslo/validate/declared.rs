@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::slug::is_rfc1123_label;
 use crate::model::slug::rfc1123_slug;
 use crate::openslo::rules::reference::{REFERENCE_NAME, REFERENCE_UNCHECKED, REFERENCE_UNRESOLVED};
+use crate::openslo::suggest::nearest;
 use crate::openslo::v1::{API_VERSION, Kind};
 use crate::openslo::validate::RawDocument;
 use crate::openslo::validate::check::Check;
 use crate::openslo::validate::cursor::Cursor;
 use crate::openslo::validate::metric::MetricKind;
-use crate::openslo::validate::suggest::nearest;
 
 /// The names that the documents of each kind have.
 #[derive(Debug, Default)]

@@ -6,9 +6,10 @@ use crate::openslo::rules::document::{
     DISPLAY_NAME_LENGTH, KIND, LABEL_KEY, NAME, REQUIRED, UNSUPPORTED_VERSION,
 };
 use crate::openslo::rules::reference::DUPLICATE_NAME;
+use crate::openslo::suggest::unknown;
 use crate::openslo::tree::{NodeValue, ScalarKind};
 use crate::openslo::v1::{API_VERSION, DESCRIPTION_CHARS, DISPLAY_NAME_CHARS, Kind};
-use crate::openslo::validate::check::{Check, unknown};
+use crate::openslo::validate::check::Check;
 use crate::openslo::validate::cursor::{Cursor, Object};
 use crate::openslo::validate::names::{is_annotation_key, is_label_key};
 use crate::openslo::validate::spec;

@@ -12,7 +12,6 @@ mod metric;
 mod names;
 mod objective;
 mod slo;
-mod suggest;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,17 @@ pub(super) fn nearest<'w>(found: &str, allowed: &[&'w str]) -> Option<&'w str> {
     (distance(&nearest) <= nearest.chars().count() / 3).then_some(nearest)
 }
 
+/// What is not known, what was probably meant, and what is allowed.
+pub(super) fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
+    match nearest(found, allowed) {
+        Some(near) => format!("{what} `{found}` is unknown; did you mean `{near}`?"),
+        None => format!(
+            "{what} `{found}` is unknown; allowed: {}",
+            allowed.join(", ")
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
