@@ -11,6 +11,7 @@ pub fn error_budget(period: WindowSums, budget: f64) -> ErrorBudget {
         allowed_bad,
         bad: period.bad,
         total: period.total,
+        observed_bad: period.observed_bad,
     }
 }
 

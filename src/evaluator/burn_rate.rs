@@ -1,6 +1,7 @@
 //! Multi-window, multi-burn-rate rules (Google SRE Workbook, chapter 5, table 5-8 and its PromQL example).
 
 use crate::model::report::{BurnRateCheck, Severity};
+use crate::model::slo::exact_ratio;
 use crate::model::window::{Window, WindowSums};
 
 /// One rule: both windows must burn faster than the factor.
@@ -60,7 +61,7 @@ pub fn check(
     short: WindowSums,
     limits: Limits,
 ) -> BurnRateCheck {
-    let wanted = rule.factor * budget;
+    let wanted = exact_ratio(rule.factor * budget);
     let error_ratio_limit = wanted.min(limits.error_ratio_max);
     let exceeds = |sums: &WindowSums| {
         sums.error_ratio()
@@ -89,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::slo::{Objective, Sli};
 
     const LIMITS: Limits = Limits {
         error_ratio_max: 0.9,
@@ -122,6 +124,27 @@ mod tests {
     fn it_stops_when_the_short_window_is_clean() {
         assert!(!check(page(), 0.001, sums(500, 10_000), sums(0, 1_000), LIMITS).firing);
         assert!(!check(page(), 0.001, sums(500, 10_000), sums(0, 0), LIMITS).firing);
+    }
+
+    /// 1 − 0.9999 is 0.00009999999999998899 in binary: without rounding, exactly the limit would page.
+    #[test]
+    fn an_error_ratio_at_the_limit_does_not_fire() {
+        for (target, bad, total) in [
+            (0.9999, 144, 100_000),
+            (0.999, 144, 10_000),
+            (0.95, 72, 100),
+        ] {
+            let budget = Objective::new("o", "s", Sli::Availability, target).budget();
+            let at_limit = check(page(), budget, sums(bad, total), sums(bad, total), LIMITS);
+            let above = check(
+                page(),
+                budget,
+                sums(bad + 1, total),
+                sums(bad + 1, total),
+                LIMITS,
+            );
+            assert!(!at_limit.firing && above.firing, "{at_limit:?}");
+        }
     }
 
     /// SRE Workbook, low traffic: one failure in ten requests an hour is a burn rate of 100 at 99.9 %.

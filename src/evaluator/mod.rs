@@ -6,6 +6,7 @@ pub mod budget;
 pub mod burn_rate;
 pub mod candidate;
 pub mod objective;
+pub mod policy;
 pub mod statistics;
 pub mod verdict;
 

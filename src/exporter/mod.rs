@@ -3,6 +3,7 @@
 //! Each exporter runs in a task of its own and sees the newest report, so a slow one skips reports and holds up nobody.
 //! To add one: a file with its `impl Exporter`, a field of [`Config`], a line in [`build`].
 
+pub mod ci;
 pub mod files;
 mod guardrail;
 mod openslo;

@@ -190,6 +190,8 @@ pub struct ErrorBudget {
     pub bad: f64,
     /// Events so far.
     pub total: f64,
+    /// Bad events seen, which sampling does not multiply.
+    pub observed_bad: u64,
 }
 
 /// An adopted objective, measured.

@@ -154,7 +154,7 @@ impl Objective {
 
     /// The error budget as a ratio: 1 − target.
     pub fn budget(&self) -> f64 {
-        1.0 - self.target
+        exact_ratio(1.0 - self.target)
     }
 
     /// Whether the objective speaks of this service.
@@ -168,5 +168,15 @@ impl Objective {
                 .environment
                 .as_deref()
                 .is_none_or(|wanted| *wanted == *service.environment)
+    }
+}
+
+/// A ratio as people write it, without the noise of binary arithmetic: 0.001 for 1 − 0.999. Still above 0 and below 1.
+pub fn exact_ratio(ratio: f64) -> f64 {
+    let rounded = (ratio * 1e12).round() / 1e12;
+    if rounded > 0.0 && rounded < 1.0 {
+        rounded
+    } else {
+        ratio
     }
 }

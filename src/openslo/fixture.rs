@@ -101,6 +101,7 @@ pub(crate) fn status(objective: Objective) -> ObjectiveStatus {
             allowed_bad: 4.0,
             bad: 1.0,
             total: 4_000.0,
+            observed_bad: 1,
         },
         good_events: 3_999.0,
         bad_events: 1.0,

@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use crate::model::candidate::Evidence;
 use crate::model::slo::Sli;
 
+pub(super) use crate::model::slo::exact_ratio;
+
 /// A latency threshold as in annotations and texts: an integer and `us`, `ms` or `s`.
 pub fn threshold_label(micros: u64) -> String {
     match (micros % 1_000, micros % 1_000_000) {
@@ -89,7 +91,7 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
 }
 
 /// A double-quoted PromQL string, which escapes as Go does.
-pub(super) fn promql_string(text: &str) -> String {
+pub fn promql_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {
@@ -104,18 +106,8 @@ pub(super) fn promql_string(text: &str) -> String {
     quoted
 }
 
-/// A target as people wrote it: without the noise of binary arithmetic, and still below 1.
-pub(super) fn exact_ratio(target: f64) -> f64 {
-    let rounded = round_to(target, 1e12);
-    if rounded > 0.0 && rounded < 1.0 {
-        rounded
-    } else {
-        target
-    }
-}
-
 /// A ratio in percent, for people: `99.9%`.
-pub(super) fn percent(ratio: f64) -> String {
+pub fn percent(ratio: f64) -> String {
     format!("{}%", round_to(ratio * 100.0, 1e10))
 }
 

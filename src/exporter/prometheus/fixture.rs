@@ -137,6 +137,7 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
             allowed_bad: 1.0,
             bad: 100.0,
             total: 1_000.0,
+            observed_bad: 100,
         },
         good_events: 900.0,
         bad_events: 100.0,
