@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod loadgen;
 pub mod serve;
+pub mod validate;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::service::objective_files::ObjectiveFilesError;
 use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
@@ -38,6 +40,8 @@ pub enum CliCommand {
     Serve(serve::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
+    /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
+    Validate(validate::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -53,7 +57,9 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let usage = self.error.chain().any(|cause| {
             let telemetry = cause.downcast_ref::<TelemetryError>();
-            cause.is::<ConfigError>() || matches!(telemetry, Some(TelemetryError::Filter { .. }))
+            cause.is::<ConfigError>()
+                || cause.is::<ObjectiveFilesError>()
+                || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
             ExitCode::from(EXIT_USAGE)
@@ -96,6 +102,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
+        CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.
