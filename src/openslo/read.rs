@@ -156,9 +156,6 @@ fn typed(document: RawDocument) -> Result<Located<Document>, Finding> {
 
 fn document_of(value: &Value) -> Result<Document, serde_json::Error> {
     let field = |key: &str| value.get(key).cloned().unwrap_or_default();
-    fn boxed<T: DeserializeOwned>(spec: Value) -> Result<Box<T>, serde_json::Error> {
-        serde_json::from_value(spec).map(Box::new)
-    }
     let spec = field("spec");
     let kind = field("kind").as_str().and_then(Kind::named);
     let kind = kind.ok_or_else(|| serde::de::Error::custom("its kind is unknown"))?;
@@ -176,4 +173,8 @@ fn document_of(value: &Value) -> Result<Document, serde_json::Error> {
             Kind::Service => Spec::Service(serde_json::from_value(spec)?),
         },
     })
+}
+
+fn boxed<T: DeserializeOwned>(spec: Value) -> Result<Box<T>, serde_json::Error> {
+    serde_json::from_value(spec).map(Box::new)
 }

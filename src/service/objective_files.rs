@@ -122,7 +122,7 @@ pub fn find(pattern: &Path) -> Result<Vec<PathBuf>, ObjectiveFilesError> {
     let mut found = Vec::new();
     match fs::metadata(pattern) {
         Ok(metadata) if metadata.is_dir() => {
-            walk(pattern, &|path| has_extension(path), &mut found)?
+            walk(pattern, &|path| has_extension(path), &mut found)?;
         }
         // A file that is named is meant, whatever it is called.
         Ok(_) => return Ok(vec![pattern.to_owned()]),
@@ -308,7 +308,7 @@ mod tests {
             .invalid
             .replace("target: 0", "target: 0, wieght: 1");
         let error = load(&wrong, &config).unwrap_err().to_string();
-        assert!(error.contains("slo.yaml:12: error[unknown-key]"), "{error}");
+        assert!(error.contains("slo.yaml:15: error[unknown-key]"), "{error}");
         let error = load(adoption::TARGET.invalid, &config)
             .unwrap_err()
             .to_string();

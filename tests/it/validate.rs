@@ -5,9 +5,11 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
+use slo_copilot::openslo::adopt::objectives;
+use slo_copilot::openslo::read::{SourceFile, read};
 use tempfile::TempDir;
 
-use crate::support::process::{FREE_PORTS, Process, command, stderr};
+use crate::support::process::{FREE_PORTS, Process, command, run, stderr};
 
 const SLO: &str = "\
 apiVersion: openslo/v1
@@ -279,4 +281,19 @@ fn a_file_with_an_error_keeps_serve_from_starting_with_all_of_them_named() {
         assert!(said.contains(words), "`{words}` is not in: {said}");
     }
     assert!(refused("no.yaml").contains("no.yaml"));
+}
+
+#[test]
+fn the_example_is_sound_and_both_of_its_objectives_are_adopted() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objectives.yaml");
+    let output = run(&["validate", example, "--strict", "--adopt"]);
+    assert_eq!(stdout(&output), "1 file, 3 documents: no findings\n");
+    let text = fs::read_to_string(example).unwrap();
+    let files = [SourceFile {
+        name: example.to_owned(),
+        text,
+    }];
+    let (objectives, _) = objectives(&read(&files).documents);
+    let names: Vec<&str> = objectives.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["availability-checkout", "payments-in-time"]);
 }

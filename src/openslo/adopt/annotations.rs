@@ -78,7 +78,7 @@ impl<'d> Annotations<'d> {
                 ));
             }
         }
-        self.one_of(annotation::STATE, &[("adopted", ())], wrong);
+        self.one_of(annotation::STATE, &[("adopted", ())], (), wrong);
         if let Some(found) = self
             .get(annotation::SERVICE)
             .filter(|one| one.value.is_empty())
@@ -89,11 +89,8 @@ impl<'d> Annotations<'d> {
 
     /// What is measured.
     pub(super) fn sli(&self, wrong: &mut Vec<Finding>) -> Option<Sli> {
-        let is_latency = self.one_of(
-            annotation::SLI,
-            &[("availability", false), ("latency", true)],
-            wrong,
-        )??;
+        let words = [("availability", false), ("latency", true)];
+        let is_latency = self.one_of(annotation::SLI, &words, false, wrong)?;
         if !is_latency {
             return Some(Sli::Availability);
         }
@@ -118,11 +115,8 @@ impl<'d> Annotations<'d> {
 
     /// Whether the verdict waits for the objective, and what it weighs.
     pub(super) fn judged(&self, wrong: &mut Vec<Finding>) -> Option<(bool, f64)> {
-        let required = self.one_of(
-            annotation::REQUIRED,
-            &[("true", true), ("false", false)],
-            wrong,
-        );
+        let words = [("true", true), ("false", false)];
+        let required = self.one_of(annotation::REQUIRED, &words, false, wrong);
         let weight = self.get(annotation::WEIGHT);
         let parsed = weight.map_or(Some(1.0), |weight| f64::from_str(weight.value).ok());
         let parsed = parsed.filter(|weight| *weight > 0.0 && weight.is_finite());
@@ -130,7 +124,7 @@ impl<'d> Annotations<'d> {
             let message = format!("the weight `{}` must be a number above 0", weight.value);
             wrong.push(weight.wrong(&message));
         }
-        Some((required?.unwrap_or(false), parsed?))
+        Some((required?, parsed?))
     }
 
     /// What slices without events count as.
@@ -140,8 +134,12 @@ impl<'d> Annotations<'d> {
             ("bad", EmptySlices::Bad),
             ("excluded", EmptySlices::Excluded),
         ];
-        let empty = self.one_of(annotation::EMPTY_SLICES, &words, wrong)?;
-        Some(empty.unwrap_or_default())
+        self.one_of(
+            annotation::EMPTY_SLICES,
+            &words,
+            EmptySlices::default(),
+            wrong,
+        )
     }
 
     /// The name that a member of a composite goes by.
@@ -159,22 +157,23 @@ impl<'d> Annotations<'d> {
         None
     }
 
-    /// The meaning of a word: nothing where it is wrong, `Some(None)` where it is not said.
+    /// The meaning of a word, `unsaid` without one, and nothing where it is wrong.
     fn one_of<T: Copy>(
         &self,
         name: &str,
         words: &[(&str, T)],
+        unsaid: T,
         wrong: &mut Vec<Finding>,
-    ) -> Option<Option<T>> {
+    ) -> Option<T> {
         let Some(found) = self.get(name) else {
-            return Some(None);
+            return Some(unsaid);
         };
         let meant = words.iter().find(|(word, _)| *word == found.value);
         if meant.is_none() {
             let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             wrong.push(found.wrong(&unknown(&format!("the {name}"), found.value, &allowed)));
         }
-        meant.map(|(_, meaning)| Some(*meaning))
+        meant.map(|(_, meaning)| *meaning)
     }
 }
 

@@ -160,11 +160,12 @@ fn aliases_and_merges_are_followed() {
 
 #[test]
 fn aliases_that_grow_exponentially_and_depth_are_refused() {
-    let mut laughs = "a0: &a0 [x, x]\n".to_owned();
-    for level in 1..40 {
+    let laugh = |level: usize| {
         let below = level - 1;
-        laughs += &format!("a{level}: &a{level} [*a{below}, *a{below}]\n");
-    }
+        format!("a{level}: &a{level} [*a{below}, *a{below}]\n")
+    };
+    let laughs: String = (1..40).map(laugh).collect();
+    let laughs = format!("a0: &a0 [x, x]\n{laughs}");
     let deep_alias = format!(
         "a: &a {}{}\nb: {}*a{}\n",
         "[".repeat(40),

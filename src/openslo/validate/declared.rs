@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::slug::is_rfc1123_label;
-use crate::model::slug::rfc1123_slug;
+use crate::model::finding::Location;
+use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
 use crate::openslo::rules::reference::{REFERENCE_NAME, REFERENCE_UNCHECKED, REFERENCE_UNRESOLVED};
 use crate::openslo::suggest::nearest;
+use crate::openslo::tree::Path;
 use crate::openslo::v1::{API_VERSION, Kind};
 use crate::openslo::validate::RawDocument;
 use crate::openslo::validate::check::Check;
@@ -22,10 +23,8 @@ pub(super) struct Declared {
 /// The first document of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Declaration {
-    /// Its file as it was named.
-    pub(super) file: String,
-    /// The line of the object.
-    pub(super) line: u32,
+    /// Where the object is.
+    pub(super) location: Location,
     /// What an SLI measures, where it says so.
     metric: Option<MetricKind>,
 }
@@ -54,8 +53,7 @@ impl Declared {
                 .names
                 .entry((kind, name.to_owned()))
                 .or_insert_with(|| Declaration {
-                    file: document.file.clone(),
-                    line: node.mark.line,
+                    location: document.location(&Path::default()),
                     metric: MetricKind::of(has("ratioMetric"), has("thresholdMetric")),
                 });
         }

@@ -90,12 +90,12 @@ fn unique<'a>(check: &mut Check<'a>, kind: Kind, name: &str, at: &Cursor<'a>) {
     let Some(first) = check.declared.first(kind, name) else {
         return;
     };
-    if (&first.file, Some(first.line)) != (&here.file, here.line) {
+    if first.location != here {
         let message = format!(
             "the {} `{name}` stands already in {}, line {}; rename one of the two",
             kind.name(),
-            first.file,
-            first.line
+            first.location.file,
+            first.location.line.unwrap_or_default()
         );
         check.report(&DUPLICATE_NAME, at, message);
     }
