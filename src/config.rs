@@ -56,6 +56,8 @@ pub struct Config {
 pub struct ObjectivesConfig {
     /// `manual`: a person accepts candidates. `auto`: ready candidates are adopted once, then left alone. Default manual.
     pub adopt: Adopt,
+    /// OpenSLO files, directories of them and patterns, whose annotated SLOs are adopted from the start. Default none.
+    pub files: Vec<PathBuf>,
     /// Objectives that are adopted from the start. Default none.
     pub list: Vec<ObjectiveConfig>,
     /// How candidates are fitted.

@@ -7,6 +7,7 @@ pub mod loadgen;
 pub mod serve;
 mod summary;
 pub mod traces;
+pub mod validate;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use crate::config::ConfigError;
 use crate::evaluator::gate::GateError;
 use crate::evaluator::policy::PolicyError;
 use crate::receiver::file::FileError;
+use crate::service::objective_files::ObjectiveFilesError;
 use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
@@ -52,6 +54,8 @@ pub enum CliCommand {
     Demo(demo::Args),
     /// May this go on? Trace files → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
     Gate(gate::Args),
+    /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
+    Validate(validate::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -77,6 +81,7 @@ impl Failure {
                 || cause.is::<FileError>()
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
+                || cause.is::<ObjectiveFilesError>()
                 || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
@@ -122,6 +127,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Gate(args) => gate::run(&args, &clock)?,
+        CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -16,14 +16,13 @@ pub enum Level {
     Error,
 }
 
-impl Level {
-    /// As in JSON and for people.
-    pub fn label(self) -> &'static str {
-        match self {
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
             Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
-        }
+        })
     }
 }
 
@@ -53,30 +52,48 @@ pub struct Finding {
     pub location: Option<Location>,
 }
 
-/// `file:line: level[rule] message (path)`.
+/// As compilers say it: `slo.yaml:12: error[slo-target-range] target must be below 1 ($.spec.objectives[0].target)`.
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(location) = &self.location {
-            formatter.write_str(&location.file)?;
+            write!(formatter, "{}:", location.file)?;
             if let Some(line) = location.line {
-                write!(formatter, ":{line}")?;
+                write!(formatter, "{line}:")?;
             }
-            formatter.write_str(": ")?;
+            formatter.write_str(" ")?;
         }
-        write!(
-            formatter,
-            "{}[{}] {}",
-            self.level.label(),
-            self.rule,
-            self.message
-        )?;
-        match self
-            .location
-            .as_ref()
-            .and_then(|location| location.path.as_ref())
-        {
-            Some(path) => write!(formatter, " ({path})"),
-            None => Ok(()),
-        }
+        write!(formatter, "{}[{}] {}", self.level, self.rule, self.message)?;
+        let path = self.location.as_ref().and_then(|found| found.path.as_ref());
+        path.map_or(Ok(()), |path| write!(formatter, " ({path})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_line_with_what_is_known_of_its_place() {
+        let mut finding = Finding {
+            rule: "target-range".to_owned(),
+            level: Level::Error,
+            message: "must be below 1".to_owned(),
+            location: None,
+        };
+        assert_eq!(finding.to_string(), "error[target-range] must be below 1");
+        finding.location = Some(Location {
+            file: "slo.yaml".to_owned(),
+            line: Some(12),
+            document: Some(0),
+            path: Some("$.spec".to_owned()),
+        });
+        let line = "slo.yaml:12: error[target-range] must be below 1 ($.spec)";
+        assert_eq!(finding.to_string(), line);
+        finding.location = Some(Location {
+            file: "slo.yaml".to_owned(),
+            ..Location::default()
+        });
+        let line = "slo.yaml: error[target-range] must be below 1";
+        assert_eq!(finding.to_string(), line);
     }
 }

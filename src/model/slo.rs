@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::period::{Period, Shorthand};
 use crate::model::series::ServiceKey;
 
+/// Name of the counter of the good and bad events of each adopted objective.
+pub const EVENTS_METRIC: &str = "slo_copilot_slo_events_total";
 const SECS_PER_DAY: u64 = 86_400;
 
 /// Longest slice of time: with longer ones no short burn-rate window would hold two of them.

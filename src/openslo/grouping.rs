@@ -1,6 +1,7 @@
 //! Which objectives and candidates of a report belong to which service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use crate::model::candidate::{Candidate, CandidateState};
@@ -15,10 +16,21 @@ pub struct ServiceObjectives<'a> {
     pub service: ServiceKey,
     /// Whose view this is.
     pub scope: OutputScope,
-    /// Adopted objectives by name.
+    /// Adopted objectives by name; those of composites stand there.
     pub objectives: Vec<&'a Objective>,
+    /// Composites by name, each where its first member belongs.
+    pub composites: Vec<Composite<'a>>,
     /// Candidates that wait for an answer: the ready ones, then the provisional ones, by name.
     pub candidates: Vec<&'a Candidate>,
+}
+
+/// Objectives that are judged together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Composite<'a> {
+    /// Its name, which none of the objectives has.
+    pub name: &'a str,
+    /// At least one, by name, all of one period and one budgeting method, as OpenSLO writes them once for all.
+    pub members: Vec<&'a Objective>,
 }
 
 /// Sorts the report's objectives and candidates by the service that they speak of.
@@ -35,27 +47,65 @@ pub fn objectives_by_service(report: &Report) -> BTreeMap<ServiceKey, ServiceObj
     }
 
     let known = KnownServices::new(groups.by_service.keys());
-    let mut adopted_names = BTreeSet::new();
-    let adopted = report
-        .baseline_evaluations
-        .iter()
-        .filter(|status| status.objective.source != ObjectiveSource::Fitted);
-    for status in adopted {
-        let objective = &status.objective;
-        adopted_names.insert(objective.name.as_str());
-        if is_expressible(objective.target) {
-            groups
-                .of(&known.service_of(objective))
-                .objectives
-                .push(objective);
+    let adopted = report.baseline_evaluations.iter();
+    let adopted = adopted
+        .map(|status| &status.objective)
+        .filter(|objective| objective.source != ObjectiveSource::Fitted);
+    let mut taken_names: BTreeSet<&str> = adopted.clone().map(|one| one.name.as_str()).collect();
+    let (alone, composites) = apart(
+        adopted.filter(|objective| is_expressible(objective.target)),
+        &taken_names,
+    );
+    for objective in alone {
+        let service = known.service_of(objective);
+        groups.of(&service).objectives.push(objective);
+    }
+    for composite in composites {
+        taken_names.insert(composite.name);
+        if let Some(first) = composite.members.first() {
+            let service = known.service_of(first);
+            groups.of(&service).composites.push(composite);
         }
     }
     for candidate in &report.slo_candidates {
-        if awaits_answer(candidate) && !adopted_names.contains(candidate.name.as_str()) {
+        if awaits_answer(candidate) && !taken_names.contains(candidate.name.as_str()) {
             groups.of(&candidate.service).candidates.push(candidate);
         }
     }
     groups.sorted()
+}
+
+/// The objectives that stand alone, and the composites by name. A composite that no single document can express falls
+/// apart into its members.
+fn apart<'a>(
+    objectives: impl Iterator<Item = &'a Objective>,
+    taken_names: &BTreeSet<&str>,
+) -> (Vec<&'a Objective>, Vec<Composite<'a>>) {
+    let mut alone = Vec::new();
+    let mut by_composite: BTreeMap<&str, Vec<&Objective>> = BTreeMap::new();
+    for objective in objectives {
+        match &objective.composite {
+            Some(composite) => by_composite
+                .entry(&composite.name)
+                .or_default()
+                .push(objective),
+            None => alone.push(objective),
+        }
+    }
+    let mut composites = Vec::new();
+    for (name, mut members) in by_composite {
+        let is_shared = members.windows(2).all(|pair| {
+            matches!(pair, [a, b] if a.window == b.window
+                && discriminant(&a.budgeting) == discriminant(&b.budgeting))
+        });
+        if is_shared && !taken_names.contains(name) {
+            members.sort_by(|a, b| a.name.cmp(&b.name));
+            composites.push(Composite { name, members });
+        } else {
+            alone.extend(members);
+        }
+    }
+    (alone, composites)
 }
 
 struct Groups<'a> {
@@ -78,6 +128,7 @@ impl<'a> Groups<'a> {
                 service: service.clone(),
                 scope: self.scope,
                 objectives: Vec::new(),
+                composites: Vec::new(),
                 candidates: Vec::new(),
             })
     }

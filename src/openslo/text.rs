@@ -1,5 +1,8 @@
 //! Numbers and words as OpenSLO documents hold them: exact, escaped and within their limits.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use crate::model::candidate::{Evidence, Replay};
 use crate::model::slo::Sli;
 
@@ -11,6 +14,58 @@ pub fn threshold_label(micros: u64) -> String {
         (_, 0) => format!("{}s", micros / 1_000_000),
         (0, _) => format!("{}ms", micros / 1_000),
         _ => format!("{micros}us"),
+    }
+}
+
+/// The number of microseconds that [`threshold_label`] writes.
+pub(super) fn threshold_micros(label: &str) -> Option<u64> {
+    let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
+    units.into_iter().find_map(|(unit, micros)| {
+        let digits = label.strip_suffix(unit)?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits
+            .parse::<u64>()
+            .ok()
+            .filter(|_| plain)?
+            .checked_mul(micros)
+    })
+}
+
+/// How the start of a calendar window is written.
+const CALENDAR_START: &str = "%Y-%m-%d %H:%M:%S";
+
+/// The start of a calendar window, if it is written as it must be and exists.
+pub(super) fn calendar_start(text: &str) -> Option<DateTime> {
+    let start = DateTime::strptime(CALENDAR_START, text).ok()?;
+    (calendar_start_text(start) == text).then_some(start)
+}
+
+/// The start of a calendar window as documents hold it.
+pub(super) fn calendar_start_text(start: DateTime) -> String {
+    start.strftime(CALENDAR_START).to_string()
+}
+
+/// What a text is as the name of a time zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TimeZoneName {
+    /// A name of the IANA database.
+    Known,
+    /// Such a name but for the case of its letters.
+    Miswritten(String),
+    /// No name.
+    Unknown,
+}
+
+/// Looks a name up, letter by letter: file systems, where many readers look, tell cases apart.
+pub(super) fn time_zone_name(text: &str) -> TimeZoneName {
+    match TimeZone::get(text)
+        .ok()
+        .as_ref()
+        .and_then(TimeZone::iana_name)
+    {
+        Some(name) if name == text => TimeZoneName::Known,
+        Some(name) if name.eq_ignore_ascii_case(text) => TimeZoneName::Miswritten(name.to_owned()),
+        Some(_) | None => TimeZoneName::Unknown,
     }
 }
 
@@ -93,6 +148,64 @@ mod tests {
     fn a_threshold_is_an_integer_with_its_largest_unit() {
         let labels = [500, 300_000, 1_000_000, 1_500_000, 60_000_000].map(threshold_label);
         assert_eq!(labels, ["500us", "300ms", "1s", "1500ms", "60s"]);
+    }
+
+    #[test]
+    fn a_threshold_is_read_as_it_was_written() {
+        for micros in [1, 500, 300_000, 1_500_000, 60_000_000] {
+            assert_eq!(threshold_micros(&threshold_label(micros)), Some(micros));
+        }
+        for label in [
+            "",
+            "ms",
+            "300",
+            "0.3s",
+            "+3s",
+            "3 s",
+            "3m",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(threshold_micros(label), None, "{label}");
+        }
+    }
+
+    #[test]
+    fn calendar_starts_are_days_and_times_that_exist() {
+        for text in ["2026-01-01 00:00:00", "2028-02-29 23:59:59"] {
+            assert_eq!(calendar_start_text(calendar_start(text).unwrap()), text);
+        }
+        for text in [
+            "2026-02-30 00:00:00",
+            "2026-02-29 00:00:00",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-1-1 00:00:00",
+            "2026-01-01 24:00:00",
+            "2026-01-01 00:00:60",
+            "2026-01-01 00:00:00Z",
+            " 2026-01-01 00:00:00",
+        ] {
+            assert_eq!(calendar_start(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn time_zones_are_names_of_the_database_in_their_own_case() {
+        for name in [
+            "Europe/Berlin",
+            "UTC",
+            "America/Argentina/Buenos_Aires",
+            "Etc/UTC",
+            "GMT",
+            "US/Pacific",
+        ] {
+            assert_eq!(time_zone_name(name), TimeZoneName::Known, "{name}");
+        }
+        let berlin = TimeZoneName::Miswritten("Europe/Berlin".to_owned());
+        assert_eq!(time_zone_name("europe/berlin"), berlin);
+        for name in ["", "Local", "Europe/Munich", "+02:00", "../../etc/passwd"] {
+            assert_eq!(time_zone_name(name), TimeZoneName::Unknown, "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,62 @@ use serde::{Deserialize, Serialize, Serializer};
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "openslo/v1";
 
+/// Most characters of a `displayName`.
+pub const DISPLAY_NAME_CHARS: usize = 63;
+
+/// Most characters of a `description`.
+pub const DESCRIPTION_CHARS: usize = 1050;
+
+/// What a document is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Where metrics come from.
+    DataSource,
+    /// A service level objective.
+    Slo,
+    /// A service level indicator that stands alone.
+    Sli,
+    /// When to alert, and whom.
+    AlertPolicy,
+    /// One condition of an alert.
+    AlertCondition,
+    /// Who is alerted.
+    AlertNotificationTarget,
+    /// A service that objectives speak of.
+    Service,
+}
+
+impl Kind {
+    /// All seven.
+    pub const ALL: [Self; 7] = [
+        Self::DataSource,
+        Self::Slo,
+        Self::Sli,
+        Self::AlertPolicy,
+        Self::AlertCondition,
+        Self::AlertNotificationTarget,
+        Self::Service,
+    ];
+
+    /// As documents name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DataSource => "DataSource",
+            Self::Slo => "SLO",
+            Self::Sli => "SLI",
+            Self::AlertPolicy => "AlertPolicy",
+            Self::AlertCondition => "AlertCondition",
+            Self::AlertNotificationTarget => "AlertNotificationTarget",
+            Self::Service => "Service",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// One document: `apiVersion`, `kind`, `metadata`, `spec`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -25,7 +81,7 @@ impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut document = serializer.serialize_struct("Document", 4)?;
         document.serialize_field("apiVersion", API_VERSION)?;
-        document.serialize_field("kind", self.spec.kind())?;
+        document.serialize_field("kind", self.spec.kind().name())?;
         document.serialize_field("metadata", &self.metadata)?;
         document.serialize_field("spec", &self.spec)?;
         document.end()
@@ -54,15 +110,15 @@ pub enum Spec {
 
 impl Spec {
     /// The document's `kind`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Service(_) => "Service",
-            Self::Slo(_) => "SLO",
-            Self::Sli(_) => "SLI",
-            Self::DataSource(_) => "DataSource",
-            Self::AlertPolicy(_) => "AlertPolicy",
-            Self::AlertCondition(_) => "AlertCondition",
-            Self::AlertNotificationTarget(_) => "AlertNotificationTarget",
+            Self::Service(_) => Kind::Service,
+            Self::Slo(_) => Kind::Slo,
+            Self::Sli(_) => Kind::Sli,
+            Self::DataSource(_) => Kind::DataSource,
+            Self::AlertPolicy(_) => Kind::AlertPolicy,
+            Self::AlertCondition(_) => Kind::AlertCondition,
+            Self::AlertNotificationTarget(_) => Kind::AlertNotificationTarget,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod analysis;
 mod fit;
 mod keeper;
+pub mod objective_files;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
+use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{TelemetryError, Transport, install_metrics};
@@ -63,6 +65,9 @@ pub enum ServiceError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// `objectives.files` cannot be used.
+    #[error("{0}")]
+    ObjectiveFiles(#[from] ObjectiveFilesError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -372,15 +377,16 @@ async fn open_keeper(
 ) -> Result<Arc<Keeper>, ServiceError> {
     let (config, windows, clock) = (config.clone(), Arc::clone(windows), clock.clone());
     let keeper = tokio::task::spawn_blocking(move || {
+        let objectives = configured(&config)?;
         let store = Store::open(config.storage.clone())?;
         let keeper = Keeper::new(&config, windows, store, clock);
-        let restored = keeper.restore(&config.objectives())?;
+        let restored = keeper.restore(&objectives)?;
         if restored > 0 {
             tracing::info!(series = restored, "Windows rebuilt from the history.");
         }
-        Ok::<_, StoreError>(Arc::new(keeper))
+        Ok::<_, ServiceError>(Arc::new(keeper))
     });
-    Ok(keeper.await??)
+    keeper.await?
 }
 
 fn write_endpoints(config: &Config, endpoints: Endpoints) -> Result<(), ServiceError> {

@@ -22,4 +22,5 @@ mod otlp_http;
 mod restart;
 mod shutdown;
 mod support;
+mod validate;
 mod verdict;

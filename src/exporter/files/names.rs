@@ -70,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::openslo::check::is_rfc_1123_label;
+    use crate::model::slug::is_rfc1123_label;
     use crate::openslo::fixture::{availability, report, service, status};
 
     fn names_of(services: &[ServiceKey]) -> Vec<String> {
@@ -99,7 +99,7 @@ mod tests {
             ("\0\n", "unnamed-"),
         ] {
             let name = slug(text);
-            assert!(is_rfc_1123_label(&name), "{text:?} gives {name:?}");
+            assert!(is_rfc1123_label(&name), "{text:?} gives {name:?}");
             let hash = name.strip_prefix(start).unwrap();
             assert!(
                 hash.len() == 6 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
@@ -166,7 +166,7 @@ mod tests {
             let names = unique_names(keys.clone());
             prop_assert_eq!(names.len(), keys.len());
             prop_assert_eq!(names.values().collect::<BTreeSet<_>>().len(), keys.len());
-            prop_assert!(names.values().all(|name| is_rfc_1123_label(name)));
+            prop_assert!(names.values().all(|name| is_rfc1123_label(name)));
         }
     }
 }

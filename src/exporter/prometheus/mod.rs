@@ -28,7 +28,7 @@ pub const REQUESTS: &str = "slo_copilot_requests_total";
 /// Durations of entry spans on the latency ladder, by outcome.
 pub const REQUEST_DURATION: &str = "slo_copilot_request_duration_seconds";
 /// Good and bad events of each adopted objective.
-pub const SLO_EVENTS: &str = "slo_copilot_slo_events_total";
+pub use crate::model::slo::EVENTS_METRIC as SLO_EVENTS;
 /// Target of each adopted objective.
 pub const SLO_OBJECTIVE: &str = "slo_copilot_slo_objective_ratio";
 /// Good over all events, by window.
