@@ -266,9 +266,12 @@ deny contains {} if {{
                 .to_owned(),
         ];
         let lines = own.iter().map(String::as_str).chain(notes.iter().copied());
-        lines
-            .map(|line| format!("{comment} {}\n", one_line(line)))
-            .collect()
+        let mut header = lines
+            .map(|line| format!("{comment} {}", one_line(line)))
+            .collect::<Vec<_>>()
+            .join("\n");
+        header.push('\n');
+        header
     }
 
     fn budget_comment(&self) -> String {
