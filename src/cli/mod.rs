@@ -1,8 +1,13 @@
 //! The commands, one file each: arguments, printing and exit codes; no calculation.
 
+pub mod candidates;
 pub mod demo;
+mod endpoint;
 pub mod loadgen;
 pub mod serve;
+mod source;
+pub mod store;
+mod text;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -10,8 +15,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::endpoint::EndpointError;
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::store::file::StoreFileError;
 use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
@@ -38,6 +45,10 @@ pub enum CliCommand {
     Serve(serve::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
+    /// List suggested objectives, accept and reject them; in a store or on a running server.
+    Candidates(candidates::Args),
+    /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
+    Store(store::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -53,7 +64,11 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let usage = self.error.chain().any(|cause| {
             let telemetry = cause.downcast_ref::<TelemetryError>();
-            cause.is::<ConfigError>() || matches!(telemetry, Some(TelemetryError::Filter { .. }))
+            let endpoint = cause.downcast_ref::<EndpointError>();
+            cause.is::<ConfigError>()
+                || cause.is::<StoreFileError>()
+                || matches!(endpoint, Some(EndpointError::Url { .. }))
+                || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
             ExitCode::from(EXIT_USAGE)
@@ -96,6 +111,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
+        CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
+        CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

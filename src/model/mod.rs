@@ -7,6 +7,7 @@ pub mod candidate;
 pub mod finding;
 pub mod history;
 pub mod period;
+pub mod record;
 pub mod report;
 pub mod series;
 pub mod slo;

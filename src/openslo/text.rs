@@ -60,7 +60,7 @@ pub(super) fn exact_ratio(target: f64) -> f64 {
 }
 
 /// A ratio in percent, for people: `99.9%`.
-pub(super) fn percent(ratio: f64) -> String {
+pub fn percent(ratio: f64) -> String {
     format!("{}%", round_to(ratio * 100.0, 1e10))
 }
 

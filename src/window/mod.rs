@@ -15,4 +15,4 @@ pub mod sketch;
 pub mod snapshot;
 mod windows;
 
-pub use windows::{Recorded, Windows};
+pub use windows::{Recorded, Windows, selects};

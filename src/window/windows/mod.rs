@@ -21,6 +21,8 @@ use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
 use range::{Age, EventRange};
 
+pub use objectives::selects;
+
 mod objectives;
 mod places;
 mod range;
