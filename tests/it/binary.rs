@@ -34,7 +34,7 @@ fn assert_says(text: &str, words: &[&str]) {
 fn every_command_explains_itself_with_an_example() {
     let overview = run(&["--help"]);
     let overview = String::from_utf8(overview.stdout).unwrap();
-    for name in ["serve", "demo", "loadgen"] {
+    for name in ["serve", "demo", "candidates", "store", "loadgen"] {
         assert_says(&overview, &[name]);
         let output = run(&[name, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{name}");

@@ -19,5 +19,6 @@ mod otlp_grpc;
 mod otlp_http;
 mod restart;
 mod shutdown;
+mod store;
 mod support;
 mod verdict;

@@ -234,13 +234,15 @@ impl Book {
 
     /// Makes an objective of a proposal, or of one that was rejected.
     pub fn accept(&mut self, name: &str, edit: &Edit) -> Result<Accepted, DecisionError> {
-        let record = self.open(name)?;
-        if record.objective.sli == Sli::ErrorRate {
+        if let Some(record) = self.get(name)
+            && record.objective.sli == Sli::ErrorRate
+        {
             return Err(DecisionError::Complement {
                 name: name.to_owned(),
                 service: record.objective.service.clone(),
             });
         }
+        let record = self.open(name)?;
         let warning = warning(record);
         self.change(name, edit, |record| {
             record.state = RecordState::Adopted;

@@ -223,9 +223,12 @@ fn what_cannot_be_decided_says_why() {
     let adopted = refused(&mut book, "availability-checkout").to_string();
     assert_eq!(adopted, "availability-checkout is adopted already");
     assert!(book.reject("availability-checkout", &ada(3)).is_err());
-    let covered = refused(&mut book, "error-rate-checkout").to_string();
+
+    let mut book = proposed(&[checkout(0.99)]);
+    book.configure(&[objective("our-promise", 0.9)], at(2));
+    let covered = refused(&mut book, "availability-checkout").to_string();
     assert!(
-        covered.contains("availability-checkout stands for it"),
+        covered.ends_with("objective our-promise stands for it"),
         "{covered}"
     );
 }
