@@ -323,6 +323,11 @@ impl Config {
             "storage.history_days",
             "must be at least 1",
         )?;
+        require(
+            self.storage.max_history_per_slo >= 1,
+            "storage.max_history_per_slo",
+            "must be at least 1",
+        )?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

@@ -45,6 +45,7 @@
 
 // The nouns, and what every part may use.
 pub mod clock;
+pub mod disk;
 pub mod model;
 
 pub mod telemetry;

@@ -13,6 +13,7 @@ const LAYERS: &str = "
     model:
     telemetry:
     clock:
+    disk:
     pii:
     otlp:
 
@@ -23,8 +24,8 @@ const LAYERS: &str = "
     tracetest: model pii window trace openslo
 
     adapter: model telemetry clock pii window trace openslo evaluator tracetest
-    exporter: model telemetry clock pii window trace openslo evaluator
-    store: model window
+    exporter: model telemetry clock disk pii window trace openslo evaluator
+    store: model disk window
     forward: model telemetry clock pii otlp trace
     traffic: model telemetry clock otlp
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,11 +15,11 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::verdict::{self, Question};
-use super::{Shared, candidates, metrics, overview};
+use super::{Shared, candidates, metrics, overview, store};
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// Every route, for the answer to an unknown one.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 13] = [
     "GET /",
     "GET /metrics",
     "GET /livez",
@@ -29,6 +29,9 @@ const ROUTES: [&str; 10] = [
     "GET /api/v1/slos",
     "GET /api/v1/candidates",
     "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
+    "GET /api/v1/store",
+    "GET /api/v1/store/{name}",
+    "GET /api/v1/transitions?since=&limit=",
     "POST /api/v1/candidates/{name}:accept|reject",
 ];
 
@@ -48,7 +51,13 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
-        .route("/api/v1/candidates/{name_and_verb}", post(candidates::post))
+        .route(
+            "/api/v1/candidates/{name_and_verb}",
+            post(candidates::post).layer(DefaultBodyLimit::max(candidates::MAX_DECISION_BYTES)),
+        )
+        .route("/api/v1/store", get(store::list))
+        .route("/api/v1/store/{name}", get(store::show))
+        .route("/api/v1/transitions", get(store::transitions))
         .route("/api/v1/verdict", get(verdict))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
@@ -125,7 +134,14 @@ where
         let text = "the first evaluation has not finished yet";
         return error(StatusCode::SERVICE_UNAVAILABLE, text);
     };
-    match spawn_blocking(move || encode(&report)).await {
+    json(move || encode(&report)).await
+}
+
+/// An answer that is encoded on a blocking thread.
+pub(super) async fn json(
+    encode: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> Response {
+    match spawn_blocking(encode).await {
         Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Ok(Err(failure)) => internal(&failure),
         Err(failure) => internal(&failure),

@@ -7,12 +7,14 @@
 //! decides who reaches it. Requests that change something are refused when a browser sends them
 //! from another site's page.
 
+mod ask;
 mod candidates;
 mod grpc;
 mod http;
 mod metrics;
 mod overview;
 pub mod proto;
+mod store;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -28,8 +30,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::UnixNanos;
+use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::Report;
-use crate::model::slo::Objective;
 
 /// Settings of the admin endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,39 +66,79 @@ pub struct ApiState {
     pub started_at: Timestamp,
 }
 
-/// A change that a person asks for; executed by the evaluator's task.
+/// What a person asks for; executed by the task that owns candidates and objectives.
 #[derive(Debug)]
 pub enum Command {
     /// Adopt the candidate with this name as an objective.
     AcceptCandidate {
         /// Name of the candidate.
         name: String,
+        /// Who says so, and why.
+        decision: Decision,
         /// Takes the answer.
-        reply: oneshot::Sender<Result<Accepted, CommandError>>,
+        reply: Reply<Accepted>,
     },
     /// Do not suggest the candidate with this name again.
     RejectCandidate {
         /// Name of the candidate.
         name: String,
+        /// Who says so, and why.
+        decision: Decision,
         /// Takes the answer.
-        reply: oneshot::Sender<Result<(), CommandError>>,
+        reply: Reply<()>,
+    },
+    /// Tell the SLOs of the store with their histories.
+    ListSlos {
+        /// Takes the answer.
+        reply: Reply<Vec<SloRecord>>,
+    },
+    /// Tell one SLO of the store.
+    ShowSlo {
+        /// Its name.
+        name: String,
+        /// Takes the answer.
+        reply: Reply<SloRecord>,
+    },
+    /// Tell what changed, the oldest first.
+    ListTransitions {
+        /// Only from this time on; the newest ones if it is not said.
+        since: Option<UnixNanos>,
+        /// At most so many.
+        limit: usize,
+        /// Takes the answer.
+        reply: Reply<Vec<Transition>>,
     },
 }
 
-/// A candidate that became an objective.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Accepted {
-    /// The adopted objective.
-    pub objective: Objective,
-    /// What the person should know, for example that the candidate is provisional.
-    pub warning: Option<String>,
+/// Takes the answer to a command.
+pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
+
+/// Who decides about a candidate, and why: the optional body of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decision {
+    /// Who; kept in the history.
+    pub by: Option<String>,
+    /// Why; kept in the history.
+    pub reason: Option<String>,
+}
+
+impl From<&Edit> for Decision {
+    fn from(edit: &Edit) -> Self {
+        let by = match &edit.actor {
+            Actor::Person { name } => name.clone(),
+            Actor::Auto | Actor::Config | Actor::File | Actor::Import { .. } | Actor::Fit => None,
+        };
+        let reason = (!edit.text.is_empty()).then(|| edit.text.clone());
+        Self { by, reason }
+    }
 }
 
 /// Why a command was not executed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// HTTP 404.
-    #[error("no candidate has this name")]
+    #[error("no candidate and no SLO has this name")]
     NotFound,
     /// HTTP 409.
     #[error("the candidate is adopted already")]
@@ -103,6 +146,9 @@ pub enum CommandError {
     /// HTTP 422.
     #[error("{0}")]
     Invalid(String),
+    /// HTTP 500.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why the endpoint could not be served.

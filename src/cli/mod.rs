@@ -1,11 +1,16 @@
 //! The commands, one file each: arguments, printing and exit codes; no calculation.
 
 pub mod analyze;
+pub mod candidates;
 pub mod demo;
+mod endpoint;
 pub mod gate;
 pub mod loadgen;
 pub mod serve;
+mod source;
+pub mod store;
 mod summary;
+mod text;
 pub mod traces;
 pub mod validate;
 
@@ -15,12 +20,14 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::endpoint::EndpointError;
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::evaluator::gate::GateError;
 use crate::evaluator::policy::PolicyError;
 use crate::receiver::file::FileError;
 use crate::service::objective_files::ObjectiveFilesError;
+use crate::store::file::StoreFileError;
 use crate::telemetry::TelemetryError;
 
 /// Exit code of usage and broken input.
@@ -56,6 +63,10 @@ pub enum CliCommand {
     Gate(gate::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
+    /// List suggested objectives, accept and reject them; in a store or on a running server.
+    Candidates(candidates::Args),
+    /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
+    Store(store::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -76,12 +87,15 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let usage = self.error.chain().any(|cause| {
             let telemetry = cause.downcast_ref::<TelemetryError>();
+            let endpoint = cause.downcast_ref::<EndpointError>();
             cause.is::<Usage>()
                 || cause.is::<ConfigError>()
                 || cause.is::<FileError>()
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
                 || cause.is::<ObjectiveFilesError>()
+                || cause.is::<StoreFileError>()
+                || matches!(endpoint, Some(EndpointError::Url { .. }))
                 || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
         if usage {
@@ -128,6 +142,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Gate(args) => gate::run(&args, &clock)?,
         CliCommand::Validate(args) => validate::run(&args)?,
+        CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
+        CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -9,6 +9,7 @@ pub mod finding;
 pub mod history;
 pub mod input;
 pub mod period;
+pub mod record;
 pub mod report;
 pub mod series;
 pub mod slo;

@@ -37,20 +37,30 @@ pub struct Composite<'a> {
 ///
 /// An objective that selects exactly one known service belongs to it. One that selects several, or none yet, belongs to
 /// the service as the objective itself names it.
-/// Left out are error rates that nobody adopted, and targets that OpenSLO cannot express (0 < target < 1).
+/// Left out are objectives that nobody adopted, error rates, and targets that OpenSLO cannot express (0 < target < 1).
 pub fn objectives_by_service(report: &Report) -> BTreeMap<ServiceKey, ServiceObjectives<'_>> {
-    let mut groups = Groups::new(report.scope);
     let seen = report.services.iter().map(|found| &found.service);
-    let suggested = report.slo_candidates.iter().map(|found| &found.service);
+    let adopted = report.baseline_evaluations.iter();
+    let adopted = adopted.map(|status| &status.objective);
+    let adopted = adopted.filter(|objective| objective.source != ObjectiveSource::Fitted);
+    group_by_service(report.scope, seen, adopted, &report.slo_candidates)
+}
+
+/// The same of objectives and candidates that come from elsewhere; `seen` are services that have a group whatever is
+/// known of them.
+pub fn group_by_service<'a>(
+    scope: OutputScope,
+    seen: impl Iterator<Item = &'a ServiceKey>,
+    adopted: impl Iterator<Item = &'a Objective> + Clone,
+    candidates: &'a [Candidate],
+) -> BTreeMap<ServiceKey, ServiceObjectives<'a>> {
+    let mut groups = Groups::new(scope);
+    let suggested = candidates.iter().map(|found| &found.service);
     for service in seen.chain(suggested).filter(|key| *key.name != *OVERFLOW) {
         groups.of(service);
     }
 
     let known = KnownServices::new(groups.by_service.keys());
-    let adopted = report.baseline_evaluations.iter();
-    let adopted = adopted
-        .map(|status| &status.objective)
-        .filter(|objective| objective.source != ObjectiveSource::Fitted);
     let mut taken_names: BTreeSet<&str> = adopted.clone().map(|one| one.name.as_str()).collect();
     let (alone, composites) = apart(
         adopted.filter(|objective| is_expressible(objective.target)),
@@ -67,7 +77,7 @@ pub fn objectives_by_service(report: &Report) -> BTreeMap<ServiceKey, ServiceObj
             groups.of(&service).composites.push(composite);
         }
     }
-    for candidate in &report.slo_candidates {
+    for candidate in candidates {
         if awaits_answer(candidate) && !taken_names.contains(candidate.name.as_str()) {
             groups.of(&candidate.service).candidates.push(candidate);
         }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Command, CommandError};
+use crate::api::{Command, CommandError, Reply};
 use crate::clock::Clock;
 use crate::evaluator::{self, Evaluator};
 use crate::model::report::Report;
@@ -17,6 +17,7 @@ use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
 use crate::service::keeper::Keeper;
 use crate::store::StoreError;
+use crate::store::book::DecisionError;
 use crate::telemetry::EvaluatorMetrics;
 use crate::window::Windows;
 
@@ -73,7 +74,7 @@ impl EvaluationTask {
         let report =
             self.evaluator
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());
-        log_failure("keep transitions", self.keeper.note_transitions(&report));
+        self.keeper.note_transitions(&report);
         (self, report)
     }
 }
@@ -152,21 +153,36 @@ pub(super) async fn commands_task(
 
 /// Whoever asked may be gone; then nobody reads the answer.
 fn obey(keeper: &Keeper, command: Command) {
-    let failed = |error: StoreError| CommandError::Invalid(error.to_string());
     match command {
-        Command::AcceptCandidate { name, reply } => {
-            let answer = keeper
-                .accept(&name)
-                .unwrap_or_else(|error| Err(failed(error)));
-            drop(reply.send(answer));
-        }
-        Command::RejectCandidate { name, reply } => {
-            let answer = keeper
-                .reject(&name)
-                .unwrap_or_else(|error| Err(failed(error)));
-            drop(reply.send(answer));
-        }
+        Command::AcceptCandidate {
+            name,
+            decision,
+            reply,
+        } => answer(reply, keeper.accept(&name, decision)),
+        Command::RejectCandidate {
+            name,
+            decision,
+            reply,
+        } => answer(reply, keeper.reject(&name, decision)),
+        Command::ListSlos { reply } => answer(reply, keeper.slos()),
+        Command::ShowSlo { name, reply } => answer(reply, keeper.slo(&name)),
+        Command::ListTransitions {
+            since,
+            limit,
+            reply,
+        } => answer(reply, keeper.transitions(since, limit)),
     }
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+    drop(reply.send(result.map_err(|error| match error {
+        StoreError::Decision(DecisionError::NotFound { .. }) => CommandError::NotFound,
+        StoreError::Decision(DecisionError::AlreadyAdopted { .. }) => CommandError::AlreadyAdopted,
+        StoreError::Decision(refusal @ DecisionError::Complement { .. }) => {
+            CommandError::Invalid(refusal.to_string())
+        }
+        failure => CommandError::Failed(failure.to_string()),
+    })));
 }
 
 fn log_failure<T>(action: &str, result: Result<T, StoreError>) {

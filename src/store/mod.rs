@@ -1,18 +1,23 @@
-//! The embedded store (redb, one file in `storage.dir`): history, ledgers, adopted objectives, transitions.
+//! The embedded store (redb, one file in `storage.dir`): history, ledgers, SLOs with what changed, transitions.
 //!
-//! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it.
+//! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it. Beside it,
+//! [`file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
+pub mod book;
+pub mod file;
 mod rows;
+mod seed;
+mod slos;
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey};
-use crate::model::slo::Objective;
+use crate::store::book::DecisionError;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
 use crate::window::ledger::{LEDGER_DAYS, LedgerDay, LedgerRow};
 use crate::window::series::CarriedCounters;
@@ -25,14 +30,11 @@ const HISTORY: TableDefinition<'_, &[u8; HistoryKey::LEN], &[u8]> = TableDefinit
 const SERIES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("series");
 /// (account, series, day) → the day.
 const LEDGER: TableDefinition<'_, (&str, u128, u32), &[u8]> = TableDefinition::new("ledger");
-/// name → objective that was accepted or adopted automatically, as JSON.
-const OBJECTIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objectives");
-/// name of a candidate → why it was rejected.
-const REJECTED: TableDefinition<'_, &str, &str> = TableDefinition::new("rejected");
 /// series → its counters at an orderly stop; empty while running.
 const COUNTERS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("counters");
-/// (time, sequence) → transition.
-const TRANSITIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transitions");
+
+/// Changes of one SLO that are kept unless somebody says otherwise.
+const MAX_HISTORY_DEFAULT: usize = 100;
 
 /// Section `storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ pub struct Config {
     pub history_days: u32,
     /// Transitions that are kept; the oldest go. Default 10000.
     pub max_transitions: u64,
+    /// Changes that each SLO keeps in its history; the oldest go, and are counted in it. Default 100; at least 1.
+    pub max_history_per_slo: usize,
 }
 
 impl Default for Config {
@@ -56,6 +60,7 @@ impl Default for Config {
             durability: DurabilityConfig::None,
             history_days: 35,
             max_transitions: 10_000,
+            max_history_per_slo: MAX_HISTORY_DEFAULT,
         }
     }
 }
@@ -80,15 +85,30 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file cannot be opened.
+    /// Another process has it open.
     #[error(
-        "cannot open the store {path}: {source}; is another slo-copilot using it? Set storage.dir to another directory"
+        "the store {path} is in use by another slo-copilot; ask a running server with --endpoint \
+         (by default http://127.0.0.1:9464), wait for another command, or set storage.dir to another directory"
     )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is none, and this caller makes none.
+    #[error(
+        "there is no store {path}; `serve` makes one, and --storage-dir or storage.dir says where it is"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened.
+    #[error("cannot open the store {path}: {source}; set storage.dir to another directory")]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: Box<redb::DatabaseError>,
+        source: Box<DatabaseError>,
     },
     /// A read or write failed.
     #[error("the store failed: {0}")]
@@ -101,29 +121,15 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A decision about an SLO cannot be executed.
+    #[error(transparent)]
+    Decision(#[from] DecisionError),
 }
 
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
     }
-}
-
-/// Something that changed, for people and for those who were not watching.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transition {
-    /// When.
-    pub at: UnixNanos,
-    /// `verdict`, `candidate` or `objective`.
-    pub kind: String,
-    /// The service or the name.
-    pub subject: String,
-    /// Before; empty if it is new.
-    pub from: String,
-    /// After.
-    pub to: String,
-    /// Why.
-    pub text: String,
 }
 
 /// The open store. Its calls block; callers in async code move them to a blocking thread.
@@ -146,12 +152,20 @@ impl Store {
         transaction.open_table(HISTORY)?;
         transaction.open_table(SERIES)?;
         transaction.open_table(LEDGER)?;
-        transaction.open_table(OBJECTIVES)?;
-        transaction.open_table(REJECTED)?;
         transaction.open_table(COUNTERS)?;
-        transaction.open_table(TRANSITIONS)?;
+        slos::prepare(&transaction)?;
         transaction.commit()?;
         Ok(Self { database, config })
+    }
+
+    /// Opens a store that a server made.
+    pub fn open_existing(config: Config) -> Result<Self, StoreError> {
+        let path = config.dir.join(FILE_NAME);
+        if path.exists() {
+            Self::open(config)
+        } else {
+            Err(StoreError::Missing { path })
+        }
     }
 
     /// Appends minutes and replaces days of ledgers, together.
@@ -277,6 +291,7 @@ impl Store {
                 .retain(|(_, _, day), _| day >= oldest)?;
         }
         transaction.commit()?;
+        self.forget_proposals()?;
         Ok(removed)
     }
 
@@ -312,113 +327,19 @@ impl Store {
         transaction.commit()?;
         Ok(all)
     }
-
-    /// Objectives that were accepted or adopted automatically.
-    pub fn objectives(&self) -> Result<Vec<Objective>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(OBJECTIVES)?;
-        let mut all = Vec::new();
-        for entry in table.iter()? {
-            let objective = serde_json::from_slice(entry?.1.value());
-            all.push(objective.map_err(|source| unreadable("objectives", source))?);
-        }
-        Ok(all)
-    }
-
-    /// Keeps an adopted objective, with the transition that tells of it.
-    pub fn adopt(&self, objective: &Objective, transition: &Transition) -> Result<(), StoreError> {
-        let value =
-            serde_json::to_vec(objective).map_err(|source| unreadable("objectives", source))?;
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(OBJECTIVES)?;
-            table.insert(objective.name.as_str(), value.as_slice())?;
-            transaction
-                .open_table(REJECTED)?
-                .remove(objective.name.as_str())?;
-        }
-        append_transitions(
-            &transaction,
-            std::slice::from_ref(transition),
-            self.config.max_transitions,
-        )?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Names of the candidates that a person rejected.
-    pub fn rejected(&self) -> Result<Vec<String>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(REJECTED)?;
-        let mut names = Vec::new();
-        for entry in table.iter()? {
-            names.push(entry?.0.value().to_owned());
-        }
-        Ok(names)
-    }
-
-    /// Keeps a rejection.
-    pub fn reject(&self, name: &str, transition: &Transition) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
-        transaction
-            .open_table(REJECTED)?
-            .insert(name, transition.text.as_str())?;
-        append_transitions(
-            &transaction,
-            std::slice::from_ref(transition),
-            self.config.max_transitions,
-        )?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Appends what changed.
-    pub fn append_transitions(&self, transitions: &[Transition]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
-        append_transitions(&transaction, transitions, self.config.max_transitions)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// What changed, the oldest first.
-    pub fn transitions(&self) -> Result<Vec<Transition>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(TRANSITIONS)?;
-        let mut all = Vec::new();
-        for entry in table.iter()? {
-            all.push(decode("transitions", entry?.1.value())?);
-        }
-        Ok(all)
-    }
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    Database::create(path).map_err(|source| StoreError::Open {
-        path: path.to_owned(),
-        source: Box::new(source),
+    let path_of_error = path.to_owned();
+    Database::create(path).map_err(|source| match source {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path_of_error,
+        },
+        other => StoreError::Open {
+            path: path_of_error,
+            source: Box::new(other),
+        },
     })
-}
-
-fn append_transitions(
-    transaction: &redb::WriteTransaction,
-    transitions: &[Transition],
-    limit: u64,
-) -> Result<(), StoreError> {
-    use redb::ReadableTableMetadata;
-    let mut table = transaction.open_table(TRANSITIONS)?;
-    for transition in transitions {
-        let same_time = (transition.at, 0)..=(transition.at, u32::MAX);
-        let last = table.range(same_time)?.next_back().transpose()?;
-        let sequence = last.map_or(0, |(key, _)| key.value().1 + 1);
-        table.insert(
-            (transition.at, sequence),
-            encode("transitions", transition)?.as_slice(),
-        )?;
-    }
-    while table.len()? > limit {
-        table.pop_first()?;
-    }
-    Ok(())
 }
 
 fn encode<T: Serialize>(table: &'static str, value: &T) -> Result<Vec<u8>, StoreError> {

@@ -17,4 +17,4 @@ pub mod slices;
 pub mod snapshot;
 mod windows;
 
-pub use windows::{Recorded, Windows};
+pub use windows::{Recorded, Windows, selects};

@@ -34,7 +34,16 @@ fn assert_says(text: &str, words: &[&str]) {
 fn every_command_explains_itself_with_an_example() {
     let overview = run(&["--help"]);
     let overview = String::from_utf8(overview.stdout).unwrap();
-    for name in ["serve", "demo", "validate", "loadgen"] {
+    for name in [
+        "serve",
+        "analyze",
+        "demo",
+        "gate",
+        "validate",
+        "candidates",
+        "store",
+        "loadgen",
+    ] {
         assert_says(&overview, &[name]);
         let output = run(&[name, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{name}");

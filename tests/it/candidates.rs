@@ -146,6 +146,26 @@ async fn what_cannot_be_accepted_has_its_own_status() {
 }
 
 #[tokio::test]
+async fn who_decides_and_why_is_kept_and_nonsense_is_refused() {
+    let server = server_with_provisional_candidates().await;
+    let url = server.admin_url(&format!("/api/v1/candidates/{AVAILABILITY}:reject"));
+    let client = reqwest::Client::new();
+    let post = async |body: &Value| client.post(&url).json(body).send().await.unwrap().status();
+    assert_eq!(post(&json!({"who": "ada"})).await, StatusCode::BAD_REQUEST);
+    let large = json!({"reason": "x".repeat(1 << 20)});
+    assert_eq!(post(&large).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        post(&json!({"by": "ada", "reason": "too loose"})).await,
+        StatusCode::OK
+    );
+    let record = server.json(&format!("/api/v1/store/{AVAILABILITY}")).await;
+    let change = record["history"].as_array().unwrap().last().unwrap();
+    assert_eq!(change["actor"], json!({"kind": "person", "name": "ada"}));
+    assert_eq!(change["text"], "too loose");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_rejected_candidate_is_shown_as_such_until_a_person_accepts_it() {
     let server = server_with_provisional_candidates().await;
     let path = format!("/api/v1/candidates/{AVAILABILITY}:reject");

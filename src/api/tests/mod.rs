@@ -316,11 +316,16 @@ async fn an_accepted_candidate_answers_with_the_objective_and_the_warning() {
     };
     let answer = accepted.clone();
     let execute = |command| match command {
-        Command::AcceptCandidate { name, reply } => {
+        Command::AcceptCandidate {
+            name,
+            decision,
+            reply,
+        } => {
             assert_eq!(name, "availability-search");
+            assert_eq!(decision, Decision::default());
             reply.send(Ok(answer)).unwrap();
         }
-        Command::RejectCandidate { .. } => panic!("{command:?}"),
+        other => panic!("{other:?}"),
     };
     let answered = server.post("availability-search:accept", execute).await;
     let expected = serde_json::to_value(accepted).unwrap();
@@ -332,11 +337,11 @@ async fn an_accepted_candidate_answers_with_the_objective_and_the_warning() {
 async fn a_rejected_candidate_answers_with_its_state() {
     let mut server = Server::with_report().await;
     let execute = |command| match command {
-        Command::RejectCandidate { name, reply } => {
+        Command::RejectCandidate { name, reply, .. } => {
             assert_eq!(name, "availability-search");
             reply.send(Ok(())).unwrap();
         }
-        Command::AcceptCandidate { .. } => panic!("{command:?}"),
+        other => panic!("{other:?}"),
     };
     let answered = server.post("availability-search:reject", execute).await;
     let expected = json!({ "name": "availability-search", "state": "rejected" });
@@ -356,7 +361,7 @@ async fn a_command_that_cannot_be_executed_has_its_own_status() {
         let expected = (status, json!({ "error": failure.to_string() }));
         let execute = |command| match command {
             Command::AcceptCandidate { reply, .. } => reply.send(Err(failure)).unwrap(),
-            Command::RejectCandidate { .. } => panic!("{command:?}"),
+            other => panic!("{other:?}"),
         };
         assert_eq!(server.post("x:accept", execute).await, expected);
     }

@@ -1,29 +1,15 @@
 //! The file system, as far as whole files need it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use crate::disk::{self, TEMPORARY_PREFIX};
 use crate::exporter::ExportError;
-
-/// How the names of our temporary files begin.
-pub(super) const TEMPORARY_PREFIX: &str = ".slo-copilot-tmp-";
 
 /// Replaces a file so that readers see the old content or the new one, also after a crash. Makes missing folders.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), ExportError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    };
-    let write = || {
-        fs::create_dir_all(folder)?;
-        let mut file = temporary_file(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(failed("write", path))
+    disk::replace(path, content).map_err(failed("write", path))
 }
 
 /// The content of a file, `None` if there is none.
@@ -68,22 +54,4 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Export
         path,
         source,
     }
-}
-
-#[cfg(unix)]
-fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-
-    // As any new file has them, less the umask: the default is for the owner only, and others read these.
-    tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-}
-
-#[cfg(not(unix))]
-fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(folder)
 }

@@ -23,7 +23,8 @@ pub fn service_names(report: &Report) -> BTreeMap<ServiceKey, String> {
     unique_names(services)
 }
 
-pub(super) fn unique_names(services: BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, String> {
+/// A unique RFC 1123 label for each of these services.
+pub fn unique_names(services: BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, String> {
     let mut wanted: BTreeMap<String, Vec<ServiceKey>> = BTreeMap::new();
     for service in services {
         wanted.entry(slug(&service.name)).or_default().push(service);

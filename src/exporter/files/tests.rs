@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::disk::TEMPORARY_PREFIX;
 use super::manifest::MANIFEST_FILE;
 use super::*;
+use crate::disk::TEMPORARY_PREFIX;
 
 struct Fixture {
     folder: TempDir,

@@ -23,6 +23,8 @@ pub(super) use accounts::Accounts;
 use range::{Age, EventRange};
 
 mod accounts;
+pub use objectives::selects;
+
 mod objectives;
 mod places;
 mod range;

@@ -104,7 +104,7 @@ impl Windows {
 }
 
 /// Whether an objective is measured on the series with this key.
-pub(super) fn selects(objective: &Objective, key: &SeriesKey) -> bool {
+pub fn selects(objective: &Objective, key: &SeriesKey) -> bool {
     let scope = match (&key.scope, &objective.operation) {
         (SeriesScope::Service, None) => true,
         (SeriesScope::Operation { operation, .. }, Some(wanted)) => **operation == **wanted,

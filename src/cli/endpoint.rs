@@ -1,0 +1,137 @@
+//! The admin endpoint of a running server, as commands with `--endpoint` ask it.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A server that does not answer for so long is given up.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EndpointError {
+    #[error("--endpoint {given}: expected the admin endpoint, for example http://127.0.0.1:9464")]
+    Url { given: String },
+    #[error(
+        "cannot ask {url}: {source}; is slo-copilot serving there? Its log and endpoints.json name its admin endpoint"
+    )]
+    Unreachable { url: Url, source: reqwest::Error },
+    #[error("{url} refused: {message}")]
+    Refused { url: Url, message: String },
+    #[error(
+        "{url} answered something else than expected: {source}; is it an slo-copilot of this version?"
+    )]
+    Answer { url: Url, source: reqwest::Error },
+}
+
+/// How the server tells an error.
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+}
+
+/// Where to ask.
+#[derive(Debug)]
+pub(super) struct AdminEndpoint {
+    base: Url,
+    client: Client,
+}
+
+impl AdminEndpoint {
+    /// From an address such as `127.0.0.1:9464`, with or without `http://`. Nothing is sent yet.
+    pub(super) fn new(given: &str) -> Result<Self, EndpointError> {
+        let with_scheme = if given.contains("://") {
+            given.to_owned()
+        } else {
+            format!("http://{given}")
+        };
+        let base = Url::parse(&with_scheme).ok();
+        let base = base.filter(|url| url.scheme() == "http" && url.has_host());
+        let base = base.ok_or_else(|| EndpointError::Url {
+            given: given.to_owned(),
+        })?;
+        let client = Client::builder().timeout(TIMEOUT).build();
+        let client = client.map_err(|source| EndpointError::Unreachable {
+            url: base.clone(),
+            source,
+        })?;
+        Ok(Self { base, client })
+    }
+
+    /// Asks for what stands below these segments of a path.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+    ) -> Result<T, EndpointError> {
+        let url = self.url(segments);
+        answer(self.client.get(url.clone()), url).await
+    }
+
+    /// Posts JSON.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, EndpointError> {
+        let url = self.url(segments);
+        answer(self.client.post(url.clone()).json(body), url).await
+    }
+
+    /// Escapes what a segment may not hold.
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+async fn answer<T: DeserializeOwned>(
+    request: RequestBuilder,
+    url: Url,
+) -> Result<T, EndpointError> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(source) => return Err(EndpointError::Unreachable { url, source }),
+    };
+    let status = response.status();
+    if status.is_success() {
+        let answer = response.json().await;
+        return answer.map_err(|source| EndpointError::Answer { url, source });
+    }
+    let told = response.json::<ErrorAnswer>().await;
+    let message = told.map_or_else(|_| status.to_string(), |told| told.error);
+    Err(EndpointError::Refused { url, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_no_scheme_and_a_segment_no_escaping() {
+        for given in [
+            "127.0.0.1:9464",
+            "http://127.0.0.1:9464",
+            "http://127.0.0.1:9464/",
+        ] {
+            let endpoint = AdminEndpoint::new(given).unwrap();
+            let url = endpoint.url(&["api", "v1", "store", "a/b?c"]);
+            assert_eq!(url.as_str(), "http://127.0.0.1:9464/api/v1/store/a%2Fb%3Fc");
+        }
+        // Behind a proxy that serves several things.
+        let endpoint = AdminEndpoint::new("http://gateway/slo/").unwrap();
+        assert_eq!(endpoint.url(&["api"]).as_str(), "http://gateway/slo/api");
+    }
+
+    #[test]
+    fn what_is_no_http_address_is_refused_with_an_example() {
+        for given in ["https://a", "", "http://", "ftp://a", "a b"] {
+            let error = AdminEndpoint::new(given).unwrap_err().to_string();
+            assert!(error.contains("http://127.0.0.1:9464"), "{error}");
+        }
+    }
+}
