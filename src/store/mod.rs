@@ -285,7 +285,6 @@ impl Store {
                 .retain(|(_, _, day), _| day >= oldest)?;
         }
         transaction.commit()?;
-        self.forget_proposals()?;
         Ok(removed)
     }
 
@@ -324,15 +323,14 @@ impl Store {
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let path_of_error = path.to_owned();
-    Database::create(path).map_err(|source| match source {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
-            path: path_of_error,
-        },
-        other => StoreError::Open {
-            path: path_of_error,
-            source: Box::new(other),
-        },
+    Database::create(path).map_err(|source| {
+        let path = path.to_owned();
+        if matches!(source, DatabaseError::DatabaseAlreadyOpen) {
+            StoreError::InUse { path }
+        } else {
+            let source = Box::new(source);
+            StoreError::Open { path, source }
+        }
     })
 }
 
