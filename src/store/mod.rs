@@ -1,7 +1,7 @@
 //! The embedded store (redb, one file in `storage.dir`): history, ledgers, SLOs with what changed, transitions.
 //!
 //! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it. Beside it,
-//! [`file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
+//! [`mod@file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
 pub mod book;
 pub mod file;
