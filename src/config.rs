@@ -318,16 +318,7 @@ impl Config {
             "receivers.otlp.grpc.max_concurrent_streams",
             "must be at least 1",
         )?;
-        require(
-            self.storage.history_days >= 1,
-            "storage.history_days",
-            "must be at least 1",
-        )?;
-        require(
-            self.storage.max_history_per_slo >= 1,
-            "storage.max_history_per_slo",
-            "must be at least 1",
-        )?;
+        self.check_storage()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -380,6 +371,20 @@ impl Config {
             return Err(ConfigError::Value { key, message });
         }
         Ok(())
+    }
+
+    fn check_storage(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("history_days", self.storage.history_days as usize),
+            ("max_history_per_slo", self.storage.max_history_per_slo),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            None => Ok(()),
+            Some((key, _)) => Err(ConfigError::Value {
+                key: format!("storage.{key}"),
+                message: "must be at least 1".to_owned(),
+            }),
+        }
     }
 }
 
@@ -583,6 +588,9 @@ mod tests {
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
         );
+        for key in ["storage.history_days", "storage.max_history_per_slo"] {
+            check_error(&format!("{key}=0"), &[key, "at least 1"]);
+        }
         check_error(
             "objectives.candidates.period=5m",
             &["candidates.period", "7d, 28d or 30d"],

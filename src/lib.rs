@@ -27,7 +27,8 @@
 //!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
 //!    come from windows, [`telemetry`] those about the process.
 //! 6. **History.** Closed minutes go to the [`store`]. From them windows are rebuilt after a restart, and
-//!    [`evaluator::candidate`] fits the objectives that [`openslo`] documents suggest.
+//!    [`evaluator::candidate`] fits the objectives that [`openslo`] documents suggest. [`store::book`] keeps who or
+//!    what proposed, adopted, rejected and changed them; [`store::file`] does so in a JSON file.
 //!
 //! Invariant: acknowledged means counted. No queue stands between a receiver and the windows, and a request counts
 //! wholly, less its rejected spans, or not at all.

@@ -52,7 +52,7 @@ pub(super) async fn post(
             return error(StatusCode::NOT_FOUND, text);
         }
     };
-    answer.unwrap_or_else(|refusal| refusal.into_response())
+    answer.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// An empty body says nothing about who and why.

@@ -45,7 +45,7 @@ pub struct SourceArgs {
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Admin endpoint of a running server, for example http://127.0.0.1:9464. Its store is locked for others.
+    /// Admin endpoint of a running server, for example 127.0.0.1:9464. Its store is locked for others.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "storage_dir"])]
     pub endpoint: Option<String>,
 }

@@ -267,14 +267,12 @@ fn summary(update: &StoreUpdate) -> String {
         [] => format!("{what}: 0\n"),
         names => format!("{what}: {} ({})\n", names.len(), names.join(", ")),
     };
-    let mut text = line("added", added) + &line("changed", changed) + &line("removed", removed);
-    text.push_str(&format!("kept: {}\n", kept.len()));
-    for (what, names) in [("no longer adopted", released), ("skipped", skipped)] {
-        if !names.is_empty() {
-            text.push_str(&line(what, names));
-        }
-    }
-    text
+    let always = [("added", added), ("changed", changed), ("removed", removed)];
+    let sometimes = [("no longer adopted", released), ("skipped", skipped)];
+    let sometimes = sometimes.into_iter().filter(|(_, names)| !names.is_empty());
+    let lines = always.into_iter().chain(sometimes);
+    let lines = lines.map(|(what, names)| line(what, names));
+    lines.chain([format!("kept: {}\n", kept.len())]).collect()
 }
 
 async fn export(args: ExportArgs) -> anyhow::Result<()> {

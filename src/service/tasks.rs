@@ -175,14 +175,18 @@ fn obey(keeper: &Keeper, command: Command) {
 }
 
 fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
-    drop(reply.send(result.map_err(|error| match error {
-        StoreError::Decision(DecisionError::NotFound { .. }) => CommandError::NotFound,
-        StoreError::Decision(DecisionError::AlreadyAdopted { .. }) => CommandError::AlreadyAdopted,
-        StoreError::Decision(refusal @ DecisionError::Complement { .. }) => {
-            CommandError::Invalid(refusal.to_string())
-        }
-        failure => CommandError::Failed(failure.to_string()),
-    })));
+    drop(reply.send(result.map_err(refusal)));
+}
+
+fn refusal(error: StoreError) -> CommandError {
+    let StoreError::Decision(decision) = error else {
+        return CommandError::Failed(error.to_string());
+    };
+    match decision {
+        DecisionError::NotFound { .. } => CommandError::NotFound,
+        DecisionError::AlreadyAdopted { .. } => CommandError::AlreadyAdopted,
+        DecisionError::Complement { .. } => CommandError::Invalid(decision.to_string()),
+    }
 }
 
 fn log_failure<T>(action: &str, result: Result<T, StoreError>) {

@@ -1,7 +1,7 @@
 //! The embedded store (redb, one file in `storage.dir`): history, ledgers, SLOs with what changed, transitions.
 //!
 //! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it. Beside it,
-//! [`file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
+//! [`mod@file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
 pub mod book;
 pub mod file;
@@ -291,7 +291,6 @@ impl Store {
                 .retain(|(_, _, day), _| day >= oldest)?;
         }
         transaction.commit()?;
-        self.forget_proposals()?;
         Ok(removed)
     }
 
@@ -330,15 +329,14 @@ impl Store {
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let path_of_error = path.to_owned();
-    Database::create(path).map_err(|source| match source {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
-            path: path_of_error,
-        },
-        other => StoreError::Open {
-            path: path_of_error,
-            source: Box::new(other),
-        },
+    Database::create(path).map_err(|source| {
+        let path = path.to_owned();
+        if matches!(source, DatabaseError::DatabaseAlreadyOpen) {
+            StoreError::InUse { path }
+        } else {
+            let source = Box::new(source);
+            StoreError::Open { path, source }
+        }
     })
 }
 

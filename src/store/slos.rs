@@ -10,6 +10,7 @@ use redb::{
 
 use crate::model::UnixNanos;
 use crate::model::record::{Actor, Edit, RecordState, SloRecord, Transition};
+use crate::model::series::{SeriesId, SeriesKey, ServiceKey};
 use crate::model::slo::{Objective, ObjectiveSource};
 use crate::store::book::Book;
 use crate::store::{Store, StoreError, decode, encode, unreadable};
@@ -79,20 +80,16 @@ impl Store {
         Ok(book.with_rejected_names(rejected_names))
     }
 
-    /// Removes proposals whose service or operation has no history any more.
-    pub(super) fn forget_proposals(&self) -> Result<usize, StoreError> {
-        let held: BTreeSet<_> = self
-            .series()?
-            .into_iter()
-            .map(|(_, key)| {
-                let operation = key.operation_name().map(str::to_owned);
-                (key.service, operation)
-            })
+    /// Removes proposals that only fits touched and whose history is gone: that of no kept series, and none of `live`.
+    pub fn forget_proposals(&self, live: &[(SeriesId, SeriesKey)]) -> Result<usize, StoreError> {
+        let kept = self.series()?;
+        let held: BTreeSet<(&ServiceKey, Option<&str>)> = kept
+            .iter()
+            .chain(live)
+            .map(|(_, key)| (&key.service, key.operation_name()))
             .collect();
         self.edit_slos(|book| {
-            Ok(book.forget(|service, operation| {
-                held.contains(&(service.clone(), operation.map(str::to_owned)))
-            }))
+            Ok(book.forget(|service, operation| held.contains(&(service, operation))))
         })
     }
 

@@ -84,7 +84,7 @@ fn told(record: &Value) -> Vec<[&str; 3]> {
 }
 
 #[tokio::test]
-async fn a_candidate_accepted_in_a_stopped_store_is_measured_from_the_next_start_on() {
+async fn a_stopped_store_shows_candidates_and_keeps_who_decided_about_them_and_why() {
     let dir = store_with_candidates().await;
     let data = data(&dir);
     let list = printed(&["candidates", "list", "--storage-dir", &data]).await;
@@ -142,7 +142,15 @@ async fn a_candidate_accepted_in_a_stopped_store_is_measured_from_the_next_start
     ];
     assert_eq!(told(&record), expected);
     assert_eq!(record["history"][1]["actor"]["name"], "grace");
+}
 
+#[tokio::test]
+async fn a_candidate_accepted_in_a_stopped_store_is_measured_from_the_next_start_on() {
+    let dir = store_with_candidates().await;
+    let data = data(&dir);
+    for (verb, name) in [("accept", AVAILABILITY), ("reject", LATENCY)] {
+        printed(&["candidates", verb, name, "--storage-dir", &data]).await;
+    }
     let server = Server::start_in(dir, Clock::manual(NOW), without_objectives).await;
     server.service.refresh_candidates().await.unwrap();
     let report = server.fresh_report().await;
@@ -318,7 +326,7 @@ async fn an_export_is_merged_into_another_store_and_replaces_it_only_on_demand()
     );
 
     let half = exported.to_string();
-    std::fs::write(&file, &half[..half.len() / 2]).unwrap();
+    std::fs::write(&file, half.get(..half.len() / 2).unwrap()).unwrap();
     for verb in ["merge", "replace"] {
         let said = refused(&["store", verb, path, "--storage-dir", &there], 2).await;
         assert!(said.contains(path) && said.contains("column"), "{said}");

@@ -315,17 +315,18 @@ async fn an_accepted_candidate_answers_with_the_objective_and_the_warning() {
         warning: Some("provisional: 14 days of history".to_owned()),
     };
     let answer = accepted.clone();
-    let execute = |command| match command {
-        Command::AcceptCandidate {
+    let execute = |command| {
+        let Command::AcceptCandidate {
             name,
             decision,
             reply,
-        } => {
-            assert_eq!(name, "availability-search");
-            assert_eq!(decision, Decision::default());
-            reply.send(Ok(answer)).unwrap();
-        }
-        other => panic!("{other:?}"),
+        } = command
+        else {
+            panic!("{command:?}");
+        };
+        assert_eq!(name, "availability-search");
+        assert_eq!(decision, Decision::default());
+        reply.send(Ok(answer)).unwrap();
     };
     let answered = server.post("availability-search:accept", execute).await;
     let expected = serde_json::to_value(accepted).unwrap();
@@ -336,12 +337,12 @@ async fn an_accepted_candidate_answers_with_the_objective_and_the_warning() {
 #[tokio::test]
 async fn a_rejected_candidate_answers_with_its_state() {
     let mut server = Server::with_report().await;
-    let execute = |command| match command {
-        Command::RejectCandidate { name, reply, .. } => {
-            assert_eq!(name, "availability-search");
-            reply.send(Ok(())).unwrap();
-        }
-        other => panic!("{other:?}"),
+    let execute = |command| {
+        let Command::RejectCandidate { name, reply, .. } = command else {
+            panic!("{command:?}");
+        };
+        assert_eq!(name, "availability-search");
+        reply.send(Ok(())).unwrap();
     };
     let answered = server.post("availability-search:reject", execute).await;
     let expected = json!({ "name": "availability-search", "state": "rejected" });
@@ -353,15 +354,19 @@ async fn a_rejected_candidate_answers_with_its_state() {
 async fn a_command_that_cannot_be_executed_has_its_own_status() {
     let mut server = Server::with_report().await;
     let invalid = CommandError::Invalid("the target is violated already".to_owned());
+    let failed = CommandError::Failed("the disk is full".to_owned());
     for (failure, status) in [
+        (failed, StatusCode::INTERNAL_SERVER_ERROR),
         (CommandError::NotFound, StatusCode::NOT_FOUND),
         (CommandError::AlreadyAdopted, StatusCode::CONFLICT),
         (invalid, StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         let expected = (status, json!({ "error": failure.to_string() }));
-        let execute = |command| match command {
-            Command::AcceptCandidate { reply, .. } => reply.send(Err(failure)).unwrap(),
-            other => panic!("{other:?}"),
+        let execute = |command| {
+            let Command::AcceptCandidate { reply, .. } = command else {
+                panic!("{command:?}");
+            };
+            reply.send(Err(failure)).unwrap();
         };
         assert_eq!(server.post("x:accept", execute).await, expected);
     }

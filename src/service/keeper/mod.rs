@@ -238,9 +238,11 @@ impl Keeper {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Removes what the history no longer keeps.
+    /// Removes what the history no longer keeps, and the suggestions that came from it.
     pub(super) fn prune(&self) -> Result<u64, StoreError> {
-        self.store.prune(self.clock.now())
+        let removed = self.store.prune(self.clock.now())?;
+        self.store.forget_proposals(&self.windows.history_keys())?;
+        Ok(removed)
     }
 
     /// The last flush of a shutdown: everything reaches the disk, open minutes too.
@@ -271,3 +273,6 @@ fn minute_before(now: UnixNanos, secs: u64) -> u32 {
     let minute = (now / crate::model::NANOS_PER_SEC).saturating_sub(secs) / 60;
     u32::try_from(minute).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

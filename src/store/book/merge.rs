@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::model::candidate::Candidate;
 use crate::model::record::{ChangeKind, Edit, Identity, RecordState, SloRecord};
 use crate::model::slo::{Objective, ObjectiveSource};
-use crate::store::book::{Book, is_only_fitted, same_settings, transition};
+use crate::store::book::propose::is_only_fitted;
+use crate::store::book::{Book, same_settings, transition};
 
 /// What a merge or a replacement did, by names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -76,19 +77,16 @@ impl Book {
         let counterparts = self.counterparts(&incoming);
         let mut present: BTreeSet<String> = counterparts.iter().flatten().cloned().collect();
         for (record, counterpart) in incoming.into_iter().zip(counterparts) {
-            match counterpart {
-                Some(name) => {
-                    if self.unite(&name, record, edit, prevails) {
-                        update.changed.push(name);
-                    } else {
-                        update.kept.push(name);
-                    }
-                }
-                None => {
-                    let name = self.add(record, edit);
-                    present.insert(name.clone());
-                    update.added.push(name);
-                }
+            let Some(name) = counterpart else {
+                let name = self.add(record, edit);
+                present.insert(name.clone());
+                update.added.push(name);
+                continue;
+            };
+            if self.unite(&name, record, edit, prevails) {
+                update.changed.push(name);
+            } else {
+                update.kept.push(name);
             }
         }
         present

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::record::Terms;
+use crate::model::series::ServiceKey;
 use crate::openslo::fixture::latency_candidate;
 
 const LIMIT: usize = 50;
@@ -126,6 +127,19 @@ fn the_newest_evidence_is_kept_without_a_change() {
     assert_eq!(record.candidate.as_ref(), Some(&newest));
     assert_eq!(record.history.len(), 1);
     assert!(book.is_changed());
+
+    // What would be a change is none of its business.
+    for other in [
+        provisional(checkout(0.99)),
+        Candidate {
+            state: CandidateState::Adopted,
+            ..checkout(0.99)
+        },
+    ] {
+        let mut book = proposed(&[checkout(0.99)]);
+        book.keep_evidence(&[other]);
+        assert!(!book.is_changed());
+    }
 }
 
 #[test]
