@@ -75,7 +75,7 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
         Sli::Availability | Sli::ErrorRate => "",
         Sli::Latency { .. } => " s",
     };
-    let mut text = format!(
+    let mut parts = vec![format!(
         "{} events ({:.0} effective) over {:.1} days, {:.0}% of its slices with traffic; {}: \
          measured {:.6}{unit}, bound {:.6}{unit} at {}; sampling {}",
         evidence.events,
@@ -87,22 +87,22 @@ pub(super) fn evidence_text(evidence: &Evidence, sli: Sli) -> String {
         evidence.bound,
         percent(evidence.confidence),
         evidence.sampling,
-    );
+    )];
     if let (Some(since), Some(change)) = (&evidence.regime_since, &evidence.regime_change) {
-        text += &format!("; since {since}, when {change}");
+        parts.push(format!("since {since}, when {change}"));
     }
     if let Some(Replay { outcome, .. }) = &evidence.replay {
-        text += &format!(
-            "; replay of the last {:.1} days: attained {}, {:.0}% of the budget used, {} pages \
+        parts.push(format!(
+            "replay of the last {:.1} days: attained {}, {:.0}% of the budget used, {} pages \
              (at most {:.1} in 30 days)",
             outcome.secs as f64 / 86_400.0,
             percent(round_to(outcome.attained_ratio, 1e6)),
             100.0 * outcome.budget_consumed_ratio,
             outcome.pages,
             outcome.pages_per_30d_upper,
-        );
+        ));
     }
-    text
+    parts.join("; ")
 }
 
 /// A double-quoted PromQL string, which escapes as Go does.

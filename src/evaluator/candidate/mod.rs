@@ -7,11 +7,11 @@
 //!
 //! The way of a history to a candidate:
 //!
-//! 1. [`change_point`]: what is older than the last lasting change of level is left out.
-//! 2. [`slices`] and [`fitting`]: the bound of the rest, and the step of the ladder that it carries.
-//! 3. [`walk`]: from there down the [`ladder`] to the tightest step that can be promised. What a step would have done on data
-//!    that came after those it was fitted on says the [`replay`], by the very rules that page.
-//! 4. [`strata`]: the hour of the week that does worse, if there is one.
+//! 1. `change_point`: what is older than the last lasting change of level is left out.
+//! 2. `slices` and `fitting`: the bound of the rest, and the step of the ladder that it carries.
+//! 3. `walk`: from there down the `ladder` to the tightest step that can be promised. What a step would have done on data
+//!    that came after those it was fitted on says the `replay`, by the very rules that page.
+//! 4. `strata`: the hour of the week that does worse, if there is one.
 //!
 //! Invariant: pure. The history is the only input beside the settings; there is no clock.
 

@@ -1,7 +1,7 @@
 //! Change points of histories whose truth is known: lasting steps are found, everything else is not.
 
 use rand::RngExt;
-use rand_distr::{LogNormal, Poisson};
+use rand_distr::LogNormal;
 
 use super::*;
 use crate::evaluator::candidate::change_point::{Change, Indicator, last_change};
@@ -76,8 +76,8 @@ fn histories_without_a_lasting_step_have_no_change() {
     // One request in ten minutes; at night none at all on some days.
     let quiet = changes(40, |random| {
         half_hours(DAYS, |minute| {
-            let total: f64 = Poisson::new(3.0).unwrap().sample(random);
-            failing(minute, total as u64, 0.01, random)
+            let total = Binomial::new(30, 0.1).unwrap().sample(random);
+            failing(minute, total, 0.01, random)
         })
     });
     // Twenty times the traffic from the middle on.
@@ -198,15 +198,16 @@ fn a_step_of_the_latency_is_found_in_its_own_indicator() {
     let distribution = LogNormal::new(0.0, 0.4).unwrap();
     let history = half_hours(28, |minute| {
         let typical = if minute < 12 * MINUTES_PER_DAY {
-            80_000.0
+            0.08
         } else {
-            140_000.0
+            0.14
         };
         let mut row = row(minute, 40, 0, 0);
         row.latency = (0..40)
             .map(|_| {
-                let factor: f64 = distribution.sample(&mut random);
-                (bucket_of((typical * factor) as u64), 1)
+                let secs = typical * distribution.sample(&mut random);
+                let micros = Duration::from_secs_f64(secs).as_micros();
+                (bucket_of(micros.try_into().unwrap()), 1)
             })
             .collect();
         row

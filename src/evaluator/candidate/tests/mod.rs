@@ -501,3 +501,15 @@ fn rows_of_one_minute_add_up() {
         .collect();
     assert_eq!(fitted(&parts), fitted(&whole));
 }
+
+/// Kish's number of all events together is 1.04 here, of which the share without an error would be 1.02 of one event.
+#[test]
+fn a_part_of_the_events_is_never_worth_more_than_were_seen() {
+    let mut heavy = row(0, 1, 0, 20_000);
+    heavy.sums.total = 48.636;
+    heavy.sums.squared = 48.636 * 48.636;
+    let candidates = fitted(&[row(0, 1, 1, 0), heavy]);
+    let (candidate, _) = latency(&candidates).unwrap();
+    assert_eq!(candidate.evidence.events, 1);
+    assert_ratio(candidate.evidence.effective_events, 1.0);
+}
