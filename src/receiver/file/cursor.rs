@@ -166,13 +166,19 @@ impl<R: Read> Cursor<R> {
 
     /// The length of the value that comes next, all of which is in [`Self::unread`] then.
     pub(super) fn value_len(&mut self) -> Result<usize, Fault> {
+        self.value_len_within(self.max_record_bytes)
+    }
+
+    /// The length of the value that comes next if it is no more than `limit_bytes`.
+    pub(super) fn value_len_within(&mut self, limit_bytes: usize) -> Result<usize, Fault> {
+        let limit_bytes = limit_bytes.min(self.max_record_bytes);
         let len = self.walk_value(|cursor, scanned| {
-            if scanned > cursor.max_record_bytes {
+            if scanned > limit_bytes {
                 return Err(cursor.too_large());
             }
             Ok(false)
         })?;
-        if len > self.max_record_bytes {
+        if len > limit_bytes {
             return Err(self.too_large());
         }
         Ok(len)

@@ -7,36 +7,42 @@ use crate::receiver::file::collector::Collector;
 use crate::receiver::file::cursor::{Cursor, Fault};
 use crate::receiver::file::{FileSettings, FileSink, TraceFormat, jaeger, otlp_json, zipkin};
 
-/// Reads a file to its end.
+/// Reads a file to its end. `is_lines` if its beginning shows that each line is a text of its own.
 pub(super) fn read<R: Read, S: FileSink>(
     buffer: Buffer<R>,
     format: TraceFormat,
-    is_lines: bool,
+    mut is_lines: bool,
     settings: &FileSettings,
     collector: &mut Collector<'_, S>,
 ) -> Buffer<R> {
     let mut cursor = Cursor::new(buffer, settings.max_record_bytes);
     while cursor.peek().is_some() {
+        let begin = cursor.place();
         let outcome = if is_lines {
             read_line(&mut cursor, format, collector)
         } else {
             read_text(&mut cursor, format, collector)
         };
-        let place = cursor.place();
-        if is_lines {
+        let end = cursor.place();
+        if let Err(fault) = outcome {
+            let what = if is_lines {
+                cursor.leave_line();
+                "the line"
+            } else {
+                cursor.leave_document();
+                "the document"
+            };
+            // Where the file itself breaks off, that is said once for all.
+            if cursor.peek().is_some() || !cursor.is_cut_off() {
+                collector.begin_record(end);
+                collector.unreadable(what, fault);
+            }
+        } else if is_lines {
             cursor.leave_line();
-        }
-        let Err(fault) = outcome else {
-            continue;
-        };
-        if !is_lines {
-            cursor.leave_document();
-        }
-        // Where the file itself breaks off, that is said once for all.
-        if cursor.peek().is_some() || !cursor.is_cut_off() {
-            collector.begin_record(place);
-            let rest = if is_lines { "the line" } else { "the document" };
-            collector.unreadable(rest, fault);
+        } else {
+            // A line longer than the beginning of the file was not known to be one until another follows it.
+            let is_followed = cursor.peek().is_some();
+            is_lines = is_followed && begin.line == end.line && end.line < cursor.place().line;
         }
     }
     cursor.into_buffer()

@@ -48,11 +48,18 @@ pub(super) fn document<R: Read, S: FileSink>(
     })
 }
 
+/// Longer elements are read in parts, if nothing in them has to wait for what comes later.
+pub(super) const WHOLE_BYTES_MAX: usize = 1 << 20;
+
 fn resource_spans<R: Read, S: FileSink>(
     cursor: &mut Cursor<R>,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), Fault> {
-    match cursor.value_len() {
+    let mut len = cursor.value_len_within(WHOLE_BYTES_MAX);
+    if matches!(len, Err(Fault::TooLarge { .. })) && !begins_with_resource(cursor.unread()) {
+        len = cursor.value_len();
+    }
+    match len {
         Ok(len) => {
             read_record(
                 cursor,
@@ -66,6 +73,12 @@ fn resource_spans<R: Read, S: FileSink>(
         Err(Fault::TooLarge { .. }) => resource_spans_in_parts(cursor, collector),
         Err(fault) => Err(fault),
     }
+}
+
+/// Every known writer puts the resource before its spans.
+fn begins_with_resource(resource_spans: &[u8]) -> bool {
+    let members = resource_spans.strip_prefix(b"{").unwrap_or_default();
+    members.trim_ascii_start().starts_with(b"\"resource\"")
 }
 
 fn resource_spans_in_parts<R: Read, S: FileSink>(
@@ -105,7 +118,7 @@ fn scope_spans<R: Read, S: FileSink>(
     resource: &ResourceAttributes<'_>,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), Fault> {
-    match cursor.value_len() {
+    match cursor.value_len_within(WHOLE_BYTES_MAX) {
         Ok(len) => {
             read_record(
                 cursor,

@@ -2,6 +2,8 @@
 //!
 //! Old and new keys of the semantic conventions are both read.
 
+mod service;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -55,32 +57,6 @@ impl<'a> ResourceAttributes<'a> {
     /// The service's name, or [`UNKNOWN_SERVICE`].
     pub fn service_name(&self) -> &'a [u8] {
         self.service.unwrap_or(UNKNOWN_SERVICE.as_bytes())
-    }
-
-    /// Whether the service is named.
-    pub fn names_service(&self) -> bool {
-        self.service.is_some()
-    }
-
-    /// These attributes, those that are missing taken from `other`.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            service: self.service.or(other.service),
-            namespace: self.namespace.or(other.namespace),
-            environment: self.environment.or(other.environment),
-            environment_old: self.environment_old.or(other.environment_old),
-            version: self.version.or(other.version),
-        }
-    }
-
-    /// Whether `resource` of a batch is what these attributes make.
-    pub fn describe(&self, batch: &EventBatch, resource: &BatchResource) -> bool {
-        let [service, namespace, environment, version] = self.identity();
-        batch.bytes(resource.service) == service
-            && batch.bytes(resource.version) == version
-            && batch.bytes(resource.namespace) == namespace
-            && batch.bytes(resource.environment) == environment
     }
 
     /// Name, namespace, environment and version of the service, as a batch keeps them.

@@ -8,6 +8,7 @@ use prost::Message;
 use super::*;
 use crate::model::finding::Location;
 use crate::receiver::file::buffer::CHUNK_BYTES;
+use crate::receiver::file::otlp_json::WHOLE_BYTES_MAX;
 use crate::receiver::file::source::DiskBytes;
 use crate::receiver::file::tests::render::gzip;
 
@@ -63,6 +64,17 @@ fn a_broken_line_is_named_and_the_others_count() {
     assert!(found[0].2.starts_with(&at), "{found:?}");
     assert!(found[0].2.contains("EOF while parsing"), "{found:?}");
     assert!(found[1].2.contains("expected ident"), "{found:?}");
+}
+
+/// Nothing but brackets is missing at the end of the second line, and a document would go on in the third.
+#[test]
+fn lines_are_known_to_be_lines_however_long_they_are() {
+    let good = otlp_line(&vec![server_span("work"); 1_000]);
+    assert!(good.len() > 2 * DETECTION_BYTES);
+    let (open, _) = good.split_at(good.len() - 4);
+    let (summary, _) = read(format!("{good}\n{open}\n{good}\n{good}\n"));
+    assert_eq!((summary.spans, summary.unreadable_records), (4_000, 1));
+    assert_eq!(findings(&summary)[0].1, Some(2));
 }
 
 #[test]
@@ -240,26 +252,26 @@ fn broken_messages_are_named_by_their_place() {
 
 /// Says something, then so many times something else.
 struct Repeating {
-    beginning: Vec<u8>,
-    middle: Vec<u8>,
+    text: Vec<u8>,
+    then: Vec<u8>,
     at: usize,
     left: usize,
 }
 
 impl Read for Repeating {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.beginning.len() && self.left > 0 {
+        if self.at == self.text.len() && self.left > 0 {
             self.left -= 1;
             self.at = 0;
-            self.beginning.clone_from(&self.middle);
+            self.text.clone_from(&self.then);
         }
-        let count = (&self.beginning[self.at..]).read(room)?;
+        let count = (&self.text[self.at..]).read(room)?;
         self.at += count;
         Ok(count)
     }
 }
 
-/// One JSON text of 4 MiB, whatever its shape, in the memory of a few chunks.
+/// One JSON text of 4 MiB, whatever its shape, in the memory of a few chunks, however long a record may be.
 #[test]
 fn a_document_without_end_is_read_in_constant_memory() {
     let span = server_span("work").to_string();
@@ -291,50 +303,49 @@ fn a_document_without_end_is_read_in_constant_memory() {
             "]]",
         ),
     ] {
-        let left = (4 << 20) / middle.len();
-        let reader = Repeating {
-            beginning: beginning.into_bytes(),
-            middle: middle.into_bytes(),
-            at: 0,
-            left,
-        };
-        let reader = reader.chain(end.as_bytes());
-        let settings = FileSettings {
-            max_record_bytes: 1_000,
-            ..FileSettings::default()
-        };
-        let rules = EventRules::new(&SliConfig::default());
-        let mut count = Count(0);
-        let mut collector = Collector::new(
-            &mut count,
-            &rules,
-            &settings,
-            "traces",
-            DiskBytes::default(),
-        );
-        let buffer = documents::read(
-            Buffer::new(reader),
-            format,
-            false,
-            &settings,
-            &mut collector,
-        );
-        assert!(
-            buffer.capacity_bytes() <= 2 * CHUNK_BYTES,
-            "{}",
-            buffer.capacity_bytes()
-        );
-        let summary = collector.finish();
-        assert_eq!(summary.spans, left as u64 + 1);
-        assert_eq!(summary.unreadable_records, 0);
-        assert!(count.0 < 1 << 21, "{}", count.0);
+        let repeated = (4 << 20) / middle.len();
+        for max_record_bytes in [1_000, 64 << 20] {
+            let reader = Repeating {
+                text: beginning.clone().into_bytes(),
+                then: middle.clone().into_bytes(),
+                at: 0,
+                left: repeated,
+            };
+            let reader = reader.chain(end.as_bytes());
+            let (summary, buffer_bytes, batch_bytes) =
+                read_document(reader, format, max_record_bytes);
+            assert_eq!(summary.spans, repeated as u64 + 1);
+            assert_eq!(summary.unreadable_records, 0);
+            let most = 2 * max_record_bytes.clamp(CHUNK_BYTES, WHOLE_BYTES_MAX);
+            assert!(buffer_bytes <= most, "{buffer_bytes}");
+            assert!(batch_bytes < 2 << 20, "{batch_bytes}");
+        }
     }
 }
 
-/// The largest batch in bytes.
-struct Count(usize);
+/// Reads a document, and tells how large the buffer and the largest batch became.
+fn read_document(
+    reader: impl Read,
+    format: TraceFormat,
+    max_record_bytes: usize,
+) -> (FileSummary, usize, usize) {
+    let settings = FileSettings {
+        max_record_bytes,
+        ..FileSettings::default()
+    };
+    let rules = EventRules::new(&SliConfig::default());
+    let mut largest = LargestBatch(0);
+    let disk_bytes = DiskBytes::default();
+    let mut collector = Collector::new(&mut largest, &rules, &settings, "traces", disk_bytes);
+    let buffer = Buffer::new(reader);
+    let buffer = documents::read(buffer, format, false, &settings, &mut collector);
+    (collector.finish(), buffer.capacity_bytes(), largest.0)
+}
 
-impl FileSink for Count {
+/// The largest batch in bytes.
+struct LargestBatch(usize);
+
+impl FileSink for LargestBatch {
     fn batch(&mut self, batch: &mut EventBatch) {
         self.0 = self.0.max(batch.capacity_bytes());
     }
