@@ -9,14 +9,23 @@ use anyhow::Context;
 use clap::Parser;
 
 use crate::cli::summary::summary;
-use crate::cli::traces::{TraceArgs, read_all};
+use crate::cli::traces::{TraceArgs, read_all, show_findings};
 use crate::clock::Clock;
+use crate::disk;
 use crate::evaluator::verdict::timestamp;
-use crate::exporter::files::write_atomically;
+use crate::exporter::openslo::documents_by_name;
 use crate::exporter::slo_export::SloExport;
+use crate::model::finding::Level;
 use crate::model::input::JudgedAgainst;
+use crate::model::record::{Actor, Edit, RecordState, SloRecord};
 use crate::model::report::Report;
+use crate::model::slo::ObjectiveSource;
+use crate::openslo::read::{SourceFile, read};
+use crate::openslo::v1::Document;
+use crate::openslo::write;
 use crate::service::analysis::{Analysis, Neighbours};
+use crate::service::objective_files;
+use crate::store::{self, file::StoreMode};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +35,9 @@ Examples:
   zstdcat traces.zst | slo-copilot analyze - | jq .verdict
 
 The report is JSON on standard output; a summary for people goes to standard error.";
+
+/// Stands for the documents of the report itself.
+const OWN_DOCUMENTS: &str = "";
 
 /// Arguments of `analyze`.
 #[derive(Debug, Parser)]
@@ -57,6 +69,18 @@ pub struct Args {
     /// Write them as OpenSLO v1 documents in YAML.
     #[arg(long, value_name = "FILE")]
     export_openslo_yaml: Option<PathBuf>,
+
+    /// Validate OpenSLO documents: those of this report, or those of FILE. Errors end with exit code 1.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = OWN_DOCUMENTS)]
+    validate_openslo: Option<PathBuf>,
+
+    /// Keep the objectives in a JSON store (schema/slo_store.schema.json), which is made if it is missing.
+    #[arg(long, value_name = "FILE")]
+    slo_store: Option<PathBuf>,
+
+    /// How the store takes them.
+    #[arg(long, value_name = "MODE", default_value = "merge")]
+    store_mode: StoreMode,
 
     /// Leave out the telemetry budget.
     #[arg(long)]
@@ -90,11 +114,17 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let candidates = analysis.candidates();
     let report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
     args.export(&report)?;
+    args.keep(&report)?;
+    let is_valid = args.validate(&report)?;
     let mut json = serde_json::to_vec_pretty(&report)?;
     json.push(b'\n');
     stdout().lock().write_all(&json)?;
     stderr().lock().write_all(summary(&report).as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_valid {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Args {
@@ -140,10 +170,81 @@ impl Args {
             json.push(b'\n');
             write(path, &json)?;
         }
+        if let Some(path) = &self.export_openslo {
+            write(path, write::bundle(&documents(report))?.as_bytes())?;
+        }
+        if let Some(path) = &self.export_openslo_yaml {
+            write(path, write::yaml(&documents(report))?.as_bytes())?;
+        }
         Ok(())
+    }
+
+    /// Merges the objectives into the JSON store, or replaces what it holds.
+    fn keep(&self, report: &Report) -> anyhow::Result<()> {
+        let Some(path) = &self.slo_store else {
+            return Ok(());
+        };
+        let edit = Edit::new(report.generated_at, Actor::Fit);
+        let adopted = report
+            .baseline_evaluations
+            .iter()
+            .map(|status| &status.objective)
+            .filter(|objective| objective.source != ObjectiveSource::Fitted)
+            .map(|objective| SloRecord::written(RecordState::Adopted, objective.clone(), &edit));
+        let suggested = report
+            .slo_candidates
+            .iter()
+            .map(|candidate| SloRecord::proposed(candidate, &edit));
+        let records: Vec<SloRecord> = adopted.chain(suggested).collect();
+        let update = store::file::update(path, self.store_mode, &records, &edit)?;
+        writeln!(
+            stderr(),
+            "{}: {} added, {} changed, {} kept, {} removed",
+            path.display(),
+            update.added.len(),
+            update.changed.len(),
+            update.kept.len(),
+            update.removed.len(),
+        )?;
+        Ok(())
+    }
+
+    /// Whether the OpenSLO documents that are to be validated have no error; says what they have.
+    fn validate(&self, report: &Report) -> anyhow::Result<bool> {
+        let Some(path) = &self.validate_openslo else {
+            return Ok(true);
+        };
+        let file = if path.as_os_str() == OWN_DOCUMENTS {
+            SourceFile {
+                name: "this report".to_owned(),
+                text: write::yaml(&documents(report))?,
+            }
+        } else {
+            objective_files::read_file(path)?
+        };
+        let (name, reading) = (file.name.clone(), read(&[file]));
+        let errors = reading
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Error)
+            .count();
+        show_findings(&reading.findings)?;
+        if errors == 0 {
+            let count = reading.document_count;
+            writeln!(stderr(), "{name}: {count} documents, valid OpenSLO v1")?;
+        } else {
+            writeln!(stderr(), "{name}: {errors} errors, not valid OpenSLO v1")?;
+        }
+        Ok(errors == 0)
     }
 }
 
+/// The documents of all services, in the order of their names.
+fn documents(report: &Report) -> Vec<Document> {
+    let by_name = documents_by_name(report);
+    by_name.into_values().flatten().collect()
+}
+
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    write_atomically(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    disk::replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -12,11 +12,12 @@ use crate::cli::Usage;
 use crate::cli::traces::{TraceArgs, read_all};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::evaluator::gate::{FailOn, GateReport, UserPolicy, gate};
+use crate::disk;
+use crate::evaluator::gate::{FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, gate};
 use crate::evaluator::policy::Language;
 use crate::evaluator::verdict::timestamp;
-use crate::exporter::ci;
-use crate::exporter::files::write_atomically;
+use crate::exporter::ci::{self, Case, Outcome};
+use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
@@ -130,8 +131,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     )?;
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report)?;
-        write_atomically(path, &json)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        disk::replace(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     print(args.format, &decided, &report)?;
     writeln!(
@@ -189,11 +189,8 @@ fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Resul
     let text = match format {
         Format::Text => text(decided),
         Format::Json => serde_json::to_string_pretty(decided)? + "\n",
-        Format::Junit => ci::junit(
-            "slo-copilot gate",
-            &ci::cases_of(&report.baseline_evaluations),
-        )?,
-        Format::Sarif => ci::sarif(&[], &ci::findings_of(&decided.verdict))?,
+        Format::Junit => ci::junit("slo-copilot gate", &cases(decided, report))?,
+        Format::Sarif => ci::sarif(&[], &findings(decided, report))?,
         Format::Github => {
             summarize_job(decided, report)?;
             ci::github(&ci::findings_of(&decided.verdict))
@@ -201,6 +198,30 @@ fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Resul
     };
     stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// A case an objective, and one a policy that denies.
+fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
+    let denied = decided.verdict.reasons.iter();
+    let denied = denied.filter(|reason| reason.source == POLICY_SOURCE);
+    let denied = denied.map(|reason| Case {
+        suite: GatePart::Guardrail.label().to_owned(),
+        name: reason.name.clone(),
+        outcome: Outcome::Failed {
+            message: reason.text.clone(),
+            text: reason.text.clone(),
+        },
+        seconds: None,
+    });
+    let objectives = ci::cases_of(&report.baseline_evaluations);
+    objectives.into_iter().chain(denied).collect()
+}
+
+/// Located at the first trace file, since code scanning refuses results without a place.
+fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
+    let files = report.input.iter().flat_map(|input| &input.files);
+    let first = files.map(|file| file.file.as_str()).next();
+    ci::located(ci::findings_of(&decided.verdict), first.unwrap_or("-"))
 }
 
 fn text(decided: &GateReport) -> String {

@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::cli::Usage;
 use crate::config::Config;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Level};
+use crate::model::record::RecordState;
 use crate::model::slo::Objective;
 use crate::receiver::file::{TraceInput, find_inputs};
 use crate::service::analysis::Analysis;
+use crate::service::objective_files;
+use crate::store::{self, Store};
 
 /// Findings that are printed at most; the rest is counted.
 const FINDINGS_SHOWN: usize = 10;
@@ -35,9 +39,14 @@ pub struct TraceArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
 
-    /// OpenSLO documents whose objectives the traces are judged against, before those of the configuration.
+    /// OpenSLO files, directories or globs whose adopted objectives the traces are judged against; without them, the
+    /// store's and then the configuration's are.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub objectives: Vec<PathBuf>,
+
+    /// Directory of a stopped server's store: the traces are judged against the objectives that were adopted there.
+    #[arg(long, value_name = "DIR")]
+    pub storage_dir: Option<PathBuf>,
 }
 
 impl TraceArgs {
@@ -51,7 +60,7 @@ impl TraceArgs {
             .collect();
         anyhow::ensure!(
             !patterns.is_empty(),
-            super::Usage(
+            Usage(
                 "name at least one trace file, directory or glob, or - for standard input"
                     .to_owned()
             )
@@ -59,9 +68,36 @@ impl TraceArgs {
         Ok(find_inputs(&patterns)?)
     }
 
-    /// The objectives to judge by: those of `--objectives`, else those of the configuration.
+    /// The objectives to judge by: those of `--objectives`, else the store's, else the configuration's. None of the last
+    /// two is no mistake.
     pub(super) fn adopted(&self, config: &Config) -> anyhow::Result<Vec<Objective>> {
-        Ok(config.objectives())
+        if !self.objectives.is_empty() {
+            let (objectives, findings) = objective_files::adopted(&self.objectives)?;
+            let telling = |finding: &Finding| objectives.is_empty() || finding.level > Level::Note;
+            let told: Vec<Finding> = findings.into_iter().filter(telling).collect();
+            show_findings(&told)?;
+            anyhow::ensure!(
+                !objectives.is_empty(),
+                Usage("--objectives holds no adopted objective; a suggestion is adopted by its annotation slo-copilot.dev/state: adopted".to_owned())
+            );
+            return Ok(objectives);
+        }
+        if let Some(dir) = &self.storage_dir {
+            let settings = store::Config {
+                dir: dir.clone(),
+                ..config.storage.clone()
+            };
+            let adopted = Store::open_existing(settings)?
+                .slos()?
+                .into_iter()
+                .filter(|record| record.state == RecordState::Adopted)
+                .map(|record| record.objective);
+            let adopted: Vec<Objective> = adopted.collect();
+            if !adopted.is_empty() {
+                return Ok(adopted);
+            }
+        }
+        Ok(objective_files::configured(config)?)
     }
 
     /// The configuration.

@@ -7,6 +7,9 @@ use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
 
+/// `source` of a reason that is a policy's.
+pub const POLICY_SOURCE: &str = "policy";
+
 /// What a gate fails on (`--fail-on`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -277,7 +280,7 @@ fn denial(name: &str, messages: &[String], otherwise: &str) -> Reason {
         messages.join("; ")
     };
     Reason {
-        source: "policy".to_owned(),
+        source: POLICY_SOURCE.to_owned(),
         text: format!("policy {name} denies: {said}"),
         name: name.to_owned(),
         window: None,

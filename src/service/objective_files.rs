@@ -51,7 +51,7 @@ pub enum ObjectiveFilesError {
         source: globset::Error,
     },
     /// What the files say cannot be adopted.
-    #[error("objectives.files cannot be adopted; mend these, or take the files out:\n{}", list(.0))]
+    #[error("the files of objectives cannot be adopted; mend these, or take the files out:\n{}", list(.0))]
     Refused(Vec<Finding>),
     /// A name stands in both places.
     #[error(
@@ -91,14 +91,8 @@ pub fn load(paths: &[PathBuf]) -> Result<(Vec<Objective>, Vec<Finding>), Objecti
 /// The objectives of `objectives.list` and `objectives.files`; errors in files are refused, other findings are logged.
 pub fn configured(config: &Config) -> Result<Vec<Objective>, ObjectiveFilesError> {
     let mut objectives = config.objectives();
-    let (adopted, findings) = load(&config.objectives.files)?;
-    let (errors, others): (Vec<Finding>, Vec<Finding>) = findings
-        .into_iter()
-        .partition(|finding| finding.level == Level::Error);
-    if !errors.is_empty() {
-        return Err(ObjectiveFilesError::Refused(errors));
-    }
-    for finding in others {
+    let (adopted, findings) = adopted(&config.objectives.files)?;
+    for finding in findings {
         match finding.level {
             Level::Note => tracing::info!(%finding, "Objective files."),
             Level::Warning | Level::Error => tracing::warn!(%finding, "Objective files."),
@@ -113,6 +107,19 @@ pub fn configured(config: &Config) -> Result<Vec<Objective>, ObjectiveFilesError
     }
     objectives.extend(adopted);
     Ok(objectives)
+}
+
+/// The objectives of these files and what else was found there; errors in them are refused.
+pub fn adopted(paths: &[PathBuf]) -> Result<(Vec<Objective>, Vec<Finding>), ObjectiveFilesError> {
+    let (objectives, findings) = load(paths)?;
+    let (errors, others): (Vec<Finding>, Vec<Finding>) = findings
+        .into_iter()
+        .partition(|finding| finding.level == Level::Error);
+    if errors.is_empty() {
+        Ok((objectives, others))
+    } else {
+        Err(ObjectiveFilesError::Refused(errors))
+    }
 }
 
 /// The files that are meant by a file, a directory with all that is in it, or a pattern (`*`, `**`, `?`, `[…]`, `{…}`), in
