@@ -118,7 +118,7 @@ fn read(bytes: impl AsRef<[u8]>) -> (FileSummary, Seen) {
 
 /// A line of OTLP/JSON with these spans.
 fn otlp_line(spans: &[serde_json::Value]) -> String {
-    json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string()
+    json!({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": spans}]}]}).to_string()
 }
 
 fn server_span(name: &str) -> serde_json::Value {
