@@ -1,4 +1,4 @@
-//! OTLP in: gRPC and HTTP, let in by bytes, scanned, counted, then acknowledged. And trace files, in [`file`].
+//! OTLP in: gRPC and HTTP, let in by bytes, scanned, counted, then acknowledged. And trace files, in [`mod@file`].
 //!
 //! An acknowledged span is counted: the answer is written after the windows hold the request. A request that cannot be read
 //! counts nothing.
