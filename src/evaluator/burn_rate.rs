@@ -43,6 +43,9 @@ pub fn rules_for(period: Window) -> [Rule; 4] {
 ///
 /// Where slices of time are judged, the short window holds one at least, and the long window more than the short one.
 pub fn rules_over(period_secs: u64, slice_secs: Option<u64>) -> [Rule; 4] {
+    if period_secs == Window::D30.secs() && slice_secs.is_none() {
+        return RULES_30D;
+    }
     let scale = period_secs as f64 / Window::D30.secs() as f64;
     let scaled = |window: Window| Window::nearest(window.secs() as f64 * scale);
     let longer = |window: Window, least_secs: u64| {

@@ -88,15 +88,16 @@ impl Windows {
             .enumerate()
             .map(|(at, objective)| (objective.name.as_str(), at))
             .collect();
-        let mut starts_of = PeriodStarts::at(now);
-        let mut views: Vec<(ObjectiveView, PeriodStart)> = {
+        let mut period_starts = PeriodStarts::at(now);
+        let own_starts: Vec<PeriodStart> = adopted
+            .iter()
+            .map(|objective| period_starts.of(objective))
+            .collect();
+        let mut views: Vec<ObjectiveView> = {
             let accounts = self.accounts();
-            let all = adopted.iter();
-            all.map(|objective| {
-                let start = starts_of.of(objective);
-                (view_of_objective(objective, start, &accounts), start)
-            })
-            .collect()
+            let all = adopted.iter().zip(&own_starts);
+            all.map(|(objective, start)| view_of_objective(objective, start, &accounts))
+                .collect()
         };
         let starts = WindowStarts::at(now);
         for slot in &self.map {
@@ -104,22 +105,21 @@ impl Windows {
                 continue;
             };
             for ledger in series.ledgers() {
-                let view = index
-                    .get(&**ledger.name())
-                    .and_then(|at| views.get_mut(*at));
-                if let Some((view, start)) = view {
-                    view.add(ledger, *start, &starts);
+                let Some(at) = index.get(&**ledger.name()) else {
+                    continue;
+                };
+                if let (Some(view), Some(start)) = (views.get_mut(*at), own_starts.get(*at)) {
+                    view.add(ledger, start, &starts);
                 }
             }
         }
-        let views = views.into_iter().map(|(mut view, start)| {
+        for (view, start) in views.iter_mut().zip(&own_starts) {
             if let (Some(window), Budgeting::Occurrences) = (start.window, view.objective.budgeting)
             {
                 view.period.sums = view.window(window);
             }
-            view
-        });
-        views.collect()
+        }
+        views
     }
 
     /// The composites that count slices of time, by name.
@@ -129,7 +129,7 @@ impl Windows {
         let composites = accounts.composites.iter();
         let views = composites.filter_map(|(name, composite)| {
             let start = starts.of(composite.members().next()?);
-            let (windows, period) = slices_of(&composite.slices, start);
+            let (windows, period) = slices_of(&composite.slices, &start);
             Some(CompositeView {
                 name: name.clone(),
                 windows,
@@ -141,7 +141,7 @@ impl Windows {
 }
 
 impl ObjectiveView {
-    fn add(&mut self, ledger: &Ledger, start: PeriodStart, starts: &WindowStarts) {
+    fn add(&mut self, ledger: &Ledger, start: &PeriodStart, starts: &WindowStarts) {
         self.since_start = self.since_start.plus(ledger.tally().since_start());
         if self.objective.budgeting != Budgeting::Occurrences {
             return;
@@ -204,7 +204,7 @@ impl PeriodStarts {
 /// The view before the series that are held have been added.
 fn view_of_objective(
     objective: &Arc<Objective>,
-    start: PeriodStart,
+    start: &PeriodStart,
     accounts: &Accounts,
 ) -> ObjectiveView {
     let name: &str = &objective.name;
@@ -230,7 +230,7 @@ fn view_of_objective(
     }
 }
 
-fn slices_of(slices: &SliceAccount, start: PeriodStart) -> (AllWindows, PeriodSums) {
+fn slices_of(slices: &SliceAccount, start: &PeriodStart) -> (AllWindows, PeriodSums) {
     let (windows, empty) = slices.windows();
     let (sums, empty_slices) = match start.window {
         None => slices.since_day(start.first_day),
