@@ -36,9 +36,6 @@ Examples:
 
 The report is JSON on standard output; a summary for people goes to standard error.";
 
-/// Stands for the documents of the report itself.
-const OWN_DOCUMENTS: &str = "";
-
 /// Arguments of `analyze`.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
@@ -71,8 +68,12 @@ pub struct Args {
     export_openslo_yaml: Option<PathBuf>,
 
     /// Validate OpenSLO documents: those of this report, or those of FILE. Errors end with exit code 1.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = OWN_DOCUMENTS)]
-    validate_openslo: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    #[expect(
+        clippy::option_option,
+        reason = "the flag is absent, alone, or names a file"
+    )]
+    validate_openslo: Option<Option<PathBuf>>,
 
     /// Keep the objectives in a JSON store (schema/slo_store.schema.json), which is made if it is missing.
     #[arg(long, value_name = "FILE")]
@@ -214,13 +215,12 @@ impl Args {
         let Some(path) = &self.validate_openslo else {
             return Ok(true);
         };
-        let file = if path.as_os_str() == OWN_DOCUMENTS {
-            SourceFile {
+        let file = match path {
+            Some(path) => objective_files::read_file(path)?,
+            None => SourceFile {
                 name: "this report".to_owned(),
                 text: write::yaml(&documents(report))?,
-            }
-        } else {
-            objective_files::read_file(path)?
+            },
         };
         let (name, reading) = (file.name.clone(), read(&[file]));
         let errors = reading

@@ -13,7 +13,6 @@ use crate::adapter::coverage::{ObservedSignals, coverage};
 use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
-use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::finding::Finding;
@@ -22,6 +21,7 @@ use crate::model::input::{JudgedAgainst, TraceFileReport, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Report, Verdict};
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::receiver::file::{FileError, FileSettings, FileSink, TraceInput, read_traces};
 use crate::service::fit::fit_all;
 use crate::window::event::EventRules;
@@ -47,6 +47,7 @@ pub struct Analysis {
     rules: EventRules,
     windows: Windows,
     history: BTreeMap<SeriesId, BTreeMap<u32, MinuteRow>>,
+    objectives: Vec<Objective>,
     files: Vec<TraceFileReport>,
     findings: Vec<Finding>,
     /// Where somebody asks for them.
@@ -82,6 +83,7 @@ impl Analysis {
             config: config.clone(),
             windows,
             history: BTreeMap::new(),
+            objectives: objectives.to_vec(),
             files: Vec::new(),
             findings: Vec::new(),
             signals: None,
@@ -157,7 +159,7 @@ impl Analysis {
         if against == JudgedAgainst::Itself {
             self.adopt_all(&candidates, now);
         }
-        self.windows.maintain(now);
+        self.windows.maintain(self.slices_judged_at(now));
         let snapshot = self
             .windows
             .snapshot(now, self.config.evaluator.report_operations_per_service);
@@ -192,6 +194,17 @@ impl Analysis {
             verdict.generated_at = generated_at;
         }
         report
+    }
+
+    /// When slices of time are judged up to the one that holds the newest event: no event will come late.
+    fn slices_judged_at(&self, now: UnixNanos) -> UnixNanos {
+        let slices = self.objectives.iter();
+        let shortest = slices.filter_map(|own| own.budgeting.slice()).min();
+        let wait_secs = match shortest {
+            Some(slice) => self.config.windows.late_after.as_secs() + slice.secs(),
+            None => 0,
+        };
+        now.saturating_add(wait_secs.saturating_mul(NANOS_PER_SEC))
     }
 
     fn adopt_all(&self, candidates: &[Candidate], now: UnixNanos) {

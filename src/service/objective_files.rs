@@ -51,7 +51,7 @@ pub enum ObjectiveFilesError {
         source: globset::Error,
     },
     /// What the files say cannot be adopted.
-    #[error("the files of objectives cannot be adopted; mend these, or take the files out:\n{}", list(.0))]
+    #[error("files of objectives.files or --objectives cannot be adopted; mend these, or take the files out:\n{}", list(.0))]
     Refused(Vec<Finding>),
     /// A name stands in both places.
     #[error(

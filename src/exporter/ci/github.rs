@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(
             lines[4],
             "| spent | checkout | ❌ fail | 99 % | 30d | -50.0 % | \
-             spent: the error budget of 30d is spent (15 bad of 10 allowed) |"
+             spent: the error budget of 30d is spent (15 bad events of 10 allowed) |"
         );
         assert!(
             lines[5].starts_with("| open | checkout | ❔ inconclusive |"),

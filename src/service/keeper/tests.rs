@@ -9,7 +9,7 @@ use crate::evaluator::Evaluator;
 use crate::model::NANOS_PER_SEC;
 use crate::model::candidate::CandidateState;
 use crate::model::record::{Actor, Edit, RecordState};
-use crate::model::slo::Sli;
+use crate::model::slo::{ObjectiveSource, Sli};
 use crate::model::window::WindowSums;
 use crate::openslo::fixture::{latency_candidate, report};
 use crate::window::ledger::LedgerDay;
@@ -26,6 +26,19 @@ fn config(dir: &TempDir) -> Config {
 
 fn service() -> ServiceKey {
     ServiceKey::named("checkout")
+}
+
+fn suggested() -> Candidate {
+    Candidate {
+        operation: None,
+        sli: Sli::Availability,
+        ..latency_candidate(NAME, &service(), CandidateState::Ready)
+    }
+}
+
+/// As it is once the candidate is accepted.
+fn objective() -> Objective {
+    suggested().objective(ObjectiveSource::Accepted)
 }
 
 fn day() -> u32 {
@@ -50,11 +63,7 @@ fn prepare(config: &Config) {
     let series = key.id();
     let minute = SeriesMinute { series, row };
     store.append(&[minute], &[(series, key)], &[]).unwrap();
-    let mut suggested = [Candidate {
-        operation: None,
-        sli: Sli::Availability,
-        ..latency_candidate(NAME, &service(), CandidateState::Ready)
-    }];
+    let mut suggested = [suggested()];
     let edit = Edit::new(timestamp(1), Actor::Fit);
     let propose = |book: &mut crate::store::book::Book| {
         book.propose(&mut suggested, &edit);
@@ -127,7 +136,8 @@ fn an_objective_whose_past_cannot_be_read_is_adopted_and_measured_later_with_all
     {
         let database = Database::create(dir.path().join("slo-copilot.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
-        let unreadable = (NAME, series.0, day());
+        let account = objective().account();
+        let unreadable = (account.as_str(), series.0, day());
         transaction
             .open_table(LEDGER)
             .unwrap()
@@ -143,7 +153,7 @@ fn an_objective_whose_past_cannot_be_read_is_adopted_and_measured_later_with_all
     assert_eq!(keeper.passage().unattached.len(), 1, "tried again");
 
     let readable = LedgerRow {
-        objective: NAME.into(),
+        objective: objective().account().into(),
         series,
         day: LedgerDay {
             day: day(),
