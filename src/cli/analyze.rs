@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     observed_signal: Vec<String>,
 
-    /// Write the suggested and adopted objectives as JSON (schema/slo_export.schema.json).
+    /// Write the suggested and adopted objectives as JSON (`schema/slo_export.schema.json`).
     #[arg(long, value_name = "FILE")]
     export_json: Option<PathBuf>,
 
@@ -75,7 +75,7 @@ pub struct Args {
     )]
     validate_openslo: Option<Option<PathBuf>>,
 
-    /// Keep the objectives in a JSON store (schema/slo_store.schema.json), which is made if it is missing.
+    /// Keep the objectives in a JSON store (`schema/slo_store.schema.json`), which is made if it is missing.
     #[arg(long, value_name = "FILE")]
     slo_store: Option<PathBuf>,
 

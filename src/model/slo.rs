@@ -293,6 +293,16 @@ fn account_key(name: &str, counted: &impl Serialize) -> String {
     format!("{name}@{:016x}", xxhash_rust::xxh3::xxh3_64(&counted))
 }
 
+/// A ratio as people write it, without the noise of binary arithmetic: 0.001 for 1 − 0.999. Still above 0 and below 1.
+pub fn exact_ratio(ratio: f64) -> f64 {
+    let rounded = (ratio * 1e12).round() / 1e12;
+    if rounded > 0.0 && rounded < 1.0 {
+        rounded
+    } else {
+        ratio
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,15 +353,5 @@ mod tests {
         ] {
             assert_ne!(changed, base.account());
         }
-    }
-}
-
-/// A ratio as people write it, without the noise of binary arithmetic: 0.001 for 1 − 0.999. Still above 0 and below 1.
-pub fn exact_ratio(ratio: f64) -> f64 {
-    let rounded = (ratio * 1e12).round() / 1e12;
-    if rounded > 0.0 && rounded < 1.0 {
-        rounded
-    } else {
-        ratio
     }
 }

@@ -140,10 +140,10 @@ impl Keeper {
             past.insert(*series, rows);
         }
         let mut days = Vec::new();
-        for account in [Some(objective.account()), objective.composite_account()] {
-            if let Some(account) = account {
-                days.push((account.clone(), self.store.ledgers(&account)?));
-            }
+        let accounts = [Some(objective.account()), objective.composite_account()];
+        for account in accounts.into_iter().flatten() {
+            let own = self.store.ledgers(&account)?;
+            days.push((account, own));
         }
         // Nothing can fail from here on.
         let objective = Arc::new(objective.clone());
