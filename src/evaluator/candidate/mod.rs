@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crate::evaluator::statistics::{
     clopper_pearson_upper, effective_events, events_needed, poisson_rate_upper,
-    scaled_order_statistic_rank,
 };
 use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::history::MinuteRow;
@@ -27,9 +26,7 @@ use crate::window::sketch::{LatencyCounts, bucket_bounds_micros};
 pub use names::assign_names;
 pub use settings::{Sampling, Settings};
 
-use slices::{
-    DataUsed, Slice, dispersion, effective_without_error, incidents, observed_without_error,
-};
+use slices::{DataUsed, LatencyBound, Slice, dispersion, incidents, observed_without_error};
 
 /// Targets that availability candidates may have, the highest first.
 pub const TARGET_LADDER: [f64; 7] = [0.999_9, 0.999_5, 0.999, 0.995, 0.99, 0.95, 0.9];
@@ -171,16 +168,16 @@ impl Fit<'_> {
         for (bucket, count) in self.data.rows.iter().flat_map(|row| &row.latency) {
             counts.add_bucket(*bucket, *count);
         }
-        let measured = counts.bucket_at_quantile(quantile)?;
-        let over_dispersion = dispersion(&self.data.slow_slices(|bucket| bucket > measured));
-        let weighted_events = effective_without_error(&self.sums);
+        let LatencyBound {
+            bucket,
+            is_supported,
+            weighted_events,
+            over_dispersion,
+        } = self.data.latency_bound(&counts, quantile, confidence)?;
         let effective = weighted_events / over_dispersion;
-
-        let total = counts.total();
-        let rank = scaled_order_statistic_rank(total, effective, quantile, confidence);
-        let (_, bound_micros) = bucket_bounds_micros(counts.bucket_at_rank(rank.unwrap_or(total))?);
+        let (_, bound_micros) = bucket_bounds_micros(bucket);
         let threshold_micros = ladder_edge_micros(bound_micros)?;
-        let unsupported = rank.is_none().then(|| {
+        let unsupported = (!is_supported).then(|| {
             format!(
                 "{} of {needed} independent events; so far the largest latency stands for the bound",
                 tenths(effective)
@@ -197,12 +194,16 @@ impl Fit<'_> {
             events: observed_without_error(&self.sums),
             weighted_events,
             over_dispersion,
-            method: if rank.is_some() {
+            method: if is_supported {
                 "order-statistic"
             } else {
                 "largest-seen"
             },
-            confidence: rank.map_or(confidence_of_largest, |_| confidence),
+            confidence: if is_supported {
+                confidence
+            } else {
+                confidence_of_largest
+            },
             measured: counts.quantile_secs(quantile)?,
             bound: bound_micros as f64 / 1e6,
             slices: &slices,
