@@ -21,10 +21,11 @@ const DISPERSION_WINDOWS: [usize; 7] = [1, 3, 12, 36, 72, 144, 288];
 /// How many times a window longer than one slice must fit into the history; fewer tell noise.
 const WINDOWS_MIN: usize = 12;
 
-/// Bad events without which a slice is no incident, however few its events.
+/// Bad events without which a slice is not above a budget, however few its events.
 const BAD_EVENTS_MIN: f64 = 2.0;
 
-/// Probability below which the bad events of a slice are no chance: once in ten thousand slices, which are 35 days.
+/// Probability below which the bad events of a run of slices are no chance, were their ratio that of the budget: once
+/// in ten thousand, and 35 days have as many slices.
 const CHANCE_MAX: f64 = 1e-4;
 
 /// Slices below the budget, or without traffic, that do not part an incident.
@@ -85,7 +86,6 @@ impl<'a> DataUsed<'a> {
                     number,
                     ratio,
                     effective: sums.effective_events(),
-                    observed: sums.observed_total as f64,
                 })
             })
             .collect()
@@ -108,7 +108,6 @@ impl<'a> DataUsed<'a> {
                     number,
                     ratio: slow / all,
                     effective: effective_without_error(&sums),
-                    observed: observed_without_error(&sums) as f64,
                 })
             })
             .collect()
@@ -170,8 +169,6 @@ pub(super) struct Slice {
     ratio: f64,
     /// Effective number of its events, by weight alone.
     effective: f64,
-    /// Events seen.
-    observed: f64,
 }
 
 impl Slice {
@@ -182,12 +179,9 @@ impl Slice {
         }
     }
 
-    fn exceeds(&self, budget: f64) -> bool {
-        let bad = self.ratio * self.observed;
+    fn is_above(&self, budget: f64) -> bool {
         // A weighted ratio gives back whole events only to within rounding.
-        self.ratio > budget
-            && bad > BAD_EVENTS_MIN - 1e-6
-            && poisson_tail(bad, budget * self.observed) < CHANCE_MAX
+        self.ratio > budget && self.proportion().bad > BAD_EVENTS_MIN - 1e-6
     }
 }
 
@@ -218,18 +212,20 @@ fn without_gaps(slices: &[Slice]) -> Vec<Proportion> {
     proportions
 }
 
-/// Incidents: runs of slices whose bad events are more than the budget and chance explain. A few quiet slices do not
-/// part a run.
+/// Incidents: runs of slices above the budget with more bad events than chance explains. A few quiet slices do not part
+/// a run.
 pub(super) fn incidents(slices: &[Slice], budget: f64) -> u64 {
-    let mut incidents = 0;
-    let mut open_until = None;
-    for slice in slices.iter().filter(|slice| slice.exceeds(budget)) {
-        if open_until.is_none_or(|end| slice.number > end) {
-            incidents += 1;
-        }
-        open_until = Some(slice.number + 1 + QUIET_SLICES_MAX);
-    }
-    incidents
+    let above: Vec<&Slice> = slices
+        .iter()
+        .filter(|slice| slice.is_above(budget))
+        .collect();
+    let runs = above.chunk_by(|a, b| b.number - a.number <= 1 + QUIET_SLICES_MAX);
+    let incidents = runs.filter(|run| {
+        let bad = run.iter().map(|slice| slice.proportion().bad).sum();
+        let total: f64 = run.iter().map(|slice| slice.effective).sum();
+        poisson_tail(bad, budget * total) < CHANCE_MAX
+    });
+    incidents.count() as u64
 }
 
 /// Effective number of the events without an error, by weight alone; no more than were seen, though the errors may

@@ -1,98 +1,146 @@
-//! Simulated histories whose truth is known: how often the bounds cover it.
+//! Histories of streams whose truth is known: how often the evidence covers it. A small part of the study in
+//! `benches/candidates.rs`.
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use rand_distr::{Binomial, Distribution, LogNormal};
+mod streams;
+mod tally;
 
 use super::*;
+use streams::{Durations, Incidents, Length, LogNormal, Stream, Week, Weights};
+use tally::Tally;
 
-/// Share of `runs` histories whose availability bound lies at or below the true availability.
-fn covered(runs: u64, truth: f64, mut history: impl FnMut(&mut StdRng) -> Vec<MinuteRow>) -> f64 {
-    let covered = (0..runs).filter(|seed| {
-        let rows = history(&mut StdRng::seed_from_u64(*seed));
-        availability(&fitted(&rows)).evidence.bound <= 1.0 - truth
-    });
-    covered.count() as f64 / runs as f64
-}
+const HISTORIES: u64 = 60;
 
-/// Spans of `length` minutes of which one in twenty is bad: every tenth of its requests fails.
-fn bursty(random: &mut StdRng, days: u32, length: u32) -> Vec<MinuteRow> {
-    let mut burst = false;
-    rows(days, |minute| {
-        if minute % length == 0 {
-            burst = random.random_bool(0.05);
-        }
-        let ratio = if burst { 0.1 } else { 0.001 };
-        let bad = Binomial::new(100, ratio).unwrap().sample(random);
-        row(minute, 100, bad, 20_000)
-    })
-}
+/// A week of independent errors.
+const INDEPENDENT: Stream = Stream {
+    days: 7,
+    events_per_sec: 0.5,
+    error_ratio: 0.002,
+    week: None,
+    incidents: None,
+    weights: Weights::Full,
+    step: None,
+    durations: None,
+};
 
-/// The long-run error ratio of [`bursty`].
-const BURSTY_RATIO: f64 = 0.05 * 0.1 + 0.95 * 0.001;
+const BLIPS: Incidents = Incidents {
+    per_day: 3.0,
+    length: Length::Exponential(20.0),
+    share: (0.5, 0.5),
+};
 
 #[test]
 fn the_bound_covers_the_truth_of_independent_errors() {
-    let truth = 0.004;
-    let share = covered(300, truth, |random| {
-        let errors = Binomial::new(40, truth).unwrap();
-        rows(1, |minute| row(minute, 40, errors.sample(random), 20_000))
+    let tally = Tally::of(&INDEPENDENT, HISTORIES);
+    assert!(tally.covered >= 0.93, "{tally:?}");
+    assert!((1.0..1.3).contains(&tally.bound_median), "{tally:?}");
+    assert!(tally.incidents_counted < 0.2, "{tally:?}");
+}
+
+#[test]
+fn the_bound_covers_the_truth_of_blips_and_the_evidence_counts_them() {
+    let stream = Stream {
+        incidents: Some(BLIPS),
+        ..INDEPENDENT
+    };
+    let tally = Tally::of(&stream, HISTORIES);
+    assert!(tally.covered >= 0.93, "{tally:?}");
+    assert!(tally.bound_median < 2.2, "{tally:?}");
+    assert!(tally.incidents >= 15.0, "{tally:?}");
+    let counted = tally.incidents_counted / tally.incidents;
+    assert!((0.9..1.1).contains(&counted), "{tally:?}");
+    assert!(tally.rate_covered >= 0.9, "{tally:?}");
+}
+
+#[test]
+fn the_bound_covers_the_truth_of_sampled_blips_with_a_season() {
+    let stream = Stream {
+        events_per_sec: 2.0,
+        week: Some(Week {
+            traffic_swing: 0.6,
+            error_swing: 0.5,
+            weekend_traffic: 0.4,
+        }),
+        incidents: Some(BLIPS),
+        weights: Weights::OneIn(4),
+        ..INDEPENDENT
+    };
+    let tally = Tally::of(&stream, HISTORIES);
+    assert!(tally.covered >= 0.93, "{tally:?}");
+    assert!(tally.bound_median < 2.5, "{tally:?}");
+}
+
+#[test]
+fn of_rare_outages_the_incident_rate_covers() {
+    let stream = Stream {
+        incidents: Some(Incidents {
+            per_day: 1.0 / 7.0,
+            length: Length::Fixed(30.0),
+            share: (1.0, 1.0),
+        }),
+        ..INDEPENDENT
+    };
+    let tally = Tally::of(&stream, HISTORIES);
+    assert!(tally.incidents < 2.0, "{tally:?}");
+    assert!(tally.rate_covered >= 0.93, "{tally:?}");
+    // No bound covers incidents that it has not seen.
+    assert!(tally.covered < 0.93, "{tally:?}");
+}
+
+#[test]
+fn the_latency_bound_covers_the_true_quantile_in_spite_of_slow_incidents() {
+    let lognormal = |median_secs, sigma| LogNormal { median_secs, sigma };
+    let stream = Stream {
+        incidents: Some(BLIPS),
+        durations: Some(Durations {
+            usual: lognormal(0.08, 0.5),
+            other: None,
+            slow: lognormal(1.0, 0.4),
+        }),
+        ..INDEPENDENT
+    };
+    let tally = Tally::of(&stream, HISTORIES);
+    assert!(tally.covered >= 0.93, "{tally:?}");
+    assert!(tally.bound_median < 1.5, "{tally:?}");
+}
+
+#[test]
+fn the_truth_of_a_stream_is_what_its_histories_show_on_average() {
+    let stream = Stream {
+        incidents: Some(BLIPS),
+        week: Some(Week {
+            traffic_swing: 0.6,
+            error_swing: 0.5,
+            weekend_traffic: 0.4,
+        }),
+        ..INDEPENDENT
+    };
+    let histories = 40;
+    let sums = (0..histories)
+        .flat_map(|seed| stream.history(seed).rows)
+        .fold(WindowSums::default(), |sums, row| sums.plus(row.sums));
+    let events = 0.5 * 7.0 * SECS_PER_DAY * histories as f64;
+    assert!((sums.total / events - 1.0).abs() < 0.01, "{sums:?}");
+    // 840 blips of exponential length: the ratio's standard error is √2/√840 = 5 %.
+    let ratio = sums.error_ratio().unwrap() / stream.true_error_ratio();
+    assert!((ratio - 1.0).abs() < 0.15, "{ratio}");
+}
+
+#[test]
+fn blips_raise_the_over_dispersion_and_widen_the_bound() {
+    let blips = Stream {
+        incidents: Some(BLIPS),
+        ..INDEPENDENT
+    };
+    // As many errors, one by one.
+    let even = Stream {
+        error_ratio: blips.true_error_ratio(),
+        ..INDEPENDENT
+    };
+    let [blips, even] = [blips, even].map(|stream| {
+        let candidates = fitted(&stream.history(1).rows);
+        availability(&candidates).evidence.clone()
     });
-    assert!((0.93..1.0).contains(&share), "{share}");
-}
-
-#[test]
-fn the_bound_covers_the_truth_of_bursts_of_half_an_hour() {
-    // With five-minute slices alone 74 % of these histories would be covered.
-    let share = covered(300, BURSTY_RATIO, |random| bursty(random, 4, 30));
-    assert!(share >= 0.93, "{share}");
-}
-
-#[test]
-fn the_bound_covers_the_truth_of_bursts_of_two_hours() {
-    // With spans of an hour at most, 87 %.
-    let share = covered(150, BURSTY_RATIO, |random| bursty(random, 14, 120));
-    assert!(share >= 0.93, "{share}");
-}
-
-#[test]
-fn the_latency_bound_covers_the_true_quantile() {
-    // ln X ~ N(ln 80 ms, 0.5): the true 95th percentile is exp(ln 80 ms + 1.645 · 0.5).
-    let truth_secs = 0.08 * (1.644_853_627 * 0.5_f64).exp();
-    let distribution = LogNormal::new(0.08_f64.ln(), 0.5).unwrap();
-    let covered = (0..300).filter(|seed| {
-        let mut random = StdRng::seed_from_u64(*seed);
-        let rows = rows(1, |minute| {
-            let mut sum = row(minute, 4, 0, 0);
-            sum.latency = (0..4)
-                .map(|_| {
-                    let duration = Duration::from_secs_f64(distribution.sample(&mut random));
-                    (bucket_of(duration.as_micros().try_into().unwrap()), 1)
-                })
-                .collect();
-            sum
-        });
-        let candidates = fitted(&rows);
-        let (candidate, _) = latency(&candidates).unwrap();
-        candidate.evidence.bound >= truth_secs
-    });
-    assert!(covered.count() >= 279);
-}
-
-#[test]
-fn bursts_raise_the_over_dispersion_and_widen_the_bound() {
-    let mut random = StdRng::seed_from_u64(1);
-    let bursts = bursty(&mut random, 14, 30);
-    let errors = Binomial::new(100, BURSTY_RATIO).unwrap();
-    let even = rows(14, |minute| {
-        row(minute, 100, errors.sample(&mut random), 20_000)
-    });
-    let (bursts, even) = (fitted(&bursts), fitted(&even));
-    let bursts = &availability(&bursts).evidence;
-    let even = &availability(&even).evidence;
-    assert!((1.0..1.3).contains(&even.over_dispersion), "{even:?}");
-    assert!(bursts.over_dispersion > 10.0, "{bursts:?}");
-    assert!(bursts.measured - bursts.bound > 3.0 * (even.measured - even.bound));
-    assert_eq!(bursts.events, even.events);
-    assert!(bursts.effective_events * 10.0 < even.effective_events);
+    assert!((1.0..2.5).contains(&even.over_dispersion), "{even:?}");
+    assert!(blips.over_dispersion > 100.0, "{blips:?}");
+    assert!(blips.measured - blips.bound > 5.0 * (even.measured - even.bound));
 }
