@@ -223,20 +223,20 @@ fn around(median_secs: f64, sigma: f64) -> LogNormal {
 fn latency() -> Vec<(&'static str, Stream)> {
     let even = |events_per_sec| independent(14, events_per_sec, 0.001);
     vec![
-        ("latency, lognormal", timed(0.5, 1.0, even(1.0))),
+        ("latency, lognormal", timed(0.5, 1.0, even(0.5))),
         ("latency, lognormal, low traffic", timed(1.0, 1.0, even(0.05))),
-        ("latency, lognormal, busy", timed(0.8, 1.0, even(4.0))),
-        ("latency, bimodal, 4 % slow", bimodal(0.04, even(1.0))),
-        ("latency, bimodal, 10 % slow", bimodal(0.1, even(1.0))),
-        ("latency, 3 a day, 20 min, 50 % slow", timed(0.5, 1.0, with((3.0, Exponential(20.0), 0.5, 0.5), even(1.0)))),
-        ("latency, 2 a day, 60 min, all slow", timed(0.5, 1.0, with((2.0, Exponential(60.0), 1.0, 1.0), even(1.0)))),
-        ("latency, 1 a day, 60 min, all slow", timed(0.5, 1.0, with((1.0, Exponential(60.0), 1.0, 1.0), even(1.0)))),
-        ("latency, 0.8 a day, 3 h, 20–100 % slow", timed(0.5, 0.5, with((0.8, Exponential(180.0), 0.2, 1.0), even(1.0)))),
-        ("latency, bimodal, 1 a day, 60 min, 50 % slow", bimodal(0.02, with((1.0, Exponential(60.0), 0.5, 0.5), even(1.0)))),
+        ("latency, lognormal, busy", timed(0.8, 1.0, even(2.0))),
+        ("latency, bimodal, 4 % slow", bimodal(0.04, even(0.5))),
+        ("latency, bimodal, 10 % slow", bimodal(0.1, even(0.5))),
+        ("latency, 3 a day, 20 min, 50 % slow", timed(0.5, 1.0, with((3.0, Exponential(20.0), 0.5, 0.5), even(0.5)))),
+        ("latency, 2 a day, 60 min, all slow", timed(0.5, 1.0, with((2.0, Exponential(60.0), 1.0, 1.0), even(0.5)))),
+        ("latency, 1 a day, 60 min, all slow", timed(0.5, 1.0, with((1.0, Exponential(60.0), 1.0, 1.0), even(0.5)))),
+        ("latency, 0.8 a day, 3 h, 20–100 % slow", timed(0.5, 0.5, with((0.8, Exponential(180.0), 0.2, 1.0), even(0.5)))),
+        ("latency, bimodal, 1 a day, 60 min, 50 % slow", bimodal(0.02, with((1.0, Exponential(60.0), 0.5, 0.5), even(0.5)))),
         ("latency, sampled 1/10, 3 a day, 20 min, 50 % slow",
             weighted(Weights::OneIn(10), timed(0.5, 1.0, with((3.0, Exponential(20.0), 0.5, 0.5), even(2.0))))),
         ("latency, weekly, 1 a day, 60 min, 50 % slow",
-            weekly(WEEK, timed(0.5, 1.0, with((1.0, Exponential(60.0), 0.5, 0.5), even(1.0))))),
-        ("latency, rare, 1 a week, 2 h, all slow", timed(0.5, 1.0, with((1.0 / 7.0, Exponential(120.0), 1.0, 1.0), even(1.0)))),
+            weekly(WEEK, timed(0.5, 1.0, with((1.0, Exponential(60.0), 0.5, 0.5), even(0.5))))),
+        ("latency, rare, 1 a week, 2 h, all slow", timed(0.5, 1.0, with((1.0 / 7.0, Exponential(120.0), 1.0, 1.0), even(0.5)))),
     ]
 }

@@ -334,7 +334,7 @@ fn incidents_are_runs_of_slices_over_budget_with_two_bad_events() {
     });
     let candidates = fitted(&history);
     let found = availability(&candidates);
-    assert_ratio(found.target, 0.995);
+    assert_ratio(found.target, 0.999);
     assert_eq!(found.evidence.incidents, 2);
     // chi2.ppf(0.95, 2 * 3) / (2 * 14)
     assert!((found.evidence.incidents_per_day_upper - 0.449_699_5).abs() < 1e-6);

@@ -33,52 +33,52 @@ const QUIET_SLICES_MAX: usize = 2;
 
 /// A kind of stream. Events arrive independently at the rate of their minute and fail independently at its ratio;
 /// what depends on time is stated.
-#[derive(Clone, Debug)]
-pub struct Stream {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
     /// Days of history.
-    pub days: u32,
+    pub(super) days: u32,
     /// Events a second on average, all of them, sampled or not.
-    pub events_per_sec: f64,
+    pub(super) events_per_sec: f64,
     /// Ratio of bad events outside incidents, averaged over the events of a week.
-    pub error_ratio: f64,
+    pub(super) error_ratio: f64,
     /// Seasons of the week, if any.
-    pub week: Option<Week>,
+    pub(super) week: Option<Week>,
     /// Incidents, if any.
-    pub incidents: Option<Incidents>,
+    pub(super) incidents: Option<Incidents>,
     /// Which events arrive, and what they weigh.
-    pub weights: Weights,
+    pub(super) weights: Weights,
     /// From this day on, counted from 0, the error ratio is so many times as high.
-    pub step: Option<(u32, f64)>,
+    pub(super) step: Option<(u32, f64)>,
     /// Durations, if they are studied.
-    pub durations: Option<Durations>,
+    pub(super) durations: Option<Durations>,
 }
 
 /// Two shapes of the week, each with nights and weekends; both are factors of an average.
 #[derive(Clone, Copy, Debug)]
-pub struct Week {
+pub(super) struct Week {
     /// How far the traffic of day and night lies from its average; above 0 and below 1.
-    pub traffic_swing: f64,
+    pub(super) traffic_swing: f64,
     /// How far the error ratio does, most errors when there is most traffic.
-    pub error_swing: f64,
+    pub(super) error_swing: f64,
     /// Traffic of the weekend's days, as a factor.
-    pub weekend_traffic: f64,
+    pub(super) weekend_traffic: f64,
 }
 
 /// Incidents begin independently of each other and of everything else. While one lasts, a share of the events that
 /// would be good is bad (or slow, where durations are studied).
 #[derive(Clone, Copy, Debug)]
-pub struct Incidents {
+pub(super) struct Incidents {
     /// Beginnings a day.
-    pub per_day: f64,
+    pub(super) per_day: f64,
     /// How long they last.
-    pub length: Length,
+    pub(super) length: Length,
     /// The share, between these two alike.
-    pub share: (f64, f64),
+    pub(super) share: (f64, f64),
 }
 
 /// The length of an incident in minutes.
 #[derive(Clone, Copy, Debug)]
-pub enum Length {
+pub(super) enum Length {
     /// Always the same.
     Fixed(f64),
     /// Exponential with this mean: many short ones, few long ones.
@@ -87,7 +87,7 @@ pub enum Length {
 
 /// Which events arrive.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Weights {
+pub(super) enum Weights {
     /// All, with weight 1.
     Full,
     /// One in so many, with that weight.
@@ -98,36 +98,36 @@ pub enum Weights {
 
 /// Durations: lognormal, a mixture of two of them, and other ones during incidents.
 #[derive(Clone, Copy, Debug)]
-pub struct Durations {
+pub(super) struct Durations {
     /// The usual events.
-    pub usual: LogNormal,
+    pub(super) usual: LogNormal,
     /// Other events with their share of all.
-    pub other: Option<(f64, LogNormal)>,
+    pub(super) other: Option<(f64, LogNormal)>,
     /// Events that an incident made slow.
-    pub slow: LogNormal,
+    pub(super) slow: LogNormal,
 }
 
 /// A lognormal distribution.
 #[derive(Clone, Copy, Debug)]
-pub struct LogNormal {
+pub(super) struct LogNormal {
     /// Median in seconds.
-    pub median_secs: f64,
+    pub(super) median_secs: f64,
     /// Standard deviation of the logarithm.
-    pub sigma: f64,
+    pub(super) sigma: f64,
 }
 
 /// One history.
 #[derive(Clone, Debug)]
-pub struct History {
+pub(super) struct History {
     /// Its minutes with traffic.
-    pub rows: Vec<MinuteRow>,
+    pub(super) rows: Vec<MinuteRow>,
     /// The share of the events of each five minutes that incidents spared.
-    pub spared: Vec<f64>,
+    pub(super) spared: Vec<f64>,
 }
 
 impl Stream {
     /// The history of a seed: always the same for the same seed.
-    pub fn history(&self, seed: u64) -> History {
+    pub(super) fn history(&self, seed: u64) -> History {
         let mut random = StdRng::seed_from_u64(seed);
         let minutes = self.days * MINUTES_PER_DAY;
         let spared = self.incidents.map_or_else(
@@ -178,7 +178,7 @@ impl Stream {
 
     /// Incidents as an objective sees them: runs of five minutes whose events are expected to be bad in a higher ratio
     /// than the budget allows. A few quiet slices do not part a run.
-    pub fn incidents(&self, spared: &[f64], sli: Sli, target: f64) -> u64 {
+    pub(super) fn incidents(&self, spared: &[f64], sli: Sli, target: f64) -> u64 {
         let (mut runs, mut quiet) = (0, usize::MAX);
         for spared in spared {
             if self.bad_ratio(*spared, sli) > 1.0 - target {
@@ -205,7 +205,7 @@ impl Stream {
     }
 
     /// The error ratio of an endless history; after the step, where there is one.
-    pub fn true_error_ratio(&self) -> f64 {
+    pub(super) fn true_error_ratio(&self) -> f64 {
         let usual = self.error_ratio * self.step.map_or(1.0, |(_, factor)| factor);
         let in_incidents = match self.durations {
             Some(_) => 0.0,
@@ -215,7 +215,7 @@ impl Stream {
     }
 
     /// The latency quantile of an endless history in seconds; `None` where durations are not studied.
-    pub fn true_quantile_secs(&self) -> Option<f64> {
+    pub(super) fn true_quantile_secs(&self) -> Option<f64> {
         let durations = self.durations?;
         Some(durations.quantile_secs(self.share_in_incidents(), QUANTILE))
     }
@@ -256,7 +256,9 @@ impl Incidents {
             for minute in whole(start)..whole(end.ceil()).min(minutes) {
                 let from = f64::from(minute);
                 let overlap = end.min(from + 1.0) - start.max(from);
-                spared[minute as usize] *= 1.0 - share * overlap.max(0.0);
+                if let Some(spared) = spared.get_mut(minute as usize) {
+                    *spared *= 1.0 - share * overlap.max(0.0);
+                }
             }
         }
     }
@@ -312,7 +314,8 @@ impl Shape {
     }
 
     fn factors(&self, minute: u32) -> (f64, f64) {
-        self.0[(minute / MINUTES_PER_HOUR) as usize % self.0.len()]
+        let hour = (minute / MINUTES_PER_HOUR) as usize % self.0.len();
+        self.0.get(hour).copied().unwrap_or((1.0, 1.0))
     }
 }
 
@@ -388,14 +391,18 @@ impl Categories {
 
     /// Adds the durations of a Poisson number of events, each for its weight; returns the number.
     fn draw_into(&self, row: &mut MinuteRow, events: f64, weight: u64, random: &mut StdRng) -> u64 {
-        let (floor, lumped) = self.0[0];
+        let Some(&(floor, lumped)) = self.0.first() else {
+            return 0;
+        };
         let fast = draw(events * lumped, random);
         push(row, floor, fast * weight);
         let rest = draw(events * (1.0 - lumped), random);
         for _ in 0..rest {
             let place = random.random_range(lumped..1.0);
             let index = self.0.partition_point(|(_, share)| *share <= place);
-            push(row, self.0[index].0, weight);
+            if let Some((bucket, _)) = self.0.get(index) {
+                push(row, *bucket, weight);
+            }
         }
         fast + rest
     }

@@ -7,22 +7,22 @@ use super::{Candidate, MinuteRow, Sampling, SeriesHistory, ServiceKey, Settings,
 
 /// What the evidence of many histories said.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Share of the histories whose bound covers the truth; a history without a bound does not.
-    pub covered: f64,
+    pub(super) covered: f64,
     /// Median of the bounds, as a multiple of the truth.
-    pub bound_median: f64,
+    pub(super) bound_median: f64,
     /// Incidents of a history on average, as its own objective sees them.
-    pub incidents: f64,
+    pub(super) incidents: f64,
     /// Those that the evidence counts.
-    pub incidents_counted: f64,
+    pub(super) incidents_counted: f64,
     /// Share of the histories whose incident rate that cannot be excluded is at least the stream's.
-    pub rate_covered: f64,
+    pub(super) rate_covered: f64,
 }
 
 impl Tally {
     /// Fits the histories of the seeds below `histories`.
-    pub fn of(stream: &Stream, histories: u64) -> Self {
+    pub(super) fn of(stream: &Stream, histories: u64) -> Self {
         let truth = stream
             .true_quantile_secs()
             .unwrap_or(stream.true_error_ratio());

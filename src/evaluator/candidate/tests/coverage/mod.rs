@@ -112,6 +112,7 @@ fn the_truth_of_a_stream_is_what_its_histories_show_on_average() {
             error_swing: 0.5,
             weekend_traffic: 0.4,
         }),
+        weights: Weights::Mixed(3),
         ..INDEPENDENT
     };
     let histories = 40;
