@@ -8,7 +8,7 @@ use super::*;
 use streams::{Durations, Incidents, Length, LogNormal, Stream, Week, Weights};
 use tally::Tally;
 
-const HISTORIES: u64 = 60;
+const HISTORIES: u64 = 40;
 
 /// A week of independent errors.
 const INDEPENDENT: Stream = Stream {
@@ -43,6 +43,7 @@ fn the_bound_covers_the_truth_of_blips_and_the_evidence_counts_them() {
         ..INDEPENDENT
     };
     let tally = Tally::of(&stream, HISTORIES);
+    // With windows of five minutes alone, 70 %.
     assert!(tally.covered >= 0.93, "{tally:?}");
     assert!(tally.bound_median < 2.2, "{tally:?}");
     assert!(tally.incidents >= 15.0, "{tally:?}");
@@ -99,6 +100,7 @@ fn the_latency_bound_covers_the_true_quantile_in_spite_of_slow_incidents() {
         ..INDEPENDENT
     };
     let tally = Tally::of(&stream, HISTORIES);
+    // With windows of five minutes alone, 70 %.
     assert!(tally.covered >= 0.93, "{tally:?}");
     assert!(tally.bound_median < 1.5, "{tally:?}");
 }
