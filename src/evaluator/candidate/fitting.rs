@@ -1,9 +1,7 @@
 //! What one indicator's data say by themselves: the measured value, its bound, and the step of the ladder that the
 //! bound carries.
 
-use crate::evaluator::statistics::{
-    clopper_pearson_upper, effective_events, events_needed, scaled_order_statistic_rank,
-};
+use crate::evaluator::statistics::{clopper_pearson_upper, effective_events, events_needed};
 use crate::model::candidate::{LARGEST_SEEN, Step};
 use crate::model::history::MinuteRow;
 use crate::model::slo::Sli;
@@ -14,7 +12,7 @@ use super::Settings;
 use super::change_point::Indicator;
 use super::figures::{milliseconds, percentage, percentile, tenths};
 use super::ladder::{TARGET_MIN, target_at_most};
-use super::slices::{DataUsed, Slice, dispersion, effective_without_error, observed_without_error};
+use super::slices::{DataUsed, LatencyBound, Slice, dispersion, observed_without_error};
 
 /// What the data say.
 #[derive(Clone, Debug)]
@@ -111,17 +109,18 @@ fn latency(data: &DataUsed<'_>, quantile: f64, confidence: f64) -> Option<Estima
     let sums = data.sums();
     let counts = latency_counts(data.rows);
     let measured = counts.bucket_at_quantile(quantile)?;
-    let over_dispersion = dispersion(&data.slow_slices(|bucket| bucket > measured));
-    let weighted_events = effective_without_error(&sums);
+    let LatencyBound {
+        bucket,
+        is_supported,
+        weighted_events,
+        over_dispersion,
+    } = data.latency_bound(&counts, quantile, confidence)?;
     let effective = weighted_events / over_dispersion;
-
-    let total = counts.total();
-    let rank = scaled_order_statistic_rank(total, effective, quantile, confidence);
-    let (_, bound_micros) = bucket_bounds_micros(counts.bucket_at_rank(rank.unwrap_or(total))?);
+    let (_, bound_micros) = bucket_bounds_micros(bucket);
     let [.., slowest] = LATENCY_LADDER_MICROS;
     let threshold = ladder_edge_micros(bound_micros);
     let is_hopeless = bucket_bounds_micros(measured).1 > slowest;
-    let unsupported = if rank.is_none() {
+    let unsupported = if !is_supported {
         Some(format!(
             "{} of {needed} independent events; so far the largest latency stands for the bound",
             tenths(effective)
@@ -147,12 +146,16 @@ fn latency(data: &DataUsed<'_>, quantile: f64, confidence: f64) -> Option<Estima
         events: observed_without_error(&sums),
         weighted_events,
         over_dispersion,
-        method: if rank.is_some() {
+        method: if is_supported {
             "order-statistic"
         } else {
             LARGEST_SEEN
         },
-        confidence: rank.map_or(confidence_of_largest, |_| confidence),
+        confidence: if is_supported {
+            confidence
+        } else {
+            confidence_of_largest
+        },
         measured: counts.quantile_secs(quantile)?,
         bound: bound_micros as f64 / 1e6,
         unsupported: unsupported.filter(|_| !is_hopeless),

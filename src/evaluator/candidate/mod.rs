@@ -15,6 +15,8 @@
 //!
 //! Invariant: pure. The history is the only input beside the settings; there is no clock.
 
+#![doc = include_str!("study.md")]
+
 mod change_point;
 mod figures;
 mod fitting;

@@ -1,23 +1,35 @@
 //! History in slices of five minutes: which part of it counts, how much its events depend on each other, and how
 //! often it went wrong.
 
-use crate::evaluator::statistics::{Proportion, over_dispersion};
+use std::iter;
+
+use crate::evaluator::statistics::{
+    Proportion, poisson_tail, scaled_order_statistic_rank, windowed_over_dispersion,
+};
 use crate::model::history::MinuteRow;
 use crate::model::window::WindowSums;
+use crate::window::sketch::LatencyCounts;
 
 const MINUTES_PER_SLICE: u32 = 5;
 const SECS_PER_SLICE: u64 = 60 * MINUTES_PER_SLICE as u64;
 const SLICES_PER_HOUR: u32 = 60 / MINUTES_PER_SLICE;
 const SLICES_PER_WEEK: u32 = 7 * 24 * SLICES_PER_HOUR;
 
-/// Lengths of the spans between which over-dispersion is looked for, in slices: five minutes, an hour, six hours.
-const DISPERSION_SPANS: [u32; 3] = [1, SLICES_PER_HOUR, 6 * SLICES_PER_HOUR];
+/// Windows in which over-dispersion is looked for, in slices: from five minutes to a day.
+const DISPERSION_WINDOWS: [usize; 7] = [1, 3, 12, 36, 72, 144, 288];
 
-/// Spans with traffic from which one of the longer lengths tells something; fewer tell noise.
-const SPANS_MIN: usize = 48;
+/// How many times a window longer than one slice must fit into the history; fewer tell noise.
+const WINDOWS_MIN: usize = 12;
 
-/// Bad events without which a slice is no incident, however few its events.
+/// Bad events without which a slice is not above a budget, however few its events.
 const BAD_EVENTS_MIN: f64 = 2.0;
+
+/// Probability below which the bad events of a run of slices are no chance, were their ratio that of the budget: once
+/// in ten thousand, and 35 days have as many slices.
+const CHANCE_MAX: f64 = 1e-4;
+
+/// Slices below the budget, or without traffic, that do not part an incident.
+const QUIET_SLICES_MAX: u32 = 2;
 
 /// The part of a history that candidates are fitted on. This is the one place that decides what counts.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +86,6 @@ impl<'a> DataUsed<'a> {
                     number,
                     ratio,
                     effective: sums.effective_events(),
-                    observed: sums.observed_total as f64,
                 })
             })
             .collect()
@@ -97,11 +108,56 @@ impl<'a> DataUsed<'a> {
                     number,
                     ratio: slow / all,
                     effective: effective_without_error(&sums),
-                    observed: observed_without_error(&sums) as f64,
                 })
             })
             .collect()
     }
+
+    /// The upper bound of a latency quantile: the first bucket that is one by the over-dispersion of the events
+    /// beyond itself, since more of these are of incidents than of those just beyond the measured quantile. `None`
+    /// without durations. `counts` are those of all its rows.
+    pub(super) fn latency_bound(
+        &self,
+        counts: &LatencyCounts,
+        quantile: f64,
+        confidence: f64,
+    ) -> Option<LatencyBound> {
+        let total = counts.total();
+        let weighted_events = effective_without_error(&self.sums());
+        let mut bucket = counts.bucket_at_quantile(quantile)?;
+        // It never falls from one bucket to the next: beyond the slowest event there is none, hence no dispersion, and
+        // a bound that lies beyond the data would be taken for a bound within them.
+        let mut over_dispersion = 1.0_f64;
+        loop {
+            let beyond = self.slow_slices(|slow| slow > bucket);
+            over_dispersion = over_dispersion.max(dispersion(&beyond));
+            let effective = weighted_events / over_dispersion;
+            let rank = scaled_order_statistic_rank(total, effective, quantile, confidence);
+            let next = counts.bucket_at_rank(rank.unwrap_or(total))?;
+            if next <= bucket {
+                return Some(LatencyBound {
+                    bucket,
+                    is_supported: rank.is_some(),
+                    weighted_events,
+                    over_dispersion,
+                });
+            }
+            bucket = next;
+        }
+    }
+}
+
+/// An upper bound of a latency quantile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LatencyBound {
+    /// The bucket whose end is the bound.
+    pub(super) bucket: u16,
+    /// Whether there are events enough for one; without, the slowest event stands for it.
+    pub(super) is_supported: bool,
+    /// Effective number of the events by weight alone.
+    pub(super) weighted_events: f64,
+    /// Over-dispersion of the events beyond the bound.
+    pub(super) over_dispersion: f64,
 }
 
 /// Five minutes with traffic.
@@ -113,8 +169,6 @@ pub(super) struct Slice {
     ratio: f64,
     /// Effective number of its events, by weight alone.
     effective: f64,
-    /// Events seen.
-    observed: f64,
 }
 
 impl Slice {
@@ -125,67 +179,65 @@ impl Slice {
         }
     }
 
-    fn exceeds(&self, budget: f64) -> bool {
+    fn is_above(&self, budget: f64) -> bool {
         // A weighted ratio gives back whole events only to within rounding.
-        self.ratio > budget && self.ratio * self.observed > BAD_EVENTS_MIN - 1e-6
+        self.ratio > budget && self.proportion().bad > BAD_EVENTS_MIN - 1e-6
     }
 }
 
-/// Over-dispersion of bad events: the largest between spans of five minutes, one hour and six hours.
+/// Over-dispersion of bad events: the largest that windows of one length show, from five minutes to a day.
 ///
 /// Incidents last longer than five minutes, so that neighbouring slices fail together; slices of five minutes alone
-/// would count a bad half hour as six independent observations. Incidents of many hours are still underrated; what
-/// says so is the incident rate that the history cannot exclude.
+/// would count a bad half hour as six independent observations. Incidents of a day and more are underrated; what says
+/// so is the incident rate that the history cannot exclude.
 pub(super) fn dispersion(slices: &[Slice]) -> f64 {
-    DISPERSION_SPANS
+    let proportions = without_gaps(slices);
+    DISPERSION_WINDOWS
         .into_iter()
-        .map(|length| {
-            let spans: Vec<Proportion> = slices
-                .chunk_by(|a, b| a.number / length == b.number / length)
-                .map(add_up_slices)
-                .collect();
-            if length == 1 || spans.len() >= SPANS_MIN {
-                over_dispersion(spans.into_iter())
-            } else {
-                1.0
-            }
-        })
+        .filter(|window| *window == 1 || window * WINDOWS_MIN <= proportions.len())
+        .map(|window| windowed_over_dispersion(&proportions, window))
         .fold(1.0, f64::max)
 }
 
-/// Runs of neighbouring slices whose ratio of bad events is above the budget, with two bad events at least.
-pub(super) fn incidents(slices: &[Slice], budget: f64) -> u64 {
-    let mut incidents = 0;
-    let mut open_until = None;
-    for slice in slices.iter().filter(|slice| slice.exceeds(budget)) {
-        if open_until != Some(slice.number) {
-            incidents += 1;
-        }
-        open_until = Some(slice.number + 1);
+/// The slices from the first to the last; those without traffic hold zeros.
+fn without_gaps(slices: &[Slice]) -> Vec<Proportion> {
+    let mut proportions = Vec::with_capacity(slices.len());
+    let mut next = slices.first().map_or(0, |slice| slice.number);
+    for slice in slices {
+        let gap = usize::try_from(slice.number.saturating_sub(next)).unwrap_or(0);
+        proportions.extend(iter::repeat_n(Proportion::default(), gap));
+        proportions.push(slice.proportion());
+        next = slice.number + 1;
     }
-    incidents
+    proportions
 }
 
-/// Effective number of the events without an error, by weight alone. Weights are known of all events together, so this
-/// is the share of theirs, but never more than were seen: a part can weigh more evenly than the whole, not tell more.
+/// Incidents: runs of slices above the budget with more bad events than chance explains. A few quiet slices do not part
+/// a run.
+pub(super) fn incidents(slices: &[Slice], budget: f64) -> u64 {
+    let above: Vec<&Slice> = slices
+        .iter()
+        .filter(|slice| slice.is_above(budget))
+        .collect();
+    let runs = above.chunk_by(|a, b| b.number - a.number <= 1 + QUIET_SLICES_MAX);
+    let incidents = runs.filter(|run| {
+        let bad = run.iter().map(|slice| slice.proportion().bad).sum();
+        let total: f64 = run.iter().map(|slice| slice.effective).sum();
+        poisson_tail(bad, budget * total) < CHANCE_MAX
+    });
+    incidents.count() as u64
+}
+
+/// Effective number of the events without an error, by weight alone; no more than were seen, though the errors may
+/// weigh less than the others.
 pub(super) fn effective_without_error(sums: &WindowSums) -> f64 {
-    let share = sums.effective_events() * (1.0 - sums.error_ratio().unwrap_or(0.0));
-    share.min(observed_without_error(sums) as f64)
+    let share = 1.0 - sums.error_ratio().unwrap_or(0.0);
+    (sums.effective_events() * share).min(observed_without_error(sums) as f64)
 }
 
 /// Events without an error that were seen.
 pub(super) fn observed_without_error(sums: &WindowSums) -> u64 {
     sums.observed_total.saturating_sub(sums.observed_bad)
-}
-
-fn add_up_slices(slices: &[Slice]) -> Proportion {
-    slices
-        .iter()
-        .map(Slice::proportion)
-        .fold(Proportion::default(), |sum, slice| Proportion {
-            bad: sum.bad + slice.bad,
-            total: sum.total + slice.total,
-        })
 }
 
 fn slice_number(row: &MinuteRow) -> u32 {

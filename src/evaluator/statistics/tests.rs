@@ -1,5 +1,5 @@
 //! Bounds against published and independently computed values. The scipy expressions were evaluated with scipy 1.17,
-//! `from scipy.stats import beta, binom, chi2, chi2_contingency`.
+//! `from scipy.stats import beta, binom, chi2, chi2_contingency` and `from scipy.special import gammainc`.
 
 use std::iter;
 
@@ -194,6 +194,86 @@ fn over_dispersion_is_pearsons_chi_squared_per_degree_of_freedom() {
     // A slice without traffic says nothing.
     let with_empty = slices.into_iter().chain([Proportion::default()]);
     assert_close(over_dispersion(with_empty), 3.525_436_046_511_629, 1e-12);
+}
+
+#[test]
+fn windowed_over_dispersion_agrees_with_its_definition_in_numpy() {
+    // The double sum of V term by term, w by convolution less 3·√(x·L/K), and φ by scipy.optimize.brentq of
+    // √(φ·x) + φ − √(V + w²) − w.
+    let slices = [
+        (3.0, 100.0),
+        (0.0, 80.0),
+        (12.0, 120.0),
+        (9.0, 110.0),
+        (0.0, 0.0),
+        (1.0, 50.0),
+        (0.0, 10.0),
+        (2.0, 90.0),
+        (0.0, 100.0),
+        (0.0, 70.0),
+    ]
+    .map(|(bad, total)| Proportion { bad, total });
+    let cases = [
+        (1, 4.032_221_568_847_858),
+        (3, 6.143_564_710_376_081),
+        (10, 4.159_423_731_079_731),
+    ];
+    for (window, wanted) in cases {
+        assert_close(windowed_over_dispersion(&slices, window), wanted, 1e-12);
+    }
+    // No window is shorter than a slice or longer than the history.
+    let of = |window| windowed_over_dispersion(&slices, window);
+    assert_close(of(0), of(1), 0.0);
+    assert_close(of(99), of(10), 0.0);
+}
+
+#[test]
+fn even_incidents_disperse_by_their_size() {
+    // Ten slices of 400 in which 30 of 100 events are bad; numpy and scipy as above.
+    let slices: Vec<_> = (0..400)
+        .map(|slice| Proportion {
+            bad: if slice % 40 == 10 { 30.0 } else { 0.0 },
+            total: 100.0,
+        })
+        .collect();
+    let found = windowed_over_dispersion(&slices, 1);
+    assert_close(found, 29.867_218_577_082_003, 1e-12);
+}
+
+#[test]
+fn windowed_over_dispersion_is_one_where_it_cannot_be_known() {
+    let slice = |bad| Proportion { bad, total: 9.0 };
+    let nothing = Proportion::default();
+    for slices in [
+        &[][..],
+        &[slice(3.0)],
+        &[nothing; 5],
+        &[slice(0.0); 5],
+        &[slice(9.0); 5],
+        &[slice(3.0); 5],
+    ] {
+        assert_close(windowed_over_dispersion(slices, 2), 1.0, 0.0);
+    }
+}
+
+#[test]
+fn poisson_tails_equal_those_of_scipy() {
+    // gammainc(count, mean); of whole counts also poisson.sf(count - 1, mean)
+    let cases = [
+        (1.0, 0.15, 0.139_292_023_574_942_2),
+        (4.0, 0.15, 1.871_413_966_252_635e-5),
+        (8.0, 1.5, 1.695_657_288_696_701e-4),
+        (3.0, 0.000_5, 2.082_552_239_561_644e-11),
+        (40.0, 20.0, 5.320_202_511_246_237e-5),
+        (2.5, 0.3, 0.011_996_757_205_906_265),
+        (7_000.0, 6_000.0, 1.541_143_522_535_257e-36),
+    ];
+    for (count, mean, wanted) in cases {
+        assert_close(poisson_tail(count, mean), wanted, 1e-8);
+    }
+    assert_close(poisson_tail(0.0, 3.0), 1.0, 0.0);
+    assert_close(poisson_tail(2.0, 0.0), 0.0, 0.0);
+    assert_close(poisson_tail(f64::NAN, 3.0), 1.0, 0.0);
 }
 
 #[test]
