@@ -445,7 +445,11 @@ fn a_latency_beyond_the_ladder_is_rejected_and_a_bound_beyond_it_is_provisional(
     // 100 events, of which the slowest four stand for the bound.
     let seldom = fitted(
         &rows(1, |minute| {
-            let micros = if minute < 20 { 75_000_000 } else { 20_000 };
+            let micros = if minute % 125 == 0 {
+                75_000_000
+            } else {
+                20_000
+            };
             row(minute, 1, 0, micros)
         })[..100],
     );

@@ -29,13 +29,13 @@ fn reason(evidence: &Evidence, target: f64) -> (StepVerdict, &str) {
 
 #[test]
 fn a_step_whose_replay_spends_the_budget_is_too_tight() {
-    // Clean for two weeks, then two hours of a quarter of errors: 1 800 of 604 800 events of the last week.
+    // Clean for two weeks, then two hours of a fifth of errors: 1 440 of 604 800 events of the last week.
     let outage = 18 * MINUTES_PER_DAY..18 * MINUTES_PER_DAY + 120;
     let candidates = fitted(&history(
-        |minute| if outage.contains(&minute) { 15 } else { 0 },
+        |minute| if outage.contains(&minute) { 12 } else { 0 },
     ));
     let found = availability(&candidates);
-    // 99.9 % of all three weeks is 0.00099, just carried by the data; the last week has used three budgets.
+    // 99.92 % of three weeks held, but the last week has used two budgets of 99.9 %.
     let (verdict, why) = reason(&found.evidence, 0.995);
     assert_eq!(verdict, StepVerdict::Stands, "{why}");
     assert_ratio(found.target, 0.995);
@@ -56,7 +56,10 @@ fn a_step_whose_replay_spends_the_budget_is_too_tight() {
 #[test]
 fn a_step_that_pages_again_and_again_is_too_tight_though_it_holds() {
     // Each day five minutes of total outage: 0.35 %, which 99.5 % holds; but 8 % of an hour pages at 7.2 %.
-    let history = history(|minute| if minute % MINUTES_PER_DAY < 5 { 60 } else { 0 });
+    let history: Vec<MinuteRow> = (0..35 * MINUTES_PER_DAY)
+        .map(|minute| (minute, if minute % MINUTES_PER_DAY < 5 { 60 } else { 0 }))
+        .map(|(minute, bad)| row(minute, 60, bad, 20_000))
+        .collect();
     let settings = |max_pages_per_30d| Settings {
         max_pages_per_30d,
         ..Settings::default()
@@ -71,7 +74,7 @@ fn a_step_that_pages_again_and_again_is_too_tight_though_it_holds() {
     assert_eq!(verdict, StepVerdict::TooTight);
     assert_eq!(
         why,
-        "the replay of the last 6.3 days pages 6 times, more often than 2 times in 30 days"
+        "the replay of the last 10.5 days pages 10 times, more often than 2 times in 30 days"
     );
     assert_ratio(found.target, 0.99);
     assert_eq!(found.evidence.replay.as_ref().unwrap().outcome.pages, 0);
