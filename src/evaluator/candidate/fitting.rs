@@ -120,12 +120,7 @@ fn latency(data: &DataUsed<'_>, quantile: f64, confidence: f64) -> Option<Estima
     let [.., slowest] = LATENCY_LADDER_MICROS;
     let threshold = ladder_edge_micros(bound_micros);
     let is_hopeless = bucket_bounds_micros(measured).1 > slowest;
-    let unsupported = if !is_supported {
-        Some(format!(
-            "{} of {needed} independent events; so far the largest latency stands for the bound",
-            tenths(effective)
-        ))
-    } else {
+    let unsupported = if is_supported {
         threshold.is_none().then(|| {
             format!(
                 "more events: so far the bound of the latency is {}, and the highest threshold is {}",
@@ -133,6 +128,11 @@ fn latency(data: &DataUsed<'_>, quantile: f64, confidence: f64) -> Option<Estima
                 milliseconds(slowest as f64 / 1e6),
             )
         })
+    } else {
+        Some(format!(
+            "{} of {needed} independent events; so far the largest latency stands for the bound",
+            tenths(effective)
+        ))
     };
     // The largest of n events is above the quantile with probability 1 − pⁿ.
     let confidence_of_largest = 1.0 - quantile.powf(effective.floor());
