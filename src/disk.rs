@@ -10,7 +10,16 @@ use tempfile::NamedTempFile;
 pub const TEMPORARY_PREFIX: &str = ".slo-copilot-tmp-";
 
 /// Replaces a file, or makes it. Makes missing folders.
+///
+/// Through a link, the file that it names is replaced. What is no file, a pipe or a device, is written to.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return fs::OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(content);
+    }
     stage(path, content)?.commit()
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
+use crate::cli::Usage;
 use crate::cli::summary::summary;
 use crate::cli::traces::{TraceArgs, read_all, show_findings};
 use crate::clock::Clock;
@@ -15,6 +16,7 @@ use crate::disk;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::openslo::documents_by_name;
 use crate::exporter::slo_export::SloExport;
+use crate::model::candidate::CandidateState;
 use crate::model::finding::Level;
 use crate::model::input::JudgedAgainst;
 use crate::model::record::{Actor, Edit, RecordState, SloRecord};
@@ -106,7 +108,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     } else {
         JudgedAgainst::Objectives
     };
-    let mut analysis = Analysis::new(&config, &objectives);
+    let mut analysis = Analysis::new(&config, &objectives, clock.now());
     let neighbours = args.neighbours();
     if !neighbours.expected_signals.is_empty() {
         analysis.collect_signals(&args.observed_signal);
@@ -114,9 +116,9 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     read_all(&mut analysis, &inputs)?;
     let candidates = analysis.candidates();
     let report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
+    let is_valid = args.validate(&report)?;
     args.export(&report)?;
     args.keep(&report)?;
-    let is_valid = args.validate(&report)?;
     let mut json = serde_json::to_vec_pretty(&report)?;
     json.push(b'\n');
     stdout().lock().write_all(&json)?;
@@ -195,8 +197,16 @@ impl Args {
         let suggested = report
             .slo_candidates
             .iter()
+            .filter(|candidate| candidate.state != CandidateState::Adopted)
             .map(|candidate| SloRecord::proposed(candidate, &edit));
         let records: Vec<SloRecord> = adopted.chain(suggested).collect();
+        anyhow::ensure!(
+            !(records.is_empty() && self.store_mode == StoreMode::Replace),
+            Usage(format!(
+                "there is nothing to replace the SLOs of {} by",
+                path.display()
+            ))
+        );
         let update = store::file::update(path, self.store_mode, &records, &edit)?;
         writeln!(
             stderr(),
@@ -207,6 +217,17 @@ impl Args {
             update.kept.len(),
             update.removed.len(),
         )?;
+        for (what, names) in [
+            ("no longer adopted", update.released),
+            (
+                "not understood, and not in the rewritten file",
+                update.skipped,
+            ),
+        ] {
+            if !names.is_empty() {
+                writeln!(stderr(), "  {what}: {}", names.join(", "))?;
+            }
+        }
         Ok(())
     }
 

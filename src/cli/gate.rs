@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use crate::cli::Usage;
+use crate::cli::summary::input_summary;
 use crate::cli::traces::{TraceArgs, read_all};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -17,11 +18,13 @@ use crate::evaluator::gate::{FailOn, GatePart, GateReport, POLICY_SOURCE, UserPo
 use crate::evaluator::policy::Language;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::ci::{self, Case, Outcome};
+use crate::model::UnixNanos;
+use crate::model::candidate::CandidateState;
 use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::receiver::file::find_inputs;
+use crate::receiver::file::{STANDARD_INPUT, find_inputs};
 use crate::service::analysis::{Analysis, Neighbours};
 
 const EXAMPLES: &str = "\
@@ -108,13 +111,18 @@ enum Format {
 pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = args.traces.load_config()?;
     let inputs = args.traces.inputs()?;
+    anyhow::ensure!(
+        !(args.traces.reads_standard_input()
+            && args.baseline.iter().any(|one| one == STANDARD_INPUT)),
+        Usage("traces and baseline cannot both come from standard input".to_owned())
+    );
     let policies = args
         .policy
         .iter()
         .map(|path| read_policy(path))
         .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
-    let (objectives, against) = args.yardstick(&config)?;
-    let mut analysis = Analysis::new(&config, &objectives);
+    let (objectives, against) = args.yardstick(&config, clock.now())?;
+    let mut analysis = Analysis::new(&config, &objectives, clock.now());
     read_all(&mut analysis, &inputs)?;
     let candidates = analysis.candidates();
     let report = analysis.report(
@@ -134,6 +142,9 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         disk::replace(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     print(args.format, &decided, &report)?;
+    if let Some(input) = &report.input {
+        stderr().lock().write_all(input_summary(input).as_bytes())?;
+    }
     writeln!(
         stderr().lock(),
         "gate: {} (judged against {}); decided by {}",
@@ -150,7 +161,11 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
 
 impl Args {
     /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
-    fn yardstick(&self, config: &Config) -> anyhow::Result<(Vec<Objective>, JudgedAgainst)> {
+    fn yardstick(
+        &self,
+        config: &Config,
+        now: UnixNanos,
+    ) -> anyhow::Result<(Vec<Objective>, JudgedAgainst)> {
         let adopted = self.traces.adopted(config)?;
         if !adopted.is_empty() {
             anyhow::ensure!(
@@ -162,13 +177,22 @@ impl Args {
         if self.baseline.is_empty() {
             return Ok((Vec::new(), JudgedAgainst::Itself));
         }
-        let mut baseline = Analysis::new(config, &[]);
+        let mut baseline = Analysis::new(config, &[], now);
         read_all(&mut baseline, &find_inputs(&self.baseline)?)?;
         let fitted = baseline.candidates();
         let usable = fitted
             .iter()
             .filter(|candidate| candidate.sli != Sli::ErrorRate && candidate.is_supported())
-            .map(|candidate| candidate.objective(ObjectiveSource::Fitted));
+            .filter(|candidate| candidate.state != CandidateState::Rejected)
+            .map(|candidate| {
+                let objective = candidate.objective(ObjectiveSource::Fitted);
+                let said = |part: &String| !part.is_empty();
+                Objective {
+                    namespace: objective.namespace.filter(said),
+                    environment: objective.environment.filter(said),
+                    ..objective
+                }
+            });
         Ok((usable.collect(), JudgedAgainst::Baseline))
     }
 }
@@ -200,21 +224,49 @@ fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Resul
     Ok(())
 }
 
-/// A case an objective, and one a policy that denies.
+/// A case for each thing that decides: objectives, composites in place of their members, trace tests, and policies that
+/// deny.
 fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
+    let mut cases = Vec::new();
+    if decided.fail_on.includes(GatePart::Baseline) {
+        let statuses = report.baseline_evaluations.iter();
+        let alone = statuses.filter(|status| status.objective.composite.is_none());
+        cases.extend(ci::cases_of(&alone.cloned().collect::<Vec<_>>()));
+        cases.extend(report.composites.iter().map(|composite| {
+            let (state, text) = (composite.state, composite.text.clone());
+            case("composite", &composite.name, state, text)
+        }));
+    }
+    if decided.fail_on == FailOn::Tests {
+        let tests = decided
+            .parts
+            .iter()
+            .filter(|part| part.part == GatePart::Tests);
+        cases.extend(
+            tests.map(|part| case("tests", "trace-tests", part.verdict, part.text.clone())),
+        );
+    }
     let denied = decided.verdict.reasons.iter();
     let denied = denied.filter(|reason| reason.source == POLICY_SOURCE);
-    let denied = denied.map(|reason| Case {
-        suite: GatePart::Guardrail.label().to_owned(),
-        name: reason.name.clone(),
-        outcome: Outcome::Failed {
-            message: reason.text.clone(),
-            text: reason.text.clone(),
+    cases.extend(denied.map(|reason| {
+        let suite = GatePart::Guardrail.label();
+        case(suite, &reason.name, Verdict::Fail, reason.text.clone())
+    }));
+    cases
+}
+
+fn case(suite: &str, name: &str, state: Verdict, text: String) -> Case {
+    let message = text.clone();
+    Case {
+        suite: suite.to_owned(),
+        name: name.to_owned(),
+        outcome: match state {
+            Verdict::Pass | Verdict::Warn => Outcome::Passed,
+            Verdict::Fail => Outcome::Failed { message, text },
+            Verdict::Inconclusive => Outcome::Skipped { message },
         },
         seconds: None,
-    });
-    let objectives = ci::cases_of(&report.baseline_evaluations);
-    objectives.into_iter().chain(denied).collect()
+    }
 }
 
 /// Located at the first trace file, since code scanning refuses results without a place.

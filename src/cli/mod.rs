@@ -80,9 +80,18 @@ struct Usage(String);
 #[derive(Debug)]
 pub struct Failure {
     error: anyhow::Error,
+    is_broken_input: bool,
 }
 
 impl Failure {
+    /// Of a gate whatever went wrong is broken input: 1 says that the release fails.
+    fn broken_input(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            is_broken_input: true,
+        }
+    }
+
     /// 2 for usage and broken input, else 1.
     pub fn exit_code(&self) -> ExitCode {
         let usage = self.error.chain().any(|cause| {
@@ -98,7 +107,7 @@ impl Failure {
                 || matches!(endpoint, Some(EndpointError::Url { .. }))
                 || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });
-        if usage {
+        if usage || self.is_broken_input {
             ExitCode::from(EXIT_USAGE)
         } else {
             ExitCode::FAILURE
@@ -126,6 +135,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
             error: error.into(),
+            is_broken_input: false,
         }
     }
 }
@@ -140,7 +150,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
-        CliCommand::Gate(args) => gate::run(&args, &clock)?,
+        CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::exporter::ci::visible;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{Report, ServiceReport, Verdict, VerdictReport};
@@ -17,6 +18,14 @@ const NAME_WIDTH: usize = 28;
 
 /// Reasons shown for one service.
 const REASONS_SHOWN: usize = 3;
+
+/// What was read, for a gate; ends with a newline.
+pub(super) fn input_summary(input: &TraceInputReport) -> String {
+    let mut text = String::new();
+    let written = write_input(&mut text, input);
+    debug_assert!(written.is_ok(), "a string takes whatever is written");
+    text
+}
 
 /// The summary of a report on trace files; ends with a newline.
 pub(super) fn summary(report: &Report) -> String {
@@ -108,6 +117,10 @@ fn write_input(out: &mut String, input: &TraceInputReport) -> std::fmt::Result {
             "events are more than 30 days older than the newest one and in no window",
         ),
         (
+            input.future_events,
+            "events end far in the future, by a broken clock, and are in no window",
+        ),
+        (
             input.overflowed_events,
             "events went to `_other`: raise windows.max_series and its like",
         ),
@@ -152,7 +165,7 @@ fn write_service(
         Some(verdict) => verdict.label(),
         None => "",
     };
-    let name = cut(&service.service.name, NAME_WIDTH);
+    let name = cut(&visible(&service.service.name), NAME_WIDTH);
     writeln!(
         out,
         "{name:NAME_WIDTH$}  {events:>9}  {errors:>7}  {p95:>8}  {availability:>13}  {latency:>16}  {label}",

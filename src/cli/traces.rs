@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::Usage;
@@ -11,7 +10,7 @@ use crate::config::Config;
 use crate::model::finding::{Finding, Level};
 use crate::model::record::RecordState;
 use crate::model::slo::Objective;
-use crate::receiver::file::{TraceInput, find_inputs};
+use crate::receiver::file::{FileError, STANDARD_INPUT, TraceInput, find_inputs};
 use crate::service::analysis::Analysis;
 use crate::service::objective_files;
 use crate::store::{self, Store};
@@ -100,6 +99,12 @@ impl TraceArgs {
         Ok(objective_files::configured(config)?)
     }
 
+    /// Whether one of the traces is standard input.
+    pub(super) fn reads_standard_input(&self) -> bool {
+        let mut all = self.traces.iter().chain(&self.more_traces);
+        all.any(|one| one == STANDARD_INPUT)
+    }
+
     /// The configuration.
     pub(super) fn load_config(&self) -> anyhow::Result<Config> {
         Ok(Config::load(
@@ -113,16 +118,25 @@ impl TraceArgs {
 /// Reads all inputs, with a progress bar on a terminal, and says on standard error what could not be read.
 pub(super) fn read_all(analysis: &mut Analysis, inputs: &[TraceInput]) -> anyhow::Result<()> {
     let bar = progress_bar(inputs);
-    let mut before = 0;
+    let (mut before, mut read) = (0, 0);
     for input in inputs {
         bar.set_message(input.name().to_owned());
-        analysis
-            .read(input, |bytes| bar.set_position(before + bytes))
-            .with_context(|| format!("cannot read {}", input.name()))?;
+        match analysis.read(input, |bytes| bar.set_position(before + bytes)) {
+            Ok(()) => read += 1,
+            // Directories hold other files too.
+            Err(error @ FileError::UnknownContent { .. }) if !input.is_named() => {
+                bar.suspend(|| writeln!(stderr(), "warning: passed over: {error}"))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
         before += input.bytes().unwrap_or(0);
         bar.set_position(before);
     }
     bar.finish_and_clear();
+    anyhow::ensure!(
+        read > 0,
+        Usage("none of the files that were found holds traces".to_owned())
+    );
     show_findings(analysis.findings())?;
     Ok(())
 }

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
+use crate::evaluator::composite::standings;
+use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
-use crate::model::input::JudgedAgainst;
+use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
 
 /// `source` of a reason that is a policy's.
@@ -94,6 +96,8 @@ pub struct GateReport {
     pub fail_on: FailOn,
     /// What the objectives are; null for a live verdict.
     pub judged_against: Option<JudgedAgainst>,
+    /// The traces; null for a live verdict.
+    pub input: Option<TraceInputReport>,
     /// What each part says.
     pub parts: Vec<PartVerdict>,
     /// What decided, in a sentence.
@@ -136,11 +140,9 @@ pub fn gate(
         ),
         part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
     ];
-    let is_open = |status: &ObjectiveStatus| {
-        status.objective.required && status.state == Verdict::Inconclusive
-    };
+    let is_open = |one: &Standing<'_>| one.required && one.state == Verdict::Inconclusive;
     let required_is_open =
-        fail_on.includes(GatePart::Baseline) && report.baseline_evaluations.iter().any(is_open);
+        fail_on.includes(GatePart::Baseline) && judged(report).iter().any(is_open);
     let verdict = decide(&parts, required_is_open);
     let mut reasons = Vec::new();
     if fail_on.includes(GatePart::Baseline) {
@@ -154,29 +156,24 @@ pub fn gate(
         verdict: VerdictReport {
             verdict,
             ok: verdict.is_ok(),
-            score: report
-                .verdict
-                .score
-                .filter(|_| verdict != Verdict::Inconclusive),
+            score: report.verdict.score.filter(|_| {
+                verdict != Verdict::Inconclusive && fail_on.includes(GatePart::Baseline)
+            }),
             reasons,
             ..report.verdict.clone()
         },
         fail_on,
         judged_against: report.input.as_ref().map(|input| input.judged_against),
+        input: report.input.clone(),
         parts,
     })
 }
 
 fn baseline(report: &Report) -> (Verdict, String) {
-    let statuses = &report.baseline_evaluations;
-    let count = |state| {
-        statuses
-            .iter()
-            .filter(|status| status.state == state)
-            .count()
-    };
+    let judged = judged(report);
+    let count = |state| judged.iter().filter(|one| one.state == state).count();
     let worst = report.verdict.reasons.first();
-    let text = match (statuses.len(), worst) {
+    let text = match (judged.len(), worst) {
         (0, _) => "there are no objectives to judge by".to_owned(),
         (all, Some(worst)) if report.verdict.verdict >= Verdict::Warn => format!(
             "{} of {all} objectives fail and {} warn; {}",
@@ -193,6 +190,12 @@ fn baseline(report: &Report) -> (Verdict, String) {
     (report.verdict.verdict, text)
 }
 
+/// What the verdict rests on: composites in place of their members.
+pub fn judged(report: &Report) -> Vec<Standing<'_>> {
+    let all: Vec<&ObjectiveStatus> = report.baseline_evaluations.iter().collect();
+    standings(&all, &report.composites)
+}
+
 /// What the guardrail policies say.
 struct Guardrail {
     verdict: Verdict,
@@ -204,9 +207,9 @@ impl Guardrail {
     fn text(&self) -> String {
         match self.denials.as_slice() {
             [] if self.evaluated == 0 => "no policy has enough to decide on".to_owned(),
-            [] => format!("{} policies allow it", self.evaluated),
+            [] => format!("all {} evaluations of policies allow it", self.evaluated),
             [first, ..] => format!(
-                "{} of {} policies deny it; {}",
+                "{} of {} evaluations of policies deny it; {}",
                 self.denials.len(),
                 self.evaluated,
                 first.text
@@ -232,7 +235,11 @@ fn guardrail(
         }
         Ok::<_, PolicyError>(())
     };
-    let is_decided = |status: &&ObjectiveStatus| status.state != Verdict::Inconclusive;
+    // Candidates of the same traces are held back, which their policies know nothing of.
+    let input_report = report.input.as_ref();
+    let on_itself = input_report.is_some_and(|input| input.judged_against == JudgedAgainst::Itself);
+    let is_decided =
+        |status: &&ObjectiveStatus| !on_itself && status.state != Verdict::Inconclusive;
     let statuses: Vec<ObjectiveStatus> = report
         .baseline_evaluations
         .iter()
@@ -261,8 +268,10 @@ fn guardrail(
         };
         ask(source, "denied")?;
     }
+    let is_empty = input_report.is_some_and(|input| input.events == 0);
     let verdict = match (denials.len(), evaluated) {
         (0, 0) => Verdict::Inconclusive,
+        (0, _) if is_empty => Verdict::Inconclusive,
         (0, _) => Verdict::Pass,
         (_, _) => Verdict::Fail,
     };
@@ -291,11 +300,14 @@ fn denial(name: &str, messages: &[String], otherwise: &str) -> Reason {
 
 fn decided_by(parts: &[PartVerdict], verdict: Verdict) -> String {
     let deciding = || parts.iter().filter(|part| part.decides);
+    // The parts that hold do not make it inconclusive.
+    let is_open = verdict == Verdict::Inconclusive
+        && deciding().any(|part| part.verdict != Verdict::Inconclusive);
+    if is_open {
+        return "baseline: a required objective cannot be decided".to_owned();
+    }
     match deciding().find(|part| part.verdict == verdict) {
         Some(part) => format!("{}: {}", part.part.label(), part.text),
-        None if verdict == Verdict::Inconclusive => {
-            "a required objective cannot be decided".to_owned()
-        }
         None => String::new(),
     }
 }

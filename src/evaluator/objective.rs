@@ -191,10 +191,12 @@ pub struct Standing<'a> {
     pub weight: f64,
     /// pass, warn, fail, or inconclusive while undecided.
     pub state: Verdict,
-    name: &'a str,
+    /// Its name.
+    pub name: &'a str,
     window: &'a Period,
     target: f64,
-    text: &'a str,
+    /// Why it is in this state, in a sentence.
+    pub text: &'a str,
     burn_rates: &'a [BurnRateCheck],
     budget: &'a ErrorBudget,
 }

@@ -10,7 +10,7 @@ use crate::model::report::Report;
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 
 /// Version of the JSON shape of [`SloExport`].
-pub const SLO_EXPORT_SCHEMA_VERSION: &str = "slo-copilot/v1";
+pub const SLO_EXPORT_SCHEMA_VERSION: &str = "slo-copilot/slo-export/v1";
 
 /// Objectives for other programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -231,6 +231,18 @@ impl Candidate {
         }
     }
 
+    /// Whether an objective stands for it, whatever both are called and promise.
+    pub fn is_covered_by(&self, objective: &Objective) -> bool {
+        let kind = |sli: Sli| match sli {
+            Sli::Availability | Sli::ErrorRate => Sli::Availability.slug(),
+            Sli::Latency { .. } => sli.slug(),
+        };
+        objective.source != ObjectiveSource::Fitted
+            && objective.selects(&self.service)
+            && objective.operation == self.operation
+            && kind(objective.sli) == kind(self.sli)
+    }
+
     /// Why it had better not be accepted, in words; `None` for one whose evidence is enough.
     pub fn doubt(&self) -> Option<String> {
         match (&self.evidence.rejection, self.missing.as_slice()) {

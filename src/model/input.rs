@@ -55,6 +55,8 @@ pub struct TraceInputReport {
     pub excluded_events: u64,
     /// Events that ended more than thirty days before the newest one: in no window.
     pub too_old_events: u64,
+    /// Events that end more than four hundred days ahead of the wall clock, by a broken clock: in no window.
+    pub future_events: u64,
     /// Events beyond `windows.max_series` and its like, counted in `_other`.
     pub overflowed_events: u64,
     /// End of the oldest span, RFC 3339; null without spans.

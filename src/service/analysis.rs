@@ -2,7 +2,7 @@
 //!
 //! `now` is the end of the newest event so far. There is no future, no hysteresis and no store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,21 @@ use crate::model::finding::Finding;
 use crate::model::history::MinuteRow;
 use crate::model::input::{JudgedAgainst, TraceFileReport, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Report, Verdict};
-use crate::model::series::{SeriesId, SeriesKey};
+use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::receiver::file::{FileError, FileSettings, FileSink, TraceInput, read_traces};
 use crate::service::fit::fit_all;
 use crate::window::event::EventRules;
+use crate::window::rolling::HELD_SECS;
 use crate::window::settings::WindowsConfig;
 use crate::window::{Recorded, Windows};
 
 /// Events between two looks for closed minutes.
 const EVENTS_PER_HARVEST: u64 = 200_000;
+
+/// How far ahead of the wall clock events may end: synthetic traffic may, a broken clock is further off as a rule.
+const AHEAD_NANOS_MAX: u64 = 400 * 86_400 * NANOS_PER_SEC;
 
 /// What is said about the traces beside objectives.
 #[derive(Clone, Debug, Default)]
@@ -63,11 +67,14 @@ pub struct Analysis {
 struct Times {
     oldest: UnixNanos,
     newest: UnixNanos,
+    /// What ends later is a broken clock and not the newest event.
+    believable: UnixNanos,
 }
 
 impl Analysis {
-    /// No traces yet. `objectives` are measured as the events come, so that thresholds are exact.
-    pub fn new(config: &Config, objectives: &[Objective]) -> Self {
+    /// No traces yet. `objectives` are measured as the events come, so that thresholds are exact. `wall_clock` tells
+    /// broken clocks from synthetic traffic of the near future.
+    pub fn new(config: &Config, objectives: &[Objective], wall_clock: UnixNanos) -> Self {
         let windows = WindowsConfig {
             // Nobody waits for memory back, and which operations are the busiest is known at the end.
             idle_expiry: Duration::MAX,
@@ -90,6 +97,7 @@ impl Analysis {
             times: Times {
                 oldest: UnixNanos::MAX,
                 newest: 0,
+                believable: wall_clock.saturating_add(AHEAD_NANOS_MAX),
             },
             recorded: Recorded::default(),
             roots: 0,
@@ -139,6 +147,7 @@ impl Analysis {
     pub fn candidates(&mut self) -> Vec<Candidate> {
         self.windows.close_minutes();
         self.harvest();
+        self.forget_minutes_out_of_reach();
         let keys = self.busiest_keys();
         let rows_of = |id| Ok::<_, Infallible>(self.rows_of(id));
         let settings = self.config.candidate_settings();
@@ -150,7 +159,7 @@ impl Analysis {
     /// against their own candidates.
     pub fn report(
         mut self,
-        candidates: Vec<Candidate>,
+        mut candidates: Vec<Candidate>,
         against: JudgedAgainst,
         neighbours: &Neighbours,
         generated_at: Timestamp,
@@ -175,6 +184,15 @@ impl Analysis {
                 }
             }
         }
+        for candidate in &mut candidates {
+            if self
+                .objectives
+                .iter()
+                .any(|own| candidate.is_covered_by(own))
+            {
+                candidate.state = CandidateState::Adopted;
+            }
+        }
         let mut report = evaluator.report(snapshot, statuses, candidates, self.roots);
         if let Some(mut signals) = self.signals.take() {
             for operation in report
@@ -187,6 +205,9 @@ impl Analysis {
             report.coverage = coverage(&neighbours.expected_signals, &signals);
         }
         report.integrations.extend(neighbours.integrations.clone());
+        report
+            .services
+            .retain(|service| service.windows.iter().any(|sli| sli.sums.total > 0.0));
         report.input = Some(self.input_report(against));
         report.generated_at = generated_at;
         report.verdict.generated_at = generated_at;
@@ -229,6 +250,27 @@ impl Analysis {
                 None => {
                     rows.insert(minute.row.minute, minute.row);
                 }
+            }
+        }
+    }
+
+    /// Leaves out what no window reaches from the newest event, so that the order of the files does not matter.
+    fn forget_minutes_out_of_reach(&mut self) {
+        let oldest = self.times.newest.saturating_sub(HELD_SECS * NANOS_PER_SEC) / NANOS_PER_SEC;
+        let oldest = u32::try_from(oldest / 60).unwrap_or(u32::MAX);
+        let services: BTreeSet<SeriesId> = self
+            .windows
+            .history_keys()
+            .into_iter()
+            .filter(|(_, key)| key.scope == SeriesScope::Service)
+            .map(|(id, _)| id)
+            .collect();
+        for (id, rows) in &mut self.history {
+            let kept = rows.split_off(&oldest);
+            let left_out = std::mem::replace(rows, kept);
+            if services.contains(id) {
+                let events = left_out.values().map(|row| row.sums.observed_total);
+                self.recorded.too_old += events.sum::<u64>();
             }
         }
     }
@@ -279,6 +321,7 @@ impl Analysis {
             events: self.recorded.counted,
             excluded_events: self.recorded.excluded,
             too_old_events: self.recorded.too_old,
+            future_events: self.recorded.too_new,
             overflowed_events: self.recorded.overflowed,
             first_event: time(self.times.oldest),
             last_event: time(self.times.newest),
@@ -312,7 +355,8 @@ struct Reading<'a, P> {
 impl<P: FnMut(u64)> FileSink for Reading<'_, P> {
     fn batch(&mut self, batch: &mut EventBatch) {
         let analysis = &mut *self.analysis;
-        for event in &batch.events {
+        let believable = analysis.times.believable;
+        for event in batch.events.iter().filter(|event| event.end <= believable) {
             analysis.times.oldest = analysis.times.oldest.min(event.end);
             analysis.times.newest = analysis.times.newest.max(event.end);
         }

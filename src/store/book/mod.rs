@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::model::UnixNanos;
-use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::{
     Accepted, Actor, Change, ChangeKind, Edit, Identity, RecordState, SloRecord, Transition,
 };
@@ -175,7 +174,7 @@ impl Book {
         }
         let rival = record.candidate.as_ref().and_then(|candidate| {
             let mut adopted = self.adopted();
-            adopted.find(|objective| covers(objective, candidate))
+            adopted.find(|objective| candidate.is_covered_by(objective))
         });
         match rival {
             Some(rival) => adopted(Some(rival.name.clone())),
@@ -283,17 +282,6 @@ impl Book {
     }
 }
 
-/// Whether an objective stands for a candidate, whatever both are called and promise.
-fn covers(objective: &Objective, candidate: &Candidate) -> bool {
-    let kind = |sli: Sli| match sli {
-        Sli::Availability | Sli::ErrorRate => Sli::Availability.slug(),
-        Sli::Latency { .. } => sli.slug(),
-    };
-    objective.selects(&candidate.service)
-        && objective.operation == candidate.operation
-        && kind(objective.sli) == kind(candidate.sli)
-}
-
 fn is_configured(objective: &Objective) -> bool {
     match objective.source {
         ObjectiveSource::Config | ObjectiveSource::File => true,
@@ -326,14 +314,11 @@ fn same_settings(left: &Objective, right: &Objective) -> bool {
 }
 
 fn warning(record: &SloRecord) -> Option<String> {
-    let candidate = record.candidate.as_ref()?;
-    (candidate.state == CandidateState::Provisional).then(|| {
-        format!(
-            "{} is provisional and gates all the same from now on: {}",
-            record.name(),
-            candidate.missing.join("; ")
-        )
-    })
+    let doubt = record.candidate.as_ref()?.doubt()?;
+    let name = record.name();
+    Some(format!(
+        "{name} gates all the same from now on; it is {doubt}"
+    ))
 }
 
 /// A change that is more than a moving suggestion.

@@ -7,7 +7,7 @@ use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::{Actor, Edit, Identity, RecordState, SloRecord};
 use crate::model::series::ServiceKey;
 use crate::model::slo::Objective;
-use crate::store::book::{Book, covers};
+use crate::store::book::Book;
 
 impl Book {
     /// Takes note of what a fit suggests. Each candidate gets the name that its record has, and the state that people
@@ -23,7 +23,7 @@ impl Book {
         for candidate in candidates {
             let namesakes = by_service.get(&*candidate.service.name);
             let mut rivals = namesakes.into_iter().flatten();
-            let covered = rivals.any(|objective| covers(objective, candidate));
+            let covered = rivals.any(|objective| candidate.is_covered_by(objective));
             let identity = Identity::of_candidate(candidate);
             match names.get(&identity) {
                 Some(name) => {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::Terms;
 use crate::model::series::ServiceKey;
 use crate::openslo::fixture::latency_candidate;

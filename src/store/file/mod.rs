@@ -108,6 +108,10 @@ pub fn update(
     };
     update.skipped = held.skipped;
     if must_write || book.is_changed() {
+        if !update.skipped.is_empty() {
+            let kept = path.with_added_extension("bak");
+            fs::copy(path, &kept).map_err(failed("keep a copy of", path))?;
+        }
         write(path, book.into_records())?;
     }
     drop(lock);

@@ -14,7 +14,7 @@ pub(crate) struct Requests<'a> {
 }
 
 /// Seconds since the Unix epoch at which the first request starts.
-pub(crate) const START_SECS: u64 = 1_790_000_000;
+pub(crate) const START_SECS: u64 = 1_700_000_000;
 
 /// The lines of these requests, ten a second from [`START_SECS`] on.
 pub(crate) fn lines(requests: &Requests<'_>) -> String {
