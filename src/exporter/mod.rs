@@ -206,4 +206,6 @@ pub async fn run(
 
 pub mod prometheus;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod tests;

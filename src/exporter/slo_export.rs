@@ -14,8 +14,10 @@ pub const SLO_EXPORT_SCHEMA_VERSION: &str = "slo-copilot/slo-export/v1";
 
 /// Objectives for other programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SloExport<'a> {
-    /// [`SLO_EXPORT_SCHEMA_VERSION`].
+    /// Version of this shape.
+    #[cfg_attr(test, schemars(extend("const" = SLO_EXPORT_SCHEMA_VERSION)))]
     pub schema_version: &'static str,
     /// When, RFC 3339.
     pub generated_at: jiff::Timestamp,
@@ -25,6 +27,7 @@ pub struct SloExport<'a> {
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedSlo<'a> {
     /// RFC 1123 label.
     pub name: &'a str,
@@ -48,14 +51,18 @@ pub struct ExportedSlo<'a> {
 
 /// `metric comparator threshold`, for `objective_ratio` of the events over `window_days`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedTarget {
     /// `availability`, `error_rate` or `latency`.
+    #[cfg_attr(test, schemars(extend("enum" = ["availability", "error_rate", "latency"])))]
     pub metric: &'static str,
     /// `>=` or `<=`.
+    #[cfg_attr(test, schemars(extend("enum" = [">=", "<="])))]
     pub comparator: &'static str,
     /// Ratio of events; for latency milliseconds.
     pub threshold: f64,
     /// `ratio` or `ms`.
+    #[cfg_attr(test, schemars(extend("enum" = ["ratio", "ms"])))]
     pub unit: &'static str,
     /// Latency: the ratio of events that must be within the threshold; null otherwise.
     pub objective_ratio: Option<f64>,

@@ -9,6 +9,7 @@ use crate::model::window::Window;
 
 /// How far a candidate has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CandidateState {
     /// Shown, but its evidence is not enough to gate on.
@@ -17,7 +18,7 @@ pub enum CandidateState {
     Ready,
     /// An objective stands for it.
     Adopted,
-    /// A person refused it, or its own evidence does: then [`Evidence::rejection`] says why.
+    /// A person refused it, or its own evidence does: then `evidence.rejection` says why.
     Rejected,
 }
 
@@ -26,6 +27,7 @@ pub const LARGEST_SEEN: &str = "largest-seen";
 
 /// Why a candidate may be believed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Evidence {
     /// Events seen.
@@ -57,7 +59,7 @@ pub struct Evidence {
     /// Since when the indicator has had its present level; null where no change of level was found. Older events
     /// are not used.
     pub regime_since: Option<jiff::Timestamp>,
-    /// What changed at [`Self::regime_since`], in words.
+    /// What changed at `regime_since`, in words.
     pub regime_change: Option<String>,
     /// The hour of the week that does worse than the others, if one does week after week. For information.
     pub worst_hour: Option<WorstHour>,
@@ -74,6 +76,7 @@ pub struct Evidence {
 
 /// An hour of the week, UTC, whose ratio of good events is below that of the whole history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorstHour {
     /// For example `Monday 09:00 UTC`.
     pub hour: String,
@@ -87,6 +90,7 @@ pub struct WorstHour {
 
 /// What was found of one step of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepVerdict {
     /// The data do not carry it, or promising it would page without end, or one incident would decide.
@@ -99,6 +103,7 @@ pub enum StepVerdict {
 
 /// One step of the ladder and what was found of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Considered {
     /// What is measured, with the threshold of this step.
     pub sli: Sli,
@@ -112,6 +117,7 @@ pub struct Considered {
 
 /// What an objective would have done over a part of the history, by the alert rules that `serve` applies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// What is measured, with its threshold.
     pub sli: Sli,
@@ -145,6 +151,7 @@ pub struct Outcome {
 
 /// What became of a simulated fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaultRecall {
     /// `outage`, `partial` or `slow_burn`.
     pub fault: String,
@@ -171,6 +178,7 @@ pub struct FaultRecall {
 
 /// A time-ordered hold-out: fitted on the past, replayed minute by minute on what followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Replay {
     /// Seconds before the hold-out, which the fit was made on.
     pub fitted_secs: u64,
@@ -191,6 +199,7 @@ pub struct Replay {
 
 /// A step of the ladder: an indicator with its threshold, and a target.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// What is measured, with its threshold.
     pub sli: Sli,
@@ -200,16 +209,17 @@ pub struct Step {
 
 /// A suggested objective with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Candidate {
     /// RFC 1123 label, also the name of the objective once adopted.
     pub name: String,
     /// The service.
     pub service: ServiceKey,
-    /// One operation; `None` means the whole service.
+    /// One operation; null means the whole service.
     pub operation: Option<String>,
     /// What is measured.
     pub sli: Sli,
-    /// Ratio of good events; for [`Sli::ErrorRate`] the highest ratio of bad events.
+    /// Ratio of good events; for an error rate the highest ratio of bad events.
     pub target: f64,
     /// Period of the budget.
     pub window: Window,

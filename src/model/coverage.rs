@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Expected signals against those that were observed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CoverageReport {
     /// Expected signals in the order in which they were named, each once.
     pub expected_signals: Vec<String>,

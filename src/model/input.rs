@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What objectives a file was judged against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedAgainst {
     /// Objectives that were adopted before: a file of them, the store or the configuration.
@@ -27,6 +28,7 @@ impl JudgedAgainst {
 
 /// One trace file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TraceFileReport {
     /// As it was named; `-` for standard input.
     pub file: String,
@@ -42,6 +44,7 @@ pub struct TraceFileReport {
 
 /// All trace files of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TraceInputReport {
     /// The files, in the order in which they were read.
     pub files: Vec<TraceFileReport>,

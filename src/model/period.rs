@@ -60,6 +60,8 @@ impl DurationUnit {
 
 /// A duration in OpenSLO's shorthand, `^[1-9][0-9]*[mhdwMQY]$`: a positive whole number of one unit, for example `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("pattern" = "^[1-9][0-9]*[mhdwMQY]$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Shorthand {
     count: u32,
@@ -154,6 +156,7 @@ impl From<Shorthand> for String {
 
 /// The period of an error budget. JSON: `"30d"`, or the three fields of a calendar period.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Period {
     /// Ends now.
@@ -189,11 +192,19 @@ impl<'de> Visitor<'de> for PeriodVisitor {
 
 /// Periods of one length that follow each other in a time zone, as OpenSLO's `timeWindow.calendar` has them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CalendarPeriod {
     /// Length of each: `1M` is a month of the calendar.
     pub duration: Shorthand,
     /// When the first one began, local time.
+    #[cfg_attr(
+        test,
+        schemars(
+            with = "String",
+            pattern(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?$")
+        )
+    )]
     pub start_time: DateTime,
     /// IANA name, for example `Europe/Berlin`.
     pub time_zone: String,

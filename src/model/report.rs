@@ -19,6 +19,7 @@ pub const REPORT_SCHEMA_VERSION: &str = "slo-copilot/report/v1";
 
 /// The answer to "may this go on?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Not enough is known.
@@ -56,6 +57,7 @@ impl Verdict {
 
 /// How loud a burn-rate pair is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Wakes a person.
@@ -66,6 +68,7 @@ pub enum Severity {
 
 /// One window of one service level indicator.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowSli {
     /// The window.
     pub window: Window,
@@ -78,6 +81,7 @@ pub struct WindowSli {
 
 /// Latency quantiles of one window, of events without an error, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LatencyQuantiles {
     /// The window.
     pub window: Window,
@@ -128,6 +132,7 @@ pub struct DurationCounters {
 
 /// One operation in the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperationReport {
     /// Its name.
     pub operation: String,
@@ -141,6 +146,7 @@ pub struct OperationReport {
 
 /// One service in the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServiceReport {
     /// The service.
     pub service: ServiceKey,
@@ -158,6 +164,7 @@ pub struct ServiceReport {
 
 /// One version of a service in the report; windows up to six hours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VersionReport {
     /// `service.version`.
     pub version: String,
@@ -169,6 +176,7 @@ pub struct VersionReport {
 
 /// One multi-window burn-rate rule applied to an objective.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BurnRateCheck {
     /// How loud it is.
     pub severity: Severity,
@@ -192,6 +200,7 @@ pub struct BurnRateCheck {
 
 /// The error budget over the objective's period. Events are counted, or slices of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorBudget {
     /// 1 − Σbad/(B·Σtotal) so far; below 0 when overspent; null without events. This one decides.
     pub remaining_ratio: Option<f64>,
@@ -217,6 +226,7 @@ pub struct ErrorBudget {
 
 /// How much of an objective's period was measured, where slices of time are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SliceCoverage {
     /// Slices that count against the budget.
     pub expected: f64,
@@ -230,6 +240,7 @@ pub struct SliceCoverage {
 
 /// An adopted objective, measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectiveStatus {
     /// The objective.
     pub objective: Objective,
@@ -254,6 +265,7 @@ pub struct ObjectiveStatus {
 
 /// An objective's part in a composite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberStatus {
     /// Name of the objective, which stands in the report too.
     pub name: String,
@@ -267,6 +279,7 @@ pub struct MemberStatus {
 
 /// A composite, judged by the rules of objectives in place of its members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CompositeStatus {
     /// Its name.
     pub name: String,
@@ -301,6 +314,7 @@ pub struct CompositeStatus {
 
 /// One reason of a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
     /// `burn_rate`, `error_budget`, `objective`.
     pub source: String,
@@ -318,6 +332,7 @@ pub struct Reason {
 
 /// What a verdict rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerdictEvidence {
     /// Entry spans seen in the objectives' periods.
     pub spans: u64,
@@ -329,6 +344,7 @@ pub struct VerdictEvidence {
 
 /// A verdict with its reasons, the JSON that gates read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerdictReport {
     /// The verdict.
     pub verdict: Verdict,
@@ -356,6 +372,7 @@ pub struct VerdictReport {
 
 /// How full the bounded tables are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SeriesUsage {
     /// Series held.
     pub held: u64,
@@ -367,6 +384,7 @@ pub struct SeriesUsage {
 
 /// Whose view files and verdicts are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OutputScope {
     /// Of one instance: a sidecar.
@@ -378,8 +396,10 @@ pub enum OutputScope {
 
 /// Everything one evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`REPORT_SCHEMA_VERSION`].
+    /// Version of this shape.
+    #[cfg_attr(test, schemars(extend("const" = REPORT_SCHEMA_VERSION)))]
     pub schema_version: String,
     /// When, RFC 3339.
     pub generated_at: jiff::Timestamp,

@@ -19,12 +19,13 @@ pub struct SeriesId(pub u128);
 
 /// Which service: `service.namespace`, `deployment.environment.name`, `service.name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServiceKey {
     /// `service.namespace`, empty if not said.
     pub namespace: Arc<str>,
     /// `deployment.environment.name` (or its old key), empty if not said.
     pub environment: Arc<str>,
-    /// `service.name`, or [`UNKNOWN_SERVICE`].
+    /// `service.name`, or `unknown_service`.
     pub name: Arc<str>,
 }
 

@@ -14,6 +14,7 @@ const SLICE_SECS_MAX: u64 = 3_600;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Sli {
     /// Events without an error over all events.
@@ -40,6 +41,7 @@ impl Sli {
 
 /// Who adopted an objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectiveSource {
     /// Written in the configuration.
@@ -56,6 +58,7 @@ pub enum ObjectiveSource {
 
 /// How good and bad are counted against the target (OpenSLO's `budgetingMethod`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "method", deny_unknown_fields)]
 pub enum Budgeting {
     /// Good events over all events.
@@ -155,6 +158,7 @@ impl Budgeting {
 
 /// What a slice without events counts as; the specification leaves it open, so it is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EmptySlices {
     /// As good: nobody was let down.
@@ -168,6 +172,7 @@ pub enum EmptySlices {
 
 /// Membership in a composite, which is judged in place of its members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CompositeMember {
     /// Name of the composite.
@@ -178,16 +183,17 @@ pub struct CompositeMember {
 
 /// An adopted objective. It never moves by itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Objective {
     /// RFC 1123 label, unique.
     pub name: String,
     /// The service's name.
     pub service: String,
-    /// `service.namespace`; `None` means any.
+    /// `service.namespace`; null means any.
     pub namespace: Option<String>,
-    /// `deployment.environment.name`; `None` means any.
+    /// `deployment.environment.name`; null means any.
     pub environment: Option<String>,
-    /// One operation; `None` means the whole service.
+    /// One operation; null means the whole service.
     pub operation: Option<String>,
     /// What is measured.
     pub sli: Sli,

@@ -6,6 +6,7 @@ use crate::model::NANOS_PER_SEC;
 
 /// A rolling window that ends now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Window {
     /// Five minutes.
     #[serde(rename = "5m")]
@@ -108,6 +109,7 @@ impl Window {
 ///
 /// `total` and `bad` are adjusted counts (each event weighs what its sampling says); `observed_*` are the events seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowSums {
     /// Adjusted count of the events.
     pub total: f64,

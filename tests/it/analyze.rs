@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::support::process::{command, run, stderr};
+use crate::support::schema::{assert_described, assert_needed};
+use crate::support::server::read_json;
 use crate::support::traces::{Requests, write};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample_trace.json");
@@ -13,7 +15,9 @@ fn report(arguments: &[&str]) -> (Value, String) {
     let output = command(&["analyze"]).args(arguments).output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    (serde_json::from_slice(&output.stdout).unwrap(), said)
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_described("report", &report);
+    (report, said)
 }
 
 fn verdicts(report: &Value) -> BTreeMap<&str, &str> {
@@ -60,6 +64,14 @@ fn the_report_has_the_keys_that_were_promised() {
     ] {
         assert!(report.get(key).is_some(), "{key}");
     }
+    let texts = [
+        "schema_version",
+        "generated_at",
+        "slo_candidates",
+        "verdict",
+        "input",
+    ];
+    assert_needed("report", &report, "", &texts);
     for (key, reason) in [
         ("test_results", "trace-tests"),
         ("rca", "t-rag"),
@@ -205,6 +217,33 @@ fn exports_hold_the_suggestions_and_are_read_back_as_objectives() {
     let slo = &exported["slos"][0];
     assert_eq!(slo["name"], "availability-shop");
     assert_eq!(slo["target"]["metric"], "availability");
+    assert_described("slo_export", &exported);
+    assert_needed(
+        "slo_export",
+        &exported,
+        "",
+        &["schema_version", "generated_at", "slos"],
+    );
+    assert_needed(
+        "slo_export",
+        &exported,
+        "/slos/0",
+        &["name", "target", "state", "missing"],
+    );
+    let documents = read_json(bundle.as_ref());
+    assert_described("openslo_bundle", &documents);
+    assert_needed(
+        "openslo_bundle",
+        &documents,
+        "/0",
+        &["apiVersion", "kind", "metadata", "spec"],
+    );
+    assert_needed(
+        "openslo_bundle",
+        &documents,
+        "/1/spec",
+        &["service", "timeWindow", "objectives"],
+    );
     for path in [&bundle, &yaml] {
         let output = run(&["validate", path]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

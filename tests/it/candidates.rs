@@ -10,6 +10,7 @@ use slo_copilot::traffic::send::{Sender, Target};
 use slo_copilot::traffic::shop::{Faults, Shop, ShopService, Trace, export_requests};
 
 use crate::support::grpc::accepted;
+use crate::support::schema::assert_described;
 use crate::support::server::{Server, objective, sums};
 use crate::support::spans::{DAY, MINUTE, NOW, request, spans};
 
@@ -84,6 +85,8 @@ async fn weeks_of_traffic_make_candidates_ready_and_an_accepted_one_measures_the
         "{events} of {frontend}"
     );
     assert_eq!(candidate.evidence.sampling, "full");
+    assert!(candidate.evidence.replay.is_some());
+    assert_described("report", &server.json("/api/v1/report").await);
     assert!(report.baseline_evaluations.is_empty());
 
     let (status, answer) = accept(&server, &name).await;

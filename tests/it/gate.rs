@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::process::{command, stderr};
+use crate::support::schema::assert_described;
 use crate::support::traces::{Requests, write};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample_trace.json");
@@ -235,6 +236,7 @@ fn the_report_can_be_kept_beside_the_answer() {
         0,
     );
     let report: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_described("report", &report);
     assert_eq!(report["input"]["judged_against"], "objectives");
     let snippets = report["policy_snippets"].as_object().unwrap();
     assert!(

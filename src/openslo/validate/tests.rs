@@ -1,5 +1,7 @@
 //! Whole documents: all findings with their places, references between files, and verdicts of the reference validator.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -337,6 +339,12 @@ fn mutate(node: &mut Value, place: &mut usize, with: Option<&Value>) {
     }
 }
 
+/// What is published for editors, which must not refuse what passes here.
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = include_str!("../../../schema/openslo_bundle.schema.json");
+    jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap()
+});
+
 proptest! {
     #[test]
     fn property_what_passes_can_be_read_and_nothing_panics(
@@ -355,6 +363,8 @@ proptest! {
         prop_assert_eq!(defect, None);
         let errors = reading.findings.iter().any(|found| found.level == Level::Error);
         prop_assert!(errors || reading.documents.len() == reading.document_count);
+        let broken = SCHEMA.iter_errors(&json!([document])).next().map(|error| error.to_string());
+        prop_assert!(errors || broken.is_none(), "{}: {:?}", document, broken);
         for read in &reading.documents {
             let written = serde_json::to_value(&read.value).unwrap();
             let again = self::reading(&[("a.json", &written.to_string())]);

@@ -3,6 +3,7 @@
 pub(crate) mod grpc;
 pub(crate) mod page;
 pub(crate) mod process;
+pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod traces;

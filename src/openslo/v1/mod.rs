@@ -4,10 +4,17 @@
 //! those who write and validate documents, which is why alternatives are optional fields instead of enums.
 //! Unknown fields are errors. Durations are strings such as `30d`: a positive integer and one of `m h d w M Q Y`.
 
+mod alert;
+
 use std::collections::BTreeMap;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+
+pub use self::alert::{
+    AlertConditionSpec, AlertNotificationTargetSpec, AlertPolicySpec, Condition, ConditionUse,
+    PolicyUse, TargetUse,
+};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "openslo/v1";
@@ -125,6 +132,7 @@ impl Spec {
 
 /// `metadata` of every document and of inline objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// RFC 1123 label, at most 63 characters, unique within its kind.
@@ -142,6 +150,7 @@ pub struct Metadata {
 
 /// The value of a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum LabelValue {
     /// One value.
@@ -152,6 +161,7 @@ pub enum LabelValue {
 
 /// `spec` of a Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// At most 1050 characters.
@@ -161,6 +171,7 @@ pub struct ServiceSpec {
 
 /// `spec` of an SLO.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SloSpec {
     /// At most 1050 characters.
@@ -187,6 +198,7 @@ pub struct SloSpec {
 
 /// An SLI inside an SLO: like the document, without `apiVersion` and `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Indicator {
     /// Name and annotations.
@@ -197,6 +209,7 @@ pub struct Indicator {
 
 /// How an SLO counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum BudgetingMethod {
     /// Good events over all events.
     Occurrences,
@@ -208,6 +221,7 @@ pub enum BudgetingMethod {
 
 /// The period of an SLO's budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimeWindow {
     /// For example `30d`.
@@ -222,6 +236,7 @@ pub struct TimeWindow {
 
 /// Start of a calendar window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Calendar {
     /// `YYYY-MM-DD HH:MM:SS`, always quoted in YAML.
@@ -232,6 +247,7 @@ pub struct Calendar {
 
 /// One objective of an SLO.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectiveSpec {
     /// At most 63 characters.
@@ -268,6 +284,7 @@ pub struct ObjectiveSpec {
 
 /// How a value is compared with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Operator {
     /// Above.
@@ -282,6 +299,7 @@ pub enum Operator {
 
 /// `spec` of an SLI: exactly one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SliSpec {
     /// At most 1050 characters.
@@ -297,6 +315,7 @@ pub struct SliSpec {
 
 /// Good or bad over all: `total` with one of `good` and `bad`, or `raw` with `rawType`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RatioMetric {
     /// The metrics only grow.
@@ -321,6 +340,7 @@ pub struct RatioMetric {
 
 /// What a raw ratio is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RawType {
     /// Of good events.
@@ -331,6 +351,7 @@ pub enum RawType {
 
 /// One metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metric {
     /// Where it comes from and how it is asked for.
@@ -339,6 +360,7 @@ pub struct Metric {
 
 /// Where a metric comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricSource {
     /// `metadata.name` of a `DataSource`.
@@ -353,6 +375,7 @@ pub struct MetricSource {
 
 /// `spec` of a `DataSource`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DataSourceSpec {
     /// At most 1050 characters.
@@ -363,121 +386,4 @@ pub struct DataSourceSpec {
     pub source_type: String,
     /// Free of form.
     pub connection_details: serde_json::Value,
-}
-
-/// `spec` of an `AlertPolicy`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AlertPolicySpec {
-    /// At most 1050 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Alert when there is no data.
-    #[serde(default)]
-    pub alert_when_no_data: bool,
-    /// Alert when the condition ends.
-    #[serde(default)]
-    pub alert_when_resolved: bool,
-    /// Alert when the condition begins.
-    #[serde(default)]
-    pub alert_when_breaching: bool,
-    /// Exactly one.
-    pub conditions: Vec<ConditionUse>,
-    /// At least one.
-    pub notification_targets: Vec<TargetUse>,
-}
-
-/// An alert policy of an SLO: a reference, or the document inline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PolicyUse {
-    /// `metadata.name` of an `AlertPolicy`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alert_policy_ref: Option<String>,
-    /// `AlertPolicy`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Name and annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-    /// What it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spec: Option<AlertPolicySpec>,
-}
-
-/// A condition of a policy: a reference, or the document inline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ConditionUse {
-    /// `metadata.name` of an `AlertCondition`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition_ref: Option<String>,
-    /// `AlertCondition`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Name and annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-    /// What it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spec: Option<AlertConditionSpec>,
-}
-
-/// A target of a policy: a reference, or the document inline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TargetUse {
-    /// `metadata.name` of an `AlertNotificationTarget`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_ref: Option<String>,
-    /// `AlertNotificationTarget`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Name and annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Metadata>,
-    /// What it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spec: Option<AlertNotificationTargetSpec>,
-}
-
-/// `spec` of an `AlertCondition`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AlertConditionSpec {
-    /// At most 1050 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// For example `page`.
-    pub severity: String,
-    /// When it fires.
-    pub condition: Condition,
-}
-
-/// When an alert fires.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Condition {
-    /// `burnrate`.
-    pub kind: String,
-    /// How the burn rate is compared.
-    pub op: Operator,
-    /// Burn rate.
-    pub threshold: f64,
-    /// Duration that the burn rate is taken over.
-    pub lookback_window: String,
-    /// Duration that it must last, by default `0m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alert_after: Option<String>,
-}
-
-/// `spec` of an `AlertNotificationTarget`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AlertNotificationTargetSpec {
-    /// At most 1050 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// For example `slack`.
-    pub target: String,
 }
