@@ -41,6 +41,9 @@ Exit code: 0 pass or warn, 1 fail, 2 usage or broken input, 3 inconclusive.
   tests                    decide
   guardrail                             decide";
 
+/// What a gate is told whose baseline suggests nothing.
+const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an objective; give it more traces, or name objectives";
+
 /// Arguments of `gate`.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
@@ -125,12 +128,17 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let mut analysis = Analysis::new(&config, &objectives, clock.now());
     read_all(&mut analysis, &inputs)?;
     let candidates = analysis.candidates();
-    let report = analysis.report(
+    let mut report = analysis.report(
         candidates,
         against,
         &Neighbours::default(),
         timestamp(clock.now()),
     );
+    if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
+        for reason in &mut report.verdict.reasons {
+            BASELINE_TOO_THIN.clone_into(&mut reason.text);
+        }
+    }
     let decided = gate(
         &report,
         args.fail_on.into(),

@@ -143,7 +143,9 @@ pub fn gate(
     let is_open = |one: &Standing<'_>| one.required && one.state == Verdict::Inconclusive;
     let required_is_open =
         fail_on.includes(GatePart::Baseline) && judged(report).iter().any(is_open);
-    let verdict = decide(&parts, required_is_open);
+    let files = report.input.iter().flat_map(|input| &input.files);
+    let is_cut_off = files.filter(|file| file.is_truncated).count() > 0;
+    let verdict = decide(&parts, required_is_open || is_cut_off);
     let mut reasons = Vec::new();
     if fail_on.includes(GatePart::Baseline) {
         reasons.extend(report.verdict.reasons.clone());
@@ -152,7 +154,7 @@ pub fn gate(
         reasons.extend(guardrail.denials);
     }
     Ok(GateReport {
-        decided_by: decided_by(&parts, verdict),
+        decided_by: decided_by(&parts, verdict, is_cut_off),
         verdict: VerdictReport {
             verdict,
             ok: verdict.is_ok(),
@@ -298,11 +300,15 @@ fn denial(name: &str, messages: &[String], otherwise: &str) -> Reason {
     }
 }
 
-fn decided_by(parts: &[PartVerdict], verdict: Verdict) -> String {
+fn decided_by(parts: &[PartVerdict], verdict: Verdict, is_cut_off: bool) -> String {
     let deciding = || parts.iter().filter(|part| part.decides);
     // The parts that hold do not make it inconclusive.
     let is_open = verdict == Verdict::Inconclusive
         && deciding().any(|part| part.verdict != Verdict::Inconclusive);
+    if is_open && is_cut_off {
+        return "the input: a trace file is cut off, and what is missing may be what fails"
+            .to_owned();
+    }
     if is_open {
         return "baseline: a required objective cannot be decided".to_owned();
     }
@@ -314,15 +320,15 @@ fn decided_by(parts: &[PartVerdict], verdict: Verdict) -> String {
 
 /// The worst of the parts that decide: fail, then warn, then pass; inconclusive if none of them knows.
 ///
-/// A part that must not be missing says so by being `required`: inconclusive, it keeps the gate from passing.
-pub fn decide(parts: &[PartVerdict], required_is_open: bool) -> Verdict {
+/// Where something that must be known is not (a required objective, the end of a file), the gate does not pass.
+pub fn decide(parts: &[PartVerdict], is_incomplete: bool) -> Verdict {
     let deciding = parts.iter().filter(|part| part.decides);
     let worst = deciding
         .map(|part| part.verdict)
         .max()
         .unwrap_or(Verdict::Inconclusive);
     match worst {
-        Verdict::Pass | Verdict::Warn if required_is_open => Verdict::Inconclusive,
+        Verdict::Pass | Verdict::Warn if is_incomplete => Verdict::Inconclusive,
         Verdict::Inconclusive | Verdict::Pass | Verdict::Warn | Verdict::Fail => worst,
     }
 }

@@ -40,6 +40,8 @@ pub struct TraceFileReport {
     pub rejected_spans: u64,
     /// Records (lines, messages, elements) that could not be read.
     pub unreadable_records: u64,
+    /// Whether the file ends, or breaks, before it should: its end is missing.
+    pub is_truncated: bool,
 }
 
 /// All trace files of a report.

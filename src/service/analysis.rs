@@ -120,6 +120,7 @@ impl Analysis {
             spans: summary.spans,
             rejected_spans: summary.rejected.iter().sum(),
             unreadable_records: summary.unreadable_records,
+            is_truncated: summary.is_truncated,
         });
         self.findings.extend(summary.findings);
         Ok(())

@@ -1,8 +1,11 @@
 //! `gate` as a pipeline runs it: exit codes, what decides, and the forms of its answer.
 
 use std::fs;
+use std::io::Write;
 use std::process::Output;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -243,5 +246,67 @@ fn the_report_can_be_kept_beside_the_answer() {
         snippets
             .keys()
             .any(|name| name.starts_with("shop-availability"))
+    );
+}
+
+#[test]
+fn a_file_that_is_cut_off_does_not_pass_and_still_fails() {
+    let files = Files::new();
+    let cut = |path: &str| {
+        let text = fs::read_to_string(path).unwrap();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(text.as_bytes()).unwrap();
+        let mut packed = packer.finish().unwrap();
+        assert!(packed.len() > 1_000 && text.len() > packed.len());
+        packed.truncate(packed.len() * 9 / 10);
+        let path = format!("{path}.gz");
+        fs::write(&path, packed).unwrap();
+        path
+    };
+    let (good, bad) = (cut(&files.good), cut(&files.bad));
+    let (code, _, said) = gate(&["--trace", &good, "-c", &files.config]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("cut off"), "{said}");
+    assert_code(&["--trace", &bad, "-c", &files.config], 1);
+}
+
+#[test]
+fn whatever_keeps_a_gate_from_deciding_is_no_failure_of_the_release() {
+    let files = Files::new();
+    let (good, config) = (files.good.as_str(), files.config.as_str());
+    assert_code(&["--trace", good, "--storage-dir", "/no/such/store"], 2);
+    assert_code(
+        &[
+            "--trace",
+            good,
+            "-c",
+            config,
+            "--report",
+            &format!("{good}/no-directory"),
+        ],
+        2,
+    );
+    assert_code(&["--trace", "-", "--baseline", "-"], 2);
+}
+
+#[test]
+fn a_directory_may_hold_other_files_and_a_broken_clock_changes_nothing() {
+    let files = Files::new();
+    let dir = files.dir.path().join("traces");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("label.json"), "{\"fault\": \"none\"}").unwrap();
+    let mut text = fs::read_to_string(&files.good).unwrap();
+    let last = text
+        .lines()
+        .last()
+        .unwrap()
+        .replace("\"endTimeUnixNano\":\"17", "\"endTimeUnixNano\":\"97");
+    text.push_str(&last);
+    fs::write(dir.join("traces.jsonl"), text).unwrap();
+    let (code, _, said) = gate(&["--trace", dir.to_str().unwrap(), "-c", &files.config]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("label.json") && said.contains("broken clock"),
+        "{said}"
     );
 }

@@ -170,6 +170,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
     pub(super) fn truncated(&mut self, place: Place, why: impl Display) {
         self.record = place;
         self.summary.unreadable_records += 1;
+        self.summary.is_truncated = true;
         let byte = place.byte;
         self.find(
             RULE_TRUNCATED,

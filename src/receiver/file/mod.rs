@@ -159,6 +159,8 @@ pub struct FileSummary {
     pub rejected: [u64; 2],
     /// Records, and spans of readable ones, that could not be read.
     pub unreadable_records: u64,
+    /// Whether the file ends, or breaks, before it should.
+    pub is_truncated: bool,
     /// What was wrong, the first [`FileSettings::max_findings`].
     pub findings: Vec<Finding>,
 }

@@ -1,6 +1,7 @@
 //! One pass over OTLP/JSON, yielding borrowed spans: each list is read element by element, so that what three bytes of
 //! text stand for never waits in memory for the rest.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -50,11 +51,51 @@ pub(in crate::receiver) struct Span<'a> {
     pub status: Option<Status<'a>>,
 }
 
-/// The status of a span.
-#[derive(Debug, Deserialize)]
+/// The status of a span. Some writers of flat spans give the code alone, which is read as well.
+#[derive(Debug)]
 pub(in crate::receiver) struct Status<'a> {
-    #[serde(borrow, default)]
     pub code: Number<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Status<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CodeOrObject<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for CodeOrObject<'a> {
+            type Value = Status<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a status, {\"code\": …}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let mut code = Number::default();
+                while let Some(key) = members.next_key::<BorrowedText<'de>>()? {
+                    if key.0 == "code" {
+                        code = members.next_value()?;
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Status { code })
+            }
+
+            fn visit_borrowed_str<E>(self, code: &'de str) -> Result<Self::Value, E> {
+                let code = Number::Text(Cow::Borrowed(code));
+                Ok(Status { code })
+            }
+
+            fn visit_str<E>(self, code: &str) -> Result<Self::Value, E> {
+                let code = Number::Text(Cow::Owned(code.to_owned()));
+                Ok(Status { code })
+            }
+
+            fn visit_u64<E>(self, code: u64) -> Result<Self::Value, E> {
+                let code = Number::Whole(code);
+                Ok(Status { code })
+            }
+        }
+        deserializer.deserialize_any(CodeOrObject(PhantomData))
+    }
 }
 
 #[derive(Deserialize)]
