@@ -14,7 +14,8 @@
 //! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request. [`receiver::intake`] lets it in
 //!    by its bytes before its body is read, or refuses it. [`receiver::scan`] walks the wire format and hands out
 //!    borrowed views; it builds no messages and allocates nothing for a span. [`receiver::json`] does the same for
-//!    OTLP/JSON.
+//!    OTLP/JSON, and [`receiver::file`] for trace files of every format, which [`service::analysis`] takes through the same
+//!    windows and judges once, at the end.
 //! 2. **Batch.** [`pipeline`] lends each thread one scratch [`model::batch::EventBatch`]. [`window::event`] decides
 //!    which spans are events, what their operation is ([`window::operation`]), how they ended and what they weigh.
 //! 3. **Windows.** [`window::Windows`] counts the batch in the [`window::series`] of the operation, of the service
@@ -22,7 +23,8 @@
 //!    and the [`window::ledger`] of each objective. Then the request is acknowledged.
 //! 4. **Tick.** Every `evaluator.interval`, [`window::slices`] of time that are over are judged, [`service`] takes a
 //!    [`window::snapshot`] and [`evaluator`] makes a [`model::report::Report`] of it: [`evaluator::burn_rate`],
-//!    [`evaluator::budget`], [`evaluator::composite`] and [`evaluator::verdict`].
+//!    [`evaluator::budget`], [`evaluator::composite`] and [`evaluator::verdict`]. [`evaluator::policy`] says the same in CEL,
+//!    Rego and PromQL, and [`evaluator::gate`] decides by all of it for CI.
 //! 5. **Out.** The report is published in a `watch` channel. Each [`exporter::Exporter`] runs in a task of its own,
 //!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
 //!    come from windows, [`telemetry`] those about the process.

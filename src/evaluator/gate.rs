@@ -1,5 +1,7 @@
 //! Which parts of a report decide a gate: objectives, trace tests, guardrail policies.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
@@ -151,7 +153,13 @@ pub fn gate(
         reasons.extend(report.verdict.reasons.clone());
     }
     if fail_on.includes(GatePart::Guardrail) {
-        reasons.extend(guardrail.denials);
+        // Where objectives decide too, their own reasons say it already.
+        let said = if fail_on.includes(GatePart::Baseline) {
+            guardrail.generated_denials
+        } else {
+            0
+        };
+        reasons.extend(guardrail.denials.into_iter().skip(said));
     }
     Ok(GateReport {
         decided_by: decided_by(&parts, verdict, is_cut_off),
@@ -202,16 +210,18 @@ pub fn judged(report: &Report) -> Vec<Standing<'_>> {
 struct Guardrail {
     verdict: Verdict,
     evaluated: usize,
+    /// Those of generated policies, then those of people's.
     denials: Vec<Reason>,
+    generated_denials: usize,
 }
 
 impl Guardrail {
     fn text(&self) -> String {
         match self.denials.as_slice() {
             [] if self.evaluated == 0 => "no policy has enough to decide on".to_owned(),
-            [] => format!("all {} evaluations of policies allow it", self.evaluated),
+            [] => format!("all {} policies allow it", self.evaluated),
             [first, ..] => format!(
-                "{} of {} evaluations of policies deny it; {}",
+                "{} of {} policies deny it; {}",
                 self.denials.len(),
                 self.evaluated,
                 first.text
@@ -229,14 +239,6 @@ fn guardrail(
     let input = Input::new(&policy::document(report)?);
     let mut denials = Vec::new();
     let mut evaluated = 0;
-    let mut ask = |source: Source<'_>, otherwise: &str| {
-        evaluated += 1;
-        let decision = policy::evaluate(source, &input)?;
-        if !decision.allow {
-            denials.push(denial(source.file, &decision.messages, otherwise));
-        }
-        Ok::<_, PolicyError>(())
-    };
     // Candidates of the same traces are held back, which their policies know nothing of.
     let input_report = report.input.as_ref();
     let on_itself = input_report.is_some_and(|input| input.judged_against == JudgedAgainst::Itself);
@@ -249,6 +251,9 @@ fn guardrail(
         .cloned()
         .collect();
     for generated in policy::policies(&statuses, limits) {
+        evaluated += 1;
+        let mut messages = BTreeSet::new();
+        let mut allow = true;
         for (language, extension, text) in [
             (Language::Cel, "cel", &generated.cel),
             (Language::Rego, "rego", &generated.rego),
@@ -259,16 +264,30 @@ fn guardrail(
                 language,
                 text,
             };
-            ask(source, "the objective fails")?;
+            let decision = policy::evaluate(source, &input)?;
+            allow &= decision.allow;
+            // A CEL expression is true or false and says no more.
+            if language == Language::Rego {
+                messages.extend(decision.messages);
+            }
+        }
+        if !allow {
+            denials.push(denial(&generated.name, messages, "the objective fails"));
         }
     }
+    let generated_denials = denials.len();
     for own in policies {
+        evaluated += 1;
         let source = Source {
             file: &own.name,
             language: own.language,
             text: &own.source,
         };
-        ask(source, "denied")?;
+        let decision = policy::evaluate(source, &input)?;
+        if !decision.allow {
+            let messages = decision.messages.into_iter().collect();
+            denials.push(denial(&own.name, messages, "denied"));
+        }
     }
     let is_empty = input_report.is_some_and(|input| input.events == 0);
     let verdict = match (denials.len(), evaluated) {
@@ -281,14 +300,15 @@ fn guardrail(
         verdict,
         evaluated,
         denials,
+        generated_denials,
     })
 }
 
-fn denial(name: &str, messages: &[String], otherwise: &str) -> Reason {
+fn denial(name: &str, messages: BTreeSet<String>, otherwise: &str) -> Reason {
     let said = if messages.is_empty() {
         otherwise.to_owned()
     } else {
-        messages.join("; ")
+        messages.into_iter().collect::<Vec<_>>().join("; ")
     };
     Reason {
         source: POLICY_SOURCE.to_owned(),
