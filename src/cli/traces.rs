@@ -16,7 +16,7 @@ use crate::service::objective_files;
 use crate::store::{self, Store};
 
 /// Findings that are printed at most; the rest is counted.
-const FINDINGS_SHOWN: usize = 10;
+const FINDINGS_SHOWN: usize = 5;
 
 /// Where trace files are and how they are read.
 #[derive(Debug, clap::Args)]
@@ -118,14 +118,17 @@ impl TraceArgs {
 /// Reads all inputs, with a progress bar on a terminal, and says on standard error what could not be read.
 pub(super) fn read_all(analysis: &mut Analysis, inputs: &[TraceInput]) -> anyhow::Result<()> {
     let bar = progress_bar(inputs);
-    let (mut before, mut read) = (0, 0);
+    let (mut before, mut read, mut passed_over) = (0, 0, 0);
     for input in inputs {
         bar.set_message(input.name().to_owned());
         match analysis.read(input, |bytes| bar.set_position(before + bytes)) {
             Ok(()) => read += 1,
             // Directories hold other files too.
             Err(error @ FileError::UnknownContent { .. }) if !input.is_named() => {
-                bar.suspend(|| writeln!(stderr(), "warning: passed over: {error}"))?;
+                passed_over += 1;
+                if passed_over <= FINDINGS_SHOWN {
+                    bar.suspend(|| writeln!(stderr(), "warning: passed over: {error}"))?;
+                }
             }
             Err(error) => return Err(error.into()),
         }
@@ -133,6 +136,12 @@ pub(super) fn read_all(analysis: &mut Analysis, inputs: &[TraceInput]) -> anyhow
         bar.set_position(before);
     }
     bar.finish_and_clear();
+    if passed_over > FINDINGS_SHOWN {
+        writeln!(
+            stderr(),
+            "warning: {passed_over} files of directories were passed over"
+        )?;
+    }
     anyhow::ensure!(
         read > 0,
         Usage("none of the files that were found holds traces".to_owned())
