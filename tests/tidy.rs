@@ -30,7 +30,7 @@ const LAYERS: &str = "
     traffic: model telemetry clock otlp
 
     pipeline: model telemetry clock pii window trace adapter store forward
-    receiver: model telemetry clock pii otlp window pipeline
+    receiver: model telemetry clock disk pii otlp window pipeline
     api: model telemetry clock window openslo evaluator exporter
 
     config: *

@@ -256,12 +256,7 @@ fn candidates(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "missing",
     ];
     table(page, "Candidates", &columns, &open, |page, row| {
-        let state = match row.state {
-            CandidateState::Provisional => "provisional",
-            CandidateState::Ready => "ready",
-            CandidateState::Adopted => "adopted",
-            CandidateState::Rejected => "rejected",
-        };
+        let state = row.state.label();
         let reason = match &row.evidence.rejection {
             Some(rejection) => rejection.clone(),
             None => row.missing.join(", "),

@@ -11,7 +11,7 @@ use crate::cli::source::SourceArgs;
 use crate::cli::text::{Format, print, print_json, promise, table};
 use crate::clock::Clock;
 use crate::evaluator::verdict::timestamp;
-use crate::model::candidate::{Candidate, CandidateState};
+use crate::model::candidate::Candidate;
 use crate::model::record::{Actor, Edit};
 
 const EXAMPLES: &str = "\
@@ -120,7 +120,7 @@ fn overview(candidates: &[Candidate]) -> String {
         .map(|candidate| {
             [
                 candidate.name.clone(),
-                state_label(candidate.state).to_owned(),
+                candidate.state.label().to_owned(),
                 promise(candidate.sli, candidate.target, &candidate.window.into()),
                 candidate.service.name.to_string(),
                 candidate.operation.clone().unwrap_or_default(),
@@ -143,7 +143,7 @@ fn details(candidate: &Candidate) -> String {
     let evidence = &candidate.evidence;
     let unit = |ratio_or_seconds: f64| format!("{ratio_or_seconds:.6}");
     let rows = [
-        ["state", state_label(candidate.state)].map(str::to_owned),
+        ["state", candidate.state.label()].map(str::to_owned),
         [
             "promise".to_owned(),
             promise(candidate.sli, candidate.target, &candidate.window.into()),
@@ -194,15 +194,6 @@ fn details(candidate: &Candidate) -> String {
         ],
     ];
     table([candidate.name.as_str(), ""], &rows)
-}
-
-fn state_label(state: CandidateState) -> &'static str {
-    match state {
-        CandidateState::Provisional => "provisional",
-        CandidateState::Ready => "ready",
-        CandidateState::Adopted => "adopted",
-        CandidateState::Rejected => "rejected",
-    }
 }
 
 async fn accept(args: &DecideArgs, clock: &Clock) -> anyhow::Result<()> {

@@ -11,12 +11,13 @@ use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
 use super::EXIT_USAGE;
+use crate::disk::find::identity;
 use crate::exporter::ci;
 use crate::model::finding::{Finding, Level};
 use crate::openslo::adopt;
 use crate::openslo::read::{SourceFile, read};
 use crate::openslo::rules;
-use crate::service::objective_files::{find, identity, read_file, read_text};
+use crate::service::objective_files::{find, read_file, read_text};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -22,6 +22,18 @@ pub enum CandidateState {
     Rejected,
 }
 
+impl CandidateState {
+    /// As in JSON and for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Provisional => "provisional",
+            Self::Ready => "ready",
+            Self::Adopted => "adopted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// Method of a latency bound that rests on too few events: the largest that was seen.
 pub const LARGEST_SEEN: &str = "largest-seen";
 

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use crate::config::Config;
+use crate::disk;
+use crate::disk::find::{FindError, How, identity};
 use crate::model::finding::{Finding, Level};
 use crate::model::slo::Objective;
 use crate::openslo::adopt;
@@ -42,14 +42,9 @@ pub enum ObjectiveFilesError {
         /// As given.
         pattern: PathBuf,
     },
-    /// A pattern cannot be understood.
-    #[error("{pattern} is no pattern of files: {source}")]
-    Pattern {
-        /// As given.
-        pattern: PathBuf,
-        /// Why.
-        source: globset::Error,
-    },
+    /// A file or directory is not there, or a pattern cannot be understood.
+    #[error("cannot read {0}")]
+    Find(#[from] FindError),
     /// What the files say cannot be adopted.
     #[error("files of objectives.files or --objectives cannot be adopted; mend these, or take the files out:\n{}", list(.0))]
     Refused(Vec<Finding>),
@@ -122,38 +117,19 @@ pub fn adopted(paths: &[PathBuf]) -> Result<(Vec<Objective>, Vec<Finding>), Obje
     }
 }
 
-/// The files that are meant by a file, a directory with all that is in it, or a pattern (`*`, `**`, `?`, `[…]`, `{…}`), in
-/// the order of their names. In directories, names that begin with a dot are passed over.
+/// The files that are meant by a file, a directory or a glob, in the order of their names. A file that is named is meant,
+/// whatever it is called.
 pub fn find(pattern: &Path) -> Result<Vec<PathBuf>, ObjectiveFilesError> {
-    let text = pattern.to_string_lossy();
-    let mut found = Vec::new();
-    match fs::metadata(pattern) {
-        Ok(metadata) if metadata.is_dir() => {
-            walk(pattern, &|path| has_extension(path), &mut found)?;
-        }
-        // A file that is named is meant, whatever it is called.
-        Ok(_) => return Ok(vec![pattern.to_owned()]),
-        Err(_) if text.contains(is_wildcard) => {
-            let glob = matcher(&text).map_err(|source| ObjectiveFilesError::Pattern {
-                pattern: pattern.to_owned(),
-                source,
-            })?;
-            let literal = text.split(is_wildcard).next().unwrap_or_default();
-            let base = literal.rfind('/').and_then(|end| literal.get(..=end));
-            walk(
-                Path::new(base.unwrap_or_default()),
-                &|path| has_extension(path) && glob.is_match(path),
-                &mut found,
-            )?;
-        }
-        Err(source) => return Err(unreadable(pattern, source)),
-    }
-    if found.is_empty() {
+    let found = disk::find::find(&pattern.to_string_lossy())?.into_iter();
+    let meant: Vec<PathBuf> = found
+        .filter(|found| found.how == How::Named || has_extension(&found.path))
+        .map(|found| found.path)
+        .collect();
+    if meant.is_empty() {
         let pattern = pattern.to_owned();
         return Err(ObjectiveFilesError::NothingFound { pattern });
     }
-    found.sort_unstable();
-    Ok(found)
+    Ok(meant)
 }
 
 /// Reads a file of bounded size.
@@ -178,23 +154,9 @@ pub fn read_text(source: impl Read) -> io::Result<Option<String>> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-/// One file under several names is one file.
-pub fn identity(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
 fn unreadable(path: &Path, source: io::Error) -> ObjectiveFilesError {
     let path = path.to_owned();
     ObjectiveFilesError::Unreadable { path, source }
-}
-
-fn is_wildcard(character: char) -> bool {
-    matches!(character, '*' | '?' | '[' | '{')
-}
-
-fn matcher(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    let glob = GlobBuilder::new(pattern).literal_separator(true).build()?;
-    Ok(glob.compile_matcher())
 }
 
 fn has_extension(path: &Path) -> bool {
@@ -203,34 +165,6 @@ fn has_extension(path: &Path) -> bool {
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     })
-}
-
-/// All files in a directory that are meant. Links to directories are not followed, so that no circle is walked.
-fn walk(
-    directory: &Path,
-    is_meant: &dyn Fn(&Path) -> bool,
-    found: &mut Vec<PathBuf>,
-) -> Result<(), ObjectiveFilesError> {
-    let listed = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    let failed = |source| unreadable(listed, source);
-    for entry in fs::read_dir(listed).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let path = directory.join(name);
-        if entry.file_type().map_err(failed)?.is_dir() {
-            walk(&path, is_meant, found)?;
-        } else if is_meant(&path) && path.is_file() {
-            found.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -266,7 +200,8 @@ mod tests {
             ("deep", &["deep/c.JSON", "deep/er/d.yaml"]),
             ("*.y*ml", &["a.yml", "b.yaml"]),
             ("**/*.yaml", &["b.yaml", "deep/er/d.yaml"]),
-            ("d*/*", &["deep/c.JSON"]),
+            // A directory that a pattern matches is read with all that is in it, as one that is named.
+            ("d*/*", &["deep/c.JSON", "deep/er/d.yaml"]),
             ("notes.txt", &["notes.txt"]),
         ] {
             assert_eq!(names(root.path(), pattern).unwrap(), wanted, "{pattern}");

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
-
+use crate::disk::find::{How, find, identity};
 use crate::receiver::file::FileError;
 
 /// Standard input.
@@ -81,144 +79,24 @@ pub fn find_inputs(patterns: &[String]) -> Result<Vec<TraceInput>, FileError> {
     let mut inputs = Vec::new();
     let mut seen = BTreeSet::new();
     for pattern in patterns {
-        for input in find(pattern)? {
-            let identity = match &input.place {
-                Where::File(path) => fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
-                Where::StandardInput => PathBuf::from(STANDARD_INPUT),
-            };
-            if seen.insert(identity) {
-                inputs.push(input);
+        if pattern == STANDARD_INPUT {
+            if seen.insert(PathBuf::from(pattern)) {
+                inputs.push(TraceInput::standard_input());
             }
+            continue;
         }
-    }
-    Ok(inputs)
-}
-
-fn find(pattern: &str) -> Result<Vec<TraceInput>, FileError> {
-    if pattern == STANDARD_INPUT {
-        return Ok(vec![TraceInput::standard_input()]);
-    }
-    let path = Path::new(pattern);
-    let mut inputs = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            let mut inputs = Vec::new();
-            walk(path, &mut inputs)?;
-            inputs
-        }
-        // Pipes and devices are read like files.
-        Ok(_) => vec![TraceInput::file(path)],
-        Err(_) if pattern.contains(is_meta) => expand(pattern)?,
-        Err(source) => {
-            return Err(FileError::Open {
-                name: pattern.to_owned(),
-                source,
+        let found = find(pattern)?;
+        if found.is_empty() {
+            return Err(FileError::NothingFound {
+                pattern: pattern.to_owned(),
             });
         }
-    };
-    if inputs.is_empty() {
-        return Err(FileError::NothingFound {
-            pattern: pattern.to_owned(),
-        });
+        let fresh = found
+            .iter()
+            .filter(|found| seen.insert(identity(&found.path)));
+        inputs.extend(fresh.map(|found| TraceInput::new(&found.path, found.how != How::Inside)));
     }
-    inputs.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(inputs)
-}
-
-fn is_meta(character: char) -> bool {
-    matches!(character, '*' | '?' | '[' | '{')
-}
-
-/// What a glob finds; a directory that it finds is read with all that is in it.
-fn expand(pattern: &str) -> Result<Vec<TraceInput>, FileError> {
-    let glob = GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .map_err(|source| FileError::Glob {
-            pattern: pattern.to_owned(),
-            source,
-        })?;
-    let literal = pattern.split(is_meta).next().unwrap_or_default();
-    let base = literal.rfind('/').and_then(|end| literal.get(..=end));
-    let below = pattern.get(base.map_or(0, str::len)..).unwrap_or_default();
-    // Without `**`, nothing deeper than the pattern can match.
-    let depth = if below.contains("**") {
-        usize::MAX
-    } else {
-        1 + below.matches('/').count()
-    };
-    let mut inputs = Vec::new();
-    let found = &mut inputs;
-    search(
-        Path::new(base.unwrap_or("")),
-        &glob.compile_matcher(),
-        depth,
-        found,
-    )?;
-    Ok(inputs)
-}
-
-fn search(
-    directory: &Path,
-    glob: &GlobMatcher,
-    depth: usize,
-    found: &mut Vec<TraceInput>,
-) -> Result<(), FileError> {
-    let listed = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    for entry in list(listed)? {
-        let path = directory.join(entry.name);
-        match (entry.is_directory, glob.is_match(&path)) {
-            (true, true) => walk(&path, found)?,
-            (true, false) if depth > 1 => search(&path, glob, depth - 1, found)?,
-            (true | false, false) => {}
-            (false, true) => found.push(TraceInput::file(&path)),
-        }
-    }
-    Ok(())
-}
-
-/// All files in a directory. Links to directories are not followed, so that no circle is walked.
-fn walk(directory: &Path, found: &mut Vec<TraceInput>) -> Result<(), FileError> {
-    for entry in list(directory)? {
-        let path = directory.join(entry.name);
-        if entry.is_directory {
-            walk(&path, found)?;
-        } else {
-            found.push(TraceInput::new(&path, false));
-        }
-    }
-    Ok(())
-}
-
-struct Entry {
-    name: PathBuf,
-    is_directory: bool,
-}
-
-/// The directories and files in a directory, without hidden ones.
-fn list(directory: &Path) -> Result<Vec<Entry>, FileError> {
-    let read = || -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let is_directory = entry.file_type()?.is_dir();
-            let is_file = || fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_file());
-            let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if !is_hidden && (is_directory || is_file()) {
-                let name = PathBuf::from(name);
-                entries.push(Entry { name, is_directory });
-            }
-        }
-        Ok(entries)
-    };
-    read().map_err(|source| FileError::Open {
-        name: directory.display().to_string(),
-        source,
-    })
 }
 
 #[cfg(test)]

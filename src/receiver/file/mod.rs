@@ -27,6 +27,7 @@ mod tests;
 
 use std::io;
 
+use crate::disk::find::FindError;
 use crate::model::batch::EventBatch;
 use crate::model::finding::Finding;
 use crate::receiver::file::buffer::Buffer;
@@ -103,14 +104,9 @@ pub enum FileError {
         /// As it was named.
         pattern: String,
     },
-    /// A glob that is none.
-    #[error("{pattern} is no pattern: {source}")]
-    Glob {
-        /// As it was named.
-        pattern: String,
-        /// What is wrong with it.
-        source: globset::Error,
-    },
+    /// A file or directory that is not there, or a glob that is none.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// A file or directory that cannot be opened, or not read at all.
     #[error("{name}: {source}")]
     Open {

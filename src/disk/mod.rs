@@ -1,5 +1,7 @@
 //! Whole files on the disk: readers see the old content or the new one, also after a crash.
 
+pub mod find;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
