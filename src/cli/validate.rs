@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
 use super::EXIT_USAGE;
+use crate::cli::Failure;
 use crate::disk::find::identity;
 use crate::exporter::ci;
 use crate::model::finding::{Finding, Level};
@@ -93,13 +94,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (files, unreadable) = sources(&args.files);
-    for error in &unreadable {
-        writeln!(stderr(), "error: {error:#}").context("cannot write to standard error")?;
+    let all_readable = unreadable.is_empty();
+    for error in unreadable {
+        writeln!(stderr(), "error: {}", Failure::from(error))
+            .context("cannot write to standard error")?;
     }
     let outcome = Outcome::of(&files, args.adopt);
     print(&outcome.printed(args.format)?)?;
     let fails = outcome.errors > 0 || (args.strict && outcome.warnings > 0);
-    Ok(if unreadable.is_empty() {
+    Ok(if all_readable {
         ExitCode::from(u8::from(fails))
     } else {
         ExitCode::from(EXIT_USAGE)
