@@ -155,6 +155,7 @@ impl Evaluator {
             policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
+            canaries: Vec::new(),
             test_results: None,
             coverage: None,
             input: None,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::coverage::CoverageReport;
 use crate::model::input::TraceInputReport;
@@ -415,6 +416,9 @@ pub struct Report {
     /// Composites of them by name; they gate in place of their members.
     #[serde(default)]
     pub composites: Vec<CompositeStatus>,
+    /// New versions against old ones.
+    #[serde(default)]
+    pub canaries: Vec<CanaryReport>,
     /// Trace-based tests; null while no suites are configured.
     pub test_results: Option<serde_json::Value>,
     /// Coverage of the expected signals; null where none are.

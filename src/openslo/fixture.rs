@@ -31,6 +31,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         slo_candidates: Vec::new(),
         baseline_evaluations: Vec::new(),
         composites: Vec::new(),
+        canaries: Vec::new(),
         test_results: None,
         coverage: None,
         input: None,

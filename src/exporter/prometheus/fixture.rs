@@ -31,6 +31,7 @@ pub(crate) fn report() -> Report {
         slo_candidates: vec![candidate("availability-search", &search)],
         baseline_evaluations: vec![objective_status("availability-checkout", "checkout")],
         composites: Vec::new(),
+        canaries: Vec::new(),
         test_results: None,
         coverage: None,
         input: None,
