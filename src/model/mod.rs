@@ -16,6 +16,7 @@ pub mod series;
 pub mod slo;
 pub mod slug;
 pub mod span;
+pub mod trace;
 pub mod window;
 
 /// Nanoseconds since the Unix epoch, the unit of every time stamp in OTLP.
