@@ -6,6 +6,7 @@ use crate::model::UnixNanos;
 use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::window::{Window, WindowSums};
+use crate::window::cohort::Rollout;
 use crate::window::measure::{CompositeView, ObjectiveView};
 use crate::window::rolling::WindowStarts;
 use crate::window::series::{CarriedCounters, Series};
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub objectives: Vec<ObjectiveView>,
     /// Composites that count slices of time, by name.
     pub composites: Vec<CompositeView>,
+    /// Rollouts under way, sorted by service.
+    pub rollouts: Vec<Rollout>,
     /// How full the table is.
     pub usage: SeriesUsage,
 }
@@ -79,6 +82,7 @@ impl Windows {
         }
         self.judge_slices(now);
         self.rank_operations(traffic);
+        self.cohorts.end(now);
     }
 
     /// Closes every open minute, for the last write of a shutdown.
@@ -110,6 +114,7 @@ impl Windows {
             now,
             objectives: self.objectives(now),
             composites: self.composites(now),
+            rollouts: self.rollouts(),
             usage: self.usage(),
             ..Snapshot::default()
         };

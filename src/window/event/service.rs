@@ -1,7 +1,8 @@
 //! Whose spans they are, where that may stand in more than one place.
 
 use crate::model::batch::{BatchResource, EventBatch};
-use crate::window::event::ResourceAttributes;
+use crate::model::series::ServiceKey;
+use crate::window::event::{OperationScratch, ResourceAttributes};
 
 impl ResourceAttributes<'_> {
     /// Whether the service is named.
@@ -21,6 +22,31 @@ impl ResourceAttributes<'_> {
         }
     }
 
+    /// Whether a version is said.
+    pub fn names_version(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Hash of the service, see [`ServiceKey::hash`].
+    pub fn service_hash(&self, scratch: &mut OperationScratch) -> u128 {
+        let [service, namespace, environment, _] = self.identity();
+        if [service, namespace, environment]
+            .iter()
+            .all(|text| std::str::from_utf8(text).is_ok())
+        {
+            return ServiceKey::hash_parts(&mut scratch.buffer, namespace, environment, service);
+        }
+        // As a batch has them, whose texts are UTF-8.
+        let [service, namespace, environment] =
+            [service, namespace, environment].map(String::from_utf8_lossy);
+        ServiceKey::hash_parts(
+            &mut scratch.buffer,
+            namespace.as_bytes(),
+            environment.as_bytes(),
+            service.as_bytes(),
+        )
+    }
+
     /// Whether a resource of a batch is what these attributes make.
     pub fn describe(&self, batch: &EventBatch, resource: &BatchResource) -> bool {
         let [service, namespace, environment, version] = self.identity();
@@ -34,12 +60,12 @@ impl ResourceAttributes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::event::{OperationScratch, Scalar, push_resource};
+    use crate::window::event::{Scalar, push_resource};
 
     fn attributes(pairs: &[(&str, &'static str)]) -> ResourceAttributes<'static> {
         let mut attributes = ResourceAttributes::default();
         for (key, value) in pairs {
-            attributes.set(key.as_bytes(), Scalar::Text(value.as_bytes()));
+            attributes.set(key.as_bytes(), Scalar::Text(value.as_bytes()), b"service.version");
         }
         attributes
     }
