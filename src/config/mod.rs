@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluator::candidate;
+use crate::evaluator::{canary, candidate};
 use crate::model::slo::Objective;
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
@@ -38,6 +38,8 @@ pub struct Config {
     pub objectives: ObjectivesConfig,
     /// Burn rates and verdicts.
     pub evaluator: evaluator::Config,
+    /// How a new version is compared with the old one.
+    pub canary: canary::Settings,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -236,6 +238,12 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

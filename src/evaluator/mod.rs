@@ -4,6 +4,7 @@
 
 pub mod budget;
 pub mod burn_rate;
+pub mod canary;
 pub mod candidate;
 pub mod composite;
 pub mod gate;
