@@ -10,6 +10,7 @@ pub mod composite;
 pub mod gate;
 pub mod objective;
 pub mod policy;
+pub mod rollout;
 pub mod statistics;
 pub mod verdict;
 
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
-use crate::evaluator::objective::{status_of, window_slis};
+use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
     CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
@@ -51,6 +53,9 @@ pub struct Config {
     pub candidates_interval: Duration,
     /// Operations of each service, by traffic in the last hour, that the report lists. Default 20.
     pub report_operations_per_service: usize,
+    /// Whether the comparison of a new version with the old one counts in the verdict of its service and in the overall
+    /// one. Default true; false only reports it.
+    pub canary_gates: bool,
 }
 
 impl Default for Config {
@@ -63,6 +68,7 @@ impl Default for Config {
             error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
+            canary_gates: true,
         }
     }
 }
@@ -82,6 +88,7 @@ impl Config {
 pub struct Evaluator {
     config: Config,
     scope: OutputScope,
+    canary: canary::Settings,
     recovery: Recovery,
 }
 
@@ -91,8 +98,15 @@ impl Evaluator {
         Self {
             config,
             scope,
+            canary: canary::Settings::default(),
             recovery: Recovery::default(),
         }
+    }
+
+    /// Compares versions by these settings.
+    #[must_use]
+    pub fn comparing(self, canary: canary::Settings) -> Self {
+        Self { canary, ..self }
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -126,18 +140,28 @@ impl Evaluator {
     ) -> Report {
         let now = snapshot.now;
         let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
-        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
+        let canaries = rollout::compare_all(&snapshot.rollouts, Vec::new(), &self.canary);
+        let gating = if self.config.canary_gates {
+            canaries.as_slice()
+        } else {
+            &[]
+        };
+        let mut verdicts = self.verdicts(&snapshot, &statuses, &composites, gating);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
-        let mut overall = judge_standings(None, &standings(&all, &composites), now);
+        let mut all = standings(&all, &composites);
+        all.extend(gating.iter().map(Standing::from));
+        let mut overall = judge_standings(None, &all, now);
         overall.evidence = evidence;
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
+        let of_versions = canaries.iter();
+        verdicts.extend(of_versions.flat_map(|report| rollout::verdicts_of(report, now)));
         let Snapshot {
             services,
             operations,
@@ -156,7 +180,7 @@ impl Evaluator {
             policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
-            canaries: Vec::new(),
+            canaries,
             test_results: None,
             coverage: None,
             input: None,
@@ -178,6 +202,7 @@ impl Evaluator {
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
         composites: &[CompositeStatus],
+        canaries: &[CanaryReport],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -216,7 +241,10 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
+            let mut standings = standings(&own, composites);
+            let canaries = canaries.iter().filter(|report| report.service == *service);
+            standings.extend(canaries.map(Standing::from));
+            let mut verdict = judge_standings(Some(service), &standings, now);
             verdict.evidence = evidence_of(snapshot, service, &own);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }

@@ -12,7 +12,7 @@ use crate::model::history::MinuteRow;
 use crate::model::series::{OVERFLOW, SeriesId};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::cohort::Refused;
-use crate::window::cohort::settings::RecordingConfig;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::minutes::{ClosedMinute, NANOS_PER_MINUTE, OpenMinutes, minute_of};
 use crate::window::operation::template;
 
@@ -128,7 +128,7 @@ impl Arm {
         &mut self,
         part: Part<'_>,
         is_windowed: impl Fn(UnixNanos) -> bool,
-        config: &RecordingConfig,
+        config: &RolloutsConfig,
         refused: &Refused,
     ) {
         let blocks = blocks_of(config);
@@ -290,7 +290,7 @@ pub(super) fn start_of(row: &MinuteRow) -> UnixNanos {
     u64::from(row.minute) * NANOS_PER_MINUTE
 }
 
-fn blocks_of(config: &RecordingConfig) -> u32 {
+fn blocks_of(config: &RolloutsConfig) -> u32 {
     let block_secs = u64::from(BLOCK_MINUTES) * 60;
     let blocks = config.window.as_secs().div_ceil(block_secs);
     u32::try_from(blocks).unwrap_or(u32::MAX).max(1)

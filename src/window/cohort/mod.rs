@@ -1,7 +1,7 @@
 //! What each version of a service does while two of them take traffic: a rollout, recorded version by version.
 //!
 //! A rollout begins when a second version has its first event, or when one comes back after it was silent, while another
-//! one was heard of lately. It ends when all but one have been silent for `canary.recording.silent_after`. The new version
+//! one was heard of lately. It ends when all but one have been silent for `rollouts.silent_after`. The new version
 //! is the one that was seen first last; of two that were seen within the same minute, as after a restart in the middle of a
 //! rollout, the one whose name sorts later with numbers in it compared as numbers. It is compared with the version that
 //! took the most requests in the same minutes.
@@ -24,7 +24,7 @@ use crate::model::span::SpanKind;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::cohort::arm::Arm;
 pub(in crate::window) use crate::window::cohort::arm::Part;
-use crate::window::cohort::settings::RecordingConfig;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::{Scope, Watch};
 use crate::window::windows::IdHasher;
 
@@ -111,14 +111,14 @@ pub struct Rollout {
 /// All recordings.
 #[derive(Debug)]
 pub(in crate::window) struct Cohorts {
-    config: RecordingConfig,
+    config: RolloutsConfig,
     watch: Arc<Watch>,
     recordings: DashMap<u128, Recording, BuildHasherDefault<IdHasher>>,
     refused: Refused,
 }
 
 impl Cohorts {
-    pub(in crate::window) fn new(config: RecordingConfig, scope: Scope) -> Self {
+    pub(in crate::window) fn new(config: RolloutsConfig, scope: Scope) -> Self {
         Self {
             config,
             watch: Arc::new(Watch::new(scope)),

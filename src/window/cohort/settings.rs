@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Section `canary.recording`: what is kept of each version while two of a service take traffic. What goes over a bound
+/// Section `rollouts`: what is kept of each version while two of a service take traffic. What goes over a bound
 /// is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RecordingConfig {
+pub struct RolloutsConfig {
     /// Minutes kept of each version, the newest ones. Default 6h; 10m to 24h.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
@@ -25,9 +25,11 @@ pub struct RecordingConfig {
     pub max_error_kinds: usize,
     /// Dependencies of each version; more are in `_other`. Default 50.
     pub max_dependencies: usize,
+    /// Spans of trace files that wait for their caller or their callees, about 100 bytes each. Default 500000.
+    pub max_linked_spans: usize,
 }
 
-impl Default for RecordingConfig {
+impl Default for RolloutsConfig {
     fn default() -> Self {
         Self {
             window: Duration::from_hours(6),
@@ -36,6 +38,7 @@ impl Default for RecordingConfig {
             max_operations: 20,
             max_error_kinds: 50,
             max_dependencies: 50,
+            max_linked_spans: 500_000,
         }
     }
 }

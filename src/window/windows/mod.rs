@@ -16,7 +16,7 @@ use crate::model::batch::{BatchResource, Event, EventBatch};
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, SeriesScope, ServiceKey};
 use crate::model::slo::Objective;
 use crate::window::cohort::Cohorts;
-use crate::window::cohort::settings::RecordingConfig;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::Scope;
 use crate::window::demand::Demand;
 use crate::window::operation::template;
@@ -130,7 +130,7 @@ impl Windows {
             held_services: AtomicU64::new(0),
             excluded_marks: AtomicU64::new(0),
             refused: Demand::default(),
-            cohorts: Cohorts::new(RecordingConfig::default(), Scope::default()),
+            cohorts: Cohorts::new(RolloutsConfig::default(), Scope::default()),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::model::batch::{Call, Event, EventBatch, Failure};
 use crate::model::canary::{Cohort, OperationCohort};
 use crate::model::history::MinuteRow;
 use crate::model::series::{SeriesId, SeriesScope, ServiceKey};
-use crate::window::cohort::settings::RecordingConfig;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::{Scope, Watch};
 use crate::window::cohort::{Cohorts, OperationOf, Part, RecordingUsage, Rollout, Seen};
 use crate::window::minutes::NANOS_PER_MINUTE;
@@ -17,7 +17,7 @@ use crate::window::windows::{Slot, Windows, service_key};
 impl Windows {
     /// Records rollouts, or everything that the scope says, within these bounds.
     #[must_use]
-    pub fn recording(self, config: RecordingConfig, scope: Scope) -> Self {
+    pub fn recording(self, config: RolloutsConfig, scope: Scope) -> Self {
         Self {
             cohorts: Cohorts::new(config, scope),
             ..self
