@@ -78,6 +78,20 @@ pub struct RecordingUsage {
     pub too_old_events: u64,
 }
 
+impl RecordingUsage {
+    /// What each bound turned away, by the name of its key.
+    pub fn refused(&self) -> [(&'static str, u64); 6] {
+        [
+            ("max_services", self.refused_services),
+            ("versions", self.refused_versions),
+            ("max_operations", self.other_operations),
+            ("max_error_kinds", self.other_error_kinds),
+            ("max_dependencies", self.other_dependencies),
+            ("window", self.too_old_events),
+        ]
+    }
+}
+
 /// A version as the windows know it.
 #[derive(Clone, Debug)]
 pub(in crate::window) struct Seen {
