@@ -140,7 +140,7 @@ impl Evaluator {
     ) -> Report {
         let now = snapshot.now;
         let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
-        let canaries = rollout::compare_all(&snapshot.rollouts, Vec::new(), &self.canary);
+        let canaries = rollout::compare_all(&snapshot.rollouts, &snapshot.edges, &self.canary);
         let gating = if self.config.canary_gates {
             canaries.as_slice()
         } else {

@@ -18,7 +18,7 @@ pub const CANARY_SOURCE: &str = "canary";
 /// (`edges` is empty) are guessed from the names that callers have for their dependencies.
 pub fn compare_all(
     rollouts: &[Rollout],
-    edges: Vec<ServiceEdge>,
+    edges: &[ServiceEdge],
     settings: &Settings,
 ) -> Vec<CanaryReport> {
     let mut reports: Vec<CanaryReport> = rollouts
@@ -34,12 +34,11 @@ pub fn compare_all(
         })
         .collect();
     if reports.len() > 1 {
-        let edges = if edges.is_empty() {
-            named_edges(rollouts)
+        if edges.is_empty() {
+            assign_blame(&mut reports, &named_edges(rollouts));
         } else {
-            edges
-        };
-        assign_blame(&mut reports, &edges);
+            assign_blame(&mut reports, edges);
+        }
     }
     reports
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::UnixNanos;
+use crate::model::canary::ServiceEdge;
 use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::window::{Window, WindowSums};
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub composites: Vec<CompositeView>,
     /// Rollouts under way, sorted by service.
     pub rollouts: Vec<Rollout>,
+    /// Calls between their services, where they are known exactly: on trace files.
+    pub edges: Vec<ServiceEdge>,
     /// How full the table is.
     pub usage: SeriesUsage,
 }

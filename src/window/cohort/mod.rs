@@ -7,6 +7,7 @@
 //! took the most requests in the same minutes.
 
 mod arm;
+pub mod edges;
 pub mod settings;
 pub mod watch;
 
@@ -274,9 +275,8 @@ impl Cohorts {
         }
         let rollouts = found.into_iter().filter_map(|(service, canary, others, operations)| {
             let is_only = others.len() == 1;
-            let baseline = others.into_iter().max_by_key(|other| {
-                (requests_within(&canary, other), other.until)
-            })?;
+            let within = |other: &Cohort| (requests_within(&canary, other), other.until);
+            let baseline = others.into_iter().max_by_key(within)?;
             if pairing_of(&baseline, &canary) == Pairing::Concurrent {
                 return Some(Rollout {
                     service,
@@ -345,6 +345,30 @@ fn newest(arms: &[Arm]) -> Option<&Arm> {
         .iter()
         .filter(|arm| arm.appeared_at.saturating_add(AT_ONCE_NANOS) >= last);
     at_once.max_by(|a, b| compare_versions(&a.version, &b.version))
+}
+
+/// The old and the new version of those that were recorded, in the order of their first events. Without names, the newest
+/// stands against the one with the most requests in its minutes.
+pub fn choose_arms(
+    mut cohorts: Vec<Cohort>,
+    canary: Option<&str>,
+    baseline: Option<&str>,
+) -> Option<(Cohort, Cohort)> {
+    let at = match canary {
+        Some(version) => cohorts.iter().position(|cohort| cohort.version == *version)?,
+        None => {
+            let last = cohorts.iter().map(|cohort| cohort.from).max()?;
+            let at_once = |cohort: &&Cohort| cohort.from.saturating_add(AT_ONCE_NANOS) >= last;
+            let newest = cohorts.iter().filter(at_once);
+            let newest = newest.max_by(|a, b| compare_versions(&a.version, &b.version))?;
+            cohorts.iter().position(|cohort| cohort.version == newest.version)?
+        }
+    };
+    let canary = cohorts.remove(at);
+    let is_asked = |cohort: &Cohort| baseline.is_none_or(|version| cohort.version == *version);
+    let others = cohorts.into_iter().filter(is_asked);
+    let baseline = others.max_by_key(|other| (requests_within(&canary, other), other.until))?;
+    Some((baseline, canary))
 }
 
 /// Whether two arms took requests in the same minutes: at least half of the new one's minutes are the old one's, too.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use crate::window::event::{OperationScratch, ResourceAttributes};
+use crate::window::event::ResourceAttributes;
 
 /// Who is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +51,10 @@ impl Watch {
     pub fn includes(
         &self,
         resource: &ResourceAttributes<'_>,
-        scratch: &mut OperationScratch,
+        buffer: &mut Vec<u8>,
     ) -> bool {
         match self.scope {
-            Scope::Rollouts => self.contains(resource.service_hash(scratch)),
+            Scope::Rollouts => self.contains(resource.service_hash(buffer)),
             Scope::Versions => resource.names_version(),
             Scope::Everything => true,
         }

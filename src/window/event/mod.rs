@@ -284,7 +284,7 @@ impl EventRules {
     /// Whether the spans of this resource are looked at more closely.
     #[inline]
     pub fn is_watched(&self, resource: &ResourceAttributes<'_>, scratch: &mut OperationScratch) -> bool {
-        self.watch.is_on() && self.watch.includes(resource, scratch)
+        self.watch.is_on() && self.watch.includes(resource, &mut scratch.buffer)
     }
 
     /// What is configured for a service.

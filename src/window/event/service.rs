@@ -2,7 +2,7 @@
 
 use crate::model::batch::{BatchResource, EventBatch};
 use crate::model::series::ServiceKey;
-use crate::window::event::{OperationScratch, ResourceAttributes};
+use crate::window::event::ResourceAttributes;
 
 impl ResourceAttributes<'_> {
     /// Whether the service is named.
@@ -27,20 +27,37 @@ impl ResourceAttributes<'_> {
         self.version.is_some()
     }
 
+    /// The version; empty if none is said.
+    pub fn version(&self) -> &[u8] {
+        self.version.unwrap_or_default()
+    }
+
+    /// Which service it is.
+    pub fn service_key(&self) -> ServiceKey {
+        let [service, namespace, environment, _] = self
+            .identity()
+            .map(|text| String::from_utf8_lossy(text).as_ref().into());
+        ServiceKey {
+            namespace,
+            environment,
+            name: service,
+        }
+    }
+
     /// Hash of the service, see [`ServiceKey::hash`].
-    pub fn service_hash(&self, scratch: &mut OperationScratch) -> u128 {
+    pub fn service_hash(&self, buffer: &mut Vec<u8>) -> u128 {
         let [service, namespace, environment, _] = self.identity();
         if [service, namespace, environment]
             .iter()
             .all(|text| std::str::from_utf8(text).is_ok())
         {
-            return ServiceKey::hash_parts(&mut scratch.buffer, namespace, environment, service);
+            return ServiceKey::hash_parts(buffer, namespace, environment, service);
         }
         // As a batch has them, whose texts are UTF-8.
         let [service, namespace, environment] =
             [service, namespace, environment].map(String::from_utf8_lossy);
         ServiceKey::hash_parts(
-            &mut scratch.buffer,
+            buffer,
             namespace.as_bytes(),
             environment.as_bytes(),
             service.as_bytes(),
@@ -60,7 +77,7 @@ impl ResourceAttributes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::event::{Scalar, push_resource};
+    use crate::window::event::{OperationScratch, Scalar, push_resource};
 
     fn attributes(pairs: &[(&str, &'static str)]) -> ResourceAttributes<'static> {
         let mut attributes = ResourceAttributes::default();
