@@ -7,6 +7,7 @@ pub mod burn_rate;
 pub mod canary;
 pub mod candidate;
 pub mod composite;
+mod figures;
 pub mod gate;
 pub mod objective;
 pub mod policy;
