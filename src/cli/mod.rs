@@ -13,6 +13,7 @@ mod summary;
 mod text;
 pub mod traces;
 pub mod validate;
+mod versions;
 
 use std::fmt;
 use std::process::ExitCode;

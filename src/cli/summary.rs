@@ -43,8 +43,7 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
         .services
         .iter()
         .map(|service| {
-            let own = |verdict: &&VerdictReport| verdict.service.as_ref() == Some(&service.service);
-            (service, report.verdicts.iter().find(own))
+            (service, report.verdict_of(&service.service))
         })
         .collect();
     services.sort_by_key(|(service, verdict)| {

@@ -4,11 +4,14 @@
 
 pub mod budget;
 pub mod burn_rate;
+pub mod canary;
 pub mod candidate;
 pub mod composite;
+mod figures;
 pub mod gate;
 pub mod objective;
 pub mod policy;
+pub mod rollout;
 pub mod statistics;
 pub mod verdict;
 
@@ -19,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
-use crate::evaluator::objective::{status_of, window_slis};
+use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
     CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
@@ -50,6 +54,9 @@ pub struct Config {
     pub candidates_interval: Duration,
     /// Operations of each service, by traffic in the last hour, that the report lists. Default 20.
     pub report_operations_per_service: usize,
+    /// Whether the comparison of a new version with the old one counts in the verdict of its service and in the overall
+    /// one. Default true; false only reports it.
+    pub canary_gates: bool,
 }
 
 impl Default for Config {
@@ -62,6 +69,7 @@ impl Default for Config {
             error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
+            canary_gates: true,
         }
     }
 }
@@ -81,6 +89,7 @@ impl Config {
 pub struct Evaluator {
     config: Config,
     scope: OutputScope,
+    canary: canary::Settings,
     recovery: Recovery,
 }
 
@@ -90,8 +99,15 @@ impl Evaluator {
         Self {
             config,
             scope,
+            canary: canary::Settings::default(),
             recovery: Recovery::default(),
         }
+    }
+
+    /// Compares versions by these settings.
+    #[must_use]
+    pub fn comparing(self, canary: canary::Settings) -> Self {
+        Self { canary, ..self }
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -125,18 +141,28 @@ impl Evaluator {
     ) -> Report {
         let now = snapshot.now;
         let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
-        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
+        let canaries = rollout::compare_all(&snapshot.rollouts, &snapshot.edges, &self.canary);
+        let gating = if self.config.canary_gates {
+            canaries.as_slice()
+        } else {
+            &[]
+        };
+        let mut verdicts = self.verdicts(&snapshot, &statuses, &composites, gating);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
-        let mut overall = judge_standings(None, &standings(&all, &composites), now);
+        let mut all = standings(&all, &composites);
+        all.extend(gating.iter().map(Standing::from));
+        let mut overall = judge_standings(None, &all, now);
         overall.evidence = evidence;
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
+        let of_versions = canaries.iter();
+        verdicts.extend(of_versions.flat_map(|report| rollout::verdicts_of(report, now)));
         let Snapshot {
             services,
             operations,
@@ -155,7 +181,7 @@ impl Evaluator {
             policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
-            canaries: Vec::new(),
+            canaries,
             test_results: None,
             coverage: None,
             input: None,
@@ -177,6 +203,7 @@ impl Evaluator {
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
         composites: &[CompositeStatus],
+        canaries: &[CanaryReport],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -215,7 +242,10 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
+            let mut standings = standings(&own, composites);
+            let canaries = canaries.iter().filter(|report| report.service == *service);
+            standings.extend(canaries.map(Standing::from));
+            let mut verdict = judge_standings(Some(service), &standings, now);
             verdict.evidence = evidence_of(snapshot, service, &own);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }

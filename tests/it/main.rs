@@ -13,6 +13,7 @@
 
 mod analyze;
 mod binary;
+mod canary;
 mod candidates;
 mod exporters;
 mod gate;

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use crate::model::canary::CanaryReport;
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, ObjectiveStatus, Report,
     SeriesCounters, Verdict, VerdictReport, WindowSli,
@@ -41,6 +42,10 @@ pub const BUDGET_REMAINING: &str = "slo_copilot_error_budget_remaining_ratio";
 pub const BUDGET_PROJECTED: &str = "slo_copilot_error_budget_projected_remaining_ratio";
 /// 1 for the verdict that holds, 0 for the three others.
 pub const VERDICT: &str = "slo_copilot_verdict";
+/// The same of the new version of a rollout, compared with the old one.
+pub const CANARY_VERDICT: &str = "slo_copilot_canary_verdict";
+/// 0 to 100 over its conclusive comparisons.
+pub const CANARY_SCORE: &str = "slo_copilot_canary_score";
 
 /// Encodes the report's families, in the order of the constants above and with sorted series.
 pub fn render(report: &Report) -> String {
@@ -50,6 +55,7 @@ pub fn render(report: &Report) -> String {
     durations(&mut page, report);
     objectives(&mut page, report);
     verdicts(&mut page, report);
+    canaries(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page
@@ -235,8 +241,7 @@ fn verdicts(page: &mut String, report: &Report) {
     };
     write(&overall, report.verdict.verdict);
     let mut services: Vec<(&ServiceKey, &VerdictReport)> = report
-        .verdicts
-        .iter()
+        .service_verdicts()
         .filter_map(|verdict| Some((verdict.service.as_ref()?, verdict)))
         .collect();
     services.sort_by_key(|(service, _)| *service);
@@ -244,6 +249,32 @@ fn verdicts(page: &mut String, report: &Report) {
         if seen.insert(service) {
             write(service, verdict.verdict);
         }
+    }
+}
+
+/// The new version of each rollout.
+fn canaries(page: &mut String, report: &Report) {
+    let labels = |canary: &CanaryReport| {
+        service_labels(&canary.service).and("version", &canary.canary.version)
+    };
+    let mut family = Family::gauge(
+        page,
+        CANARY_VERDICT,
+        "1 for what the comparison of the new version with the old one says, else 0.",
+    );
+    for canary in &report.canaries {
+        for candidate in Verdict::ALL {
+            let labels = labels(canary).and("verdict", candidate.label());
+            family.sample("", &labels, f64::from(u8::from(candidate == canary.verdict)));
+        }
+    }
+    let mut family = Family::gauge(
+        page,
+        CANARY_SCORE,
+        "0 to 100 over the conclusive comparisons of the new version with the old one.",
+    );
+    for canary in &report.canaries {
+        family.optional(&labels(canary), canary.score);
     }
 }
 
