@@ -19,6 +19,7 @@ use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
 use crate::{api, evaluator, exporter, receiver, store};
 
+pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
 
 const ENV_PREFIX: &str = "SLO_COPILOT__";
@@ -264,6 +265,7 @@ impl Config {
                 key: format!("canary.{key}"),
                 message: message.to_owned(),
             })?;
+        self.objectives.check_policies()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

@@ -7,6 +7,7 @@ pub mod burn_rate;
 pub mod canary;
 pub mod candidate;
 pub mod composite;
+pub mod error_budget_policy;
 mod figures;
 pub mod gate;
 pub mod objective;
@@ -22,8 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
+use crate::evaluator::error_budget_policy::{Policies, Spending};
 use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
@@ -31,6 +34,7 @@ use crate::model::report::{
     SeriesCounters, ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
+use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
@@ -91,6 +95,7 @@ pub struct Evaluator {
     scope: OutputScope,
     canary: canary::Settings,
     recovery: Recovery,
+    policies: Policies,
 }
 
 impl Evaluator {
@@ -101,6 +106,7 @@ impl Evaluator {
             scope,
             canary: canary::Settings::default(),
             recovery: Recovery::default(),
+            policies: Policies::default(),
         }
     }
 
@@ -110,14 +116,30 @@ impl Evaluator {
         Self { canary, ..self }
     }
 
+    /// The same with these error budget policies.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
+    }
+
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
         let limits = self.config.limits();
-        snapshot
-            .objectives
-            .iter()
-            .map(|view| status_of(view, limits))
-            .collect()
+        let measured = snapshot.objectives.iter().map(|view| {
+            let mut status = status_of(view, limits);
+            let objective = &status.objective;
+            let spending = Spending {
+                budget_ratio: objective.budget(),
+                period: &objective.window,
+                windows: &status.windows,
+                budget: &status.budget,
+                min_bad_events: limits.min_bad_events,
+            };
+            let policy = self.policies.apply(objective.policy.as_ref(), &spending);
+            status.policy = Some(policy);
+            status
+        });
+        measured.collect()
     }
 
     /// The report of a snapshot. `roots` are the root spans accepted so far.
@@ -140,7 +162,10 @@ impl Evaluator {
         roots: u64,
     ) -> Report {
         let now = snapshot.now;
-        let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        let mut composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        for composite in &mut composites {
+            composite.policy = Some(self.composite_policy(composite, &statuses));
+        }
         let canaries = rollout::compare_all(&snapshot.rollouts, &snapshot.edges, &self.canary);
         let gating = if self.config.canary_gates {
             canaries.as_slice()
@@ -158,6 +183,7 @@ impl Evaluator {
         all.extend(gating.iter().map(Standing::from));
         let mut overall = judge_standings(None, &all, now);
         overall.evidence = evidence;
+        let overall = self.policies.enforce(overall);
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
@@ -247,9 +273,32 @@ impl Evaluator {
             standings.extend(canaries.map(Standing::from));
             let mut verdict = judge_standings(Some(service), &standings, now);
             verdict.evidence = evidence_of(snapshot, service, &own);
+            let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }
         verdicts
+    }
+
+    /// The first member with a policy of its own chooses for all of them.
+    fn composite_policy(
+        &self,
+        composite: &CompositeStatus,
+        statuses: &[ObjectiveStatus],
+    ) -> PolicyStatus {
+        let is_member = |status: &&ObjectiveStatus| {
+            let mut members = composite.members.iter();
+            members.any(|member| member.name == status.objective.name)
+        };
+        let mut members = statuses.iter().filter(is_member);
+        let choice = members.find_map(|status| status.objective.policy.as_ref());
+        let spending = Spending {
+            budget_ratio: exact_ratio(1.0 - composite.target),
+            period: &composite.window,
+            windows: &composite.windows,
+            budget: &composite.budget,
+            min_bad_events: self.config.min_bad_events,
+        };
+        self.policies.apply(choice, &spending)
     }
 
     fn service_reports(

@@ -1,9 +1,11 @@
 //! One adopted objective against what was measured, and what a verdict is told of it.
 
 use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
-use crate::evaluator::rollout;
-use crate::model::canary::CanaryReport;
 use crate::evaluator::burn_rate::{Limits, check, rules_over};
+use crate::evaluator::error_budget_policy;
+use crate::evaluator::rollout;
+use crate::model::budget_policy::PolicyStatus;
+use crate::model::canary::CanaryReport;
 use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,
@@ -66,6 +68,7 @@ pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
         burn_rates: judgement.burn_rates,
         budget: judgement.budget,
         slices: judgement.slices,
+        policy: None,
         good_events: view.since_start.total - view.since_start.bad,
         bad_events: view.since_start.bad,
     }
@@ -198,6 +201,7 @@ pub struct Standing<'a> {
     /// Why it is in this state, in a sentence.
     pub text: &'a str,
     measured: Yardstick<'a>,
+    policy: Option<&'a PolicyStatus>,
 }
 
 /// What a standing was judged by.
@@ -226,6 +230,7 @@ impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
                 burn_rates: &status.burn_rates,
                 budget: &status.budget,
             },
+            policy: status.policy.as_ref(),
         }
     }
 }
@@ -244,6 +249,7 @@ impl<'a> From<&'a CompositeStatus> for Standing<'a> {
                 burn_rates: &status.burn_rates,
                 budget: &status.budget,
             },
+            policy: status.policy.as_ref(),
         }
     }
 }
@@ -257,11 +263,22 @@ impl<'a> From<&'a CanaryReport> for Standing<'a> {
             name: &report.canary.version,
             text: &report.text,
             measured: Yardstick::OldVersion(report),
+            policy: None,
         }
     }
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    /// What its error budget policy asks for.
+    pub fn action(&self) -> Option<&'a str> {
+        self.policy?.action.as_deref()
+    }
+
+    /// What a verdict says of the step of its policy that applies; `None` while none does.
+    pub fn policy_reason(&self) -> Option<Reason> {
+        error_budget_policy::reason(self.name, self.policy?)
+    }
+
     /// What a verdict says of it; `None` while it passes.
     pub fn reason(&self) -> Option<Reason> {
         match self.measured {

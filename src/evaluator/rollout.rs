@@ -127,7 +127,9 @@ pub fn verdicts_of(report: &CanaryReport, now: UnixNanos) -> [VerdictReport; 2] 
     let standing = Standing::from(report);
     let mut canary = judge_standings(Some(&report.service), &[standing], now);
     canary.version = Some(report.canary.version.clone());
-    canary.score = report.score.filter(|_| report.verdict != Verdict::Inconclusive);
+    canary.score = report
+        .score
+        .filter(|_| report.verdict != Verdict::Inconclusive);
     canary.evidence = VerdictEvidence {
         spans: report.canary.requests,
         traces: None,

@@ -144,7 +144,8 @@ impl Service {
         let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
         let evaluation = EvaluationTask {
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
-                .comparing(config.canary.clone()),
+                .comparing(config.canary.clone())
+                .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
             windows,
             pipeline: Arc::clone(&pipeline),

@@ -116,7 +116,9 @@ fn status_kind(span: &SpanInput<'_>) -> Vec<u8> {
             format!("gRPC {name}").into_bytes()
         }
         Some(Scalar::Text(name)) if name != b"OK" && name != b"0" => {
-            let number = std::str::from_utf8(name).ok().and_then(|text| text.parse::<usize>().ok());
+            let number = std::str::from_utf8(name)
+                .ok()
+                .and_then(|text| text.parse::<usize>().ok());
             let named = number.and_then(|at| GRPC_CODES.get(at));
             [&b"gRPC "[..], named.map_or(name, |named| named.as_bytes())].concat()
         }
@@ -126,8 +128,8 @@ fn status_kind(span: &SpanInput<'_>) -> Vec<u8> {
 
 /// The host of a service, by the rule at the head of this file.
 fn host_name(host: &[u8]) -> &[u8] {
-    let is_address = std::str::from_utf8(host)
-        .is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
+    let is_address =
+        std::str::from_utf8(host).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
     let first = host.split(|byte| *byte == b'.').next().unwrap_or(host);
     let last = host.rsplit(|byte| *byte == b'.').next().unwrap_or(host);
     let is_local = host.windows(5).any(|part| part == b".svc.")
@@ -179,7 +181,11 @@ pub fn push_failure(
     details: &DetailAttributes<'_>,
     trace_id: &[u8],
 ) {
-    let Some(event) = batch.resources.last().and_then(|own| own.events.checked_sub(1)) else {
+    let Some(event) = batch
+        .resources
+        .last()
+        .and_then(|own| own.events.checked_sub(1))
+    else {
         return;
     };
     let mut kind = details.error_kind(span);
