@@ -7,9 +7,11 @@ pub mod burn_rate;
 pub mod candidate;
 pub mod composite;
 pub mod gate;
+pub mod lookback;
 pub mod objective;
 pub mod policy;
 pub mod statistics;
+pub mod thresholds;
 pub mod verdict;
 
 use std::collections::BTreeMap;
