@@ -20,7 +20,7 @@ use super::proto::{
     self, GetVerdictRequest, GetVerdictResponse, ListObjectivesRequest, ListObjectivesResponse,
     WatchVerdictsRequest, WatchVerdictsResponse,
 };
-use super::verdict::{Question, answer};
+use super::verdict::{Question, answer, ask};
 use crate::model::report::VerdictReport;
 use crate::model::slo::Objective;
 
@@ -65,8 +65,7 @@ impl Guardrail for GuardrailService {
             version,
             window,
         };
-        let report = self.shared.report();
-        let verdict = answer(report.as_deref(), &question, self.shared.state.started_at);
+        let verdict = ask(&self.shared, question).await;
         Ok(Response::new(GetVerdictResponse {
             report: Some(proto::VerdictReport::from(&verdict)),
         }))
@@ -87,9 +86,9 @@ impl Guardrail for GuardrailService {
             environment,
             ..Question::default()
         };
-        let started_at = self.shared.state.started_at;
+        let (started_at, limits) = (self.shared.state.started_at, self.shared.state.limits);
         let news = WatchStream::new(self.shared.state.reports.clone())
-            .map(move |report| answer(report.as_deref(), &question, started_at))
+            .map(move |report| answer(report.as_deref(), &question, started_at, limits))
             .scan(None, |last: &mut Option<VerdictReport>, verdict| {
                 let is_news = last.as_ref().is_none_or(|last| differs(last, &verdict));
                 let message = is_news.then(|| WatchVerdictsResponse {

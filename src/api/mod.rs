@@ -9,11 +9,15 @@
 
 mod ask;
 mod candidates;
+mod flagger;
 mod grpc;
 mod http;
+mod kayenta;
 mod metrics;
+mod openapi;
 mod overview;
 pub mod proto;
+mod query;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::Report;
@@ -64,6 +69,10 @@ pub struct ApiState {
     pub metrics: PrometheusHandle,
     /// When the service started: the time of verdicts given before the first report.
     pub started_at: Timestamp,
+    /// The bounds of burn-rate rules, which verdicts over one window keep, too.
+    pub limits: Limits,
+    /// Executions of canary analyses that are kept; `limits.canary_executions`.
+    pub canary_executions: usize,
 }
 
 /// What a person asks for; executed by the task that owns candidates and objectives.
@@ -166,6 +175,7 @@ pub enum ApiError {
 struct Shared {
     state: ApiState,
     page: metrics::PageCache,
+    executions: kayenta::Executions,
 }
 
 impl Shared {
@@ -184,8 +194,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ApiError> {
     let ready = state.ready.clone();
+    let executions = kayenta::Executions::new(state.canary_executions, state.started_at);
     let shared = Arc::new(Shared {
         state,
+        executions,
         page: metrics::PageCache::default(),
     });
     let (reporter, health) = tonic_health::server::health_reporter();

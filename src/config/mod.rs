@@ -241,6 +241,11 @@ impl Config {
             "receivers.otlp.grpc.max_concurrent_streams",
             "must be at least 1",
         )?;
+        require(
+            self.limits.canary_executions >= 1,
+            "limits.canary_executions",
+            "must be at least 1",
+        )?;
         self.check_storage()?;
         let rollouts = &self.rollouts;
         let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
@@ -461,7 +466,11 @@ mod tests {
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
         );
-        for key in ["storage.history_days", "storage.max_history_per_slo"] {
+        for key in [
+            "storage.history_days",
+            "storage.max_history_per_slo",
+            "limits.canary_executions",
+        ] {
             check_error(&format!("{key}=0"), &[key, "at least 1"]);
         }
         check_error(

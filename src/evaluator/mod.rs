@@ -10,10 +10,12 @@ pub mod composite;
 pub mod error_budget_policy;
 mod figures;
 pub mod gate;
+pub mod lookback;
 pub mod objective;
 pub mod policy;
 pub mod rollout;
 pub mod statistics;
+pub mod thresholds;
 pub mod verdict;
 
 use std::collections::BTreeMap;

@@ -119,7 +119,7 @@ impl Default for OutputConfig {
     }
 }
 
-/// `limits`: how much the exporters may write.
+/// `limits`: how much is written, and kept for those who ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -128,11 +128,17 @@ pub struct LimitsConfig {
     /// `slo_copilot_exporter_refused_files_total`.
     /// 0 writes only the files that speak for all services.
     pub output_files: usize,
+    /// Most canary analyses that are kept for `/api/v1/kayenta`, at least 1; default 1000. The oldest go, those that are
+    /// complete first, and are counted in `slo_copilot_kayenta_dropped_executions_total`.
+    pub canary_executions: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { output_files: 1000 }
+        Self {
+            output_files: 1000,
+            canary_executions: 1000,
+        }
     }
 }
 

@@ -165,6 +165,8 @@ impl Service {
                 commands,
                 metrics,
                 started_at,
+                limits: config.evaluator.limits(),
+                canary_executions: config.limits.canary_executions,
             },
             ready: ready_sender,
         };

@@ -57,6 +57,12 @@ pub const MEMORY: &str = "slo_copilot_memory_bytes";
 pub const BUILD_INFO: &str = "slo_copilot_build_info";
 /// Exports by exporter; labels `exporter`, `outcome`.
 pub const EXPORTS: &str = "slo_copilot_exporter_exports_total";
+/// Calls of Flagger's webhooks; labels `hook`, `answer`.
+pub const FLAGGER_HOOKS: &str = "slo_copilot_flagger_hooks_total";
+/// Events that Flagger told; label `type`.
+pub const FLAGGER_EVENTS: &str = "slo_copilot_flagger_events_total";
+/// Canary analyses that were given up for want of room.
+pub const KAYENTA_DROPPED: &str = "slo_copilot_kayenta_dropped_executions_total";
 
 /// Upper edges of the tick's histogram in seconds: the target is 20 ms, the interval 10 s.
 const TICK_BUCKETS_SECS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -181,6 +187,18 @@ fn describe() {
     describe_counter!(
         EXPORTS,
         "Reports handed to an exporter, by outcome: ok, error, timeout."
+    );
+    describe_counter!(
+        FLAGGER_HOOKS,
+        "Calls of Flagger's webhooks, by hook and answer: approved, refused, invalid."
+    );
+    describe_counter!(
+        FLAGGER_EVENTS,
+        "Events that Flagger told: normal, warning, other."
+    );
+    describe_counter!(
+        KAYENTA_DROPPED,
+        "Canary analyses given up for want of room (limits.canary_executions)."
     );
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

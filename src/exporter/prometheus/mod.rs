@@ -7,16 +7,18 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod query;
+pub mod read;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use crate::model::canary::CanaryReport;
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, ObjectiveStatus, Report,
-    SeriesCounters, Verdict, VerdictReport, WindowSli,
+    SeriesCounters, WindowSli,
 };
 use crate::model::series::ServiceKey;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window};
@@ -40,12 +42,7 @@ pub const BURN_RATE: &str = "slo_copilot_burn_rate";
 pub const BUDGET_REMAINING: &str = "slo_copilot_error_budget_remaining_ratio";
 /// What is left of the budget of a whole calendar period.
 pub const BUDGET_PROJECTED: &str = "slo_copilot_error_budget_projected_remaining_ratio";
-/// 1 for the verdict that holds, 0 for the three others.
-pub const VERDICT: &str = "slo_copilot_verdict";
-/// The same of the new version of a rollout, compared with the old one.
-pub const CANARY_VERDICT: &str = "slo_copilot_canary_verdict";
-/// 0 to 100 over its conclusive comparisons.
-pub const CANARY_SCORE: &str = "slo_copilot_canary_score";
+pub use self::verdicts::{CANARY_SCORE, CANARY_VERDICT, SCORE, VERDICT};
 
 /// Encodes the report's families, in the order of the constants above and with sorted series.
 pub fn render(report: &Report) -> String {
@@ -54,8 +51,8 @@ pub fn render(report: &Report) -> String {
     requests(&mut page, report);
     durations(&mut page, report);
     objectives(&mut page, report);
-    verdicts(&mut page, report);
-    canaries(&mut page, report);
+    verdicts::verdicts(&mut page, report);
+    verdicts::canaries(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page
@@ -221,65 +218,6 @@ fn burn_rates(checks: &[BurnRateCheck]) -> BTreeMap<Window, Option<f64>> {
         rates.insert(check.short_window, check.short_burn_rate);
     }
     rates
-}
-
-/// The verdict over everything has empty labels; a second one for the same service would be a
-/// duplicate sample and is left out.
-fn verdicts(page: &mut String, report: &Report) {
-    let mut family = Family::gauge(
-        page,
-        VERDICT,
-        "1 for the verdict that holds, else 0; an empty service stands for all together.",
-    );
-    let overall = ServiceKey::named("");
-    let mut seen = BTreeSet::from([&overall]);
-    let mut write = |service: &ServiceKey, verdict: Verdict| {
-        for candidate in Verdict::ALL {
-            let labels = service_labels(service).and("verdict", candidate.label());
-            family.sample("", &labels, f64::from(u8::from(candidate == verdict)));
-        }
-    };
-    write(&overall, report.verdict.verdict);
-    let mut services: Vec<(&ServiceKey, &VerdictReport)> = report
-        .service_verdicts()
-        .filter_map(|verdict| Some((verdict.service.as_ref()?, verdict)))
-        .collect();
-    services.sort_by_key(|(service, _)| *service);
-    for (service, verdict) in services {
-        if seen.insert(service) {
-            write(service, verdict.verdict);
-        }
-    }
-}
-
-/// The new version of each rollout.
-fn canaries(page: &mut String, report: &Report) {
-    let labels = |canary: &CanaryReport| {
-        service_labels(&canary.service).and("version", &canary.canary.version)
-    };
-    let mut family = Family::gauge(
-        page,
-        CANARY_VERDICT,
-        "1 for what the comparison of the new version with the old one says, else 0.",
-    );
-    for canary in &report.canaries {
-        for candidate in Verdict::ALL {
-            let labels = labels(canary).and("verdict", candidate.label());
-            family.sample(
-                "",
-                &labels,
-                f64::from(u8::from(candidate == canary.verdict)),
-            );
-        }
-    }
-    let mut family = Family::gauge(
-        page,
-        CANARY_SCORE,
-        "0 to 100 over the conclusive comparisons of the new version with the old one.",
-    );
-    for canary in &report.canaries {
-        family.optional(&labels(canary), canary.score);
-    }
 }
 
 /// By service, operation and kind; nearly free where the report is sorted already.

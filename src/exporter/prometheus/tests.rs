@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::fixture::{composite, counters, objective_status, report, verdict, with_durations};
 use super::*;
+use crate::model::report::Verdict;
 
 /// A sample's labels by name.
 type LabelMap = BTreeMap<String, String>;
