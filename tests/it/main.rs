@@ -26,3 +26,4 @@ mod store;
 mod support;
 mod validate;
 mod verdict;
+mod versions;
