@@ -14,6 +14,7 @@
 mod analyze;
 mod binary;
 mod candidates;
+mod contracts;
 mod exporters;
 mod gate;
 mod limits;
