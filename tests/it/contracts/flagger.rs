@@ -213,7 +213,7 @@ async fn webhooks_and_events_are_counted() {
         )
     };
     assert_eq!(hooks("event", "approved"), 1);
-    assert_eq!(hooks("rollout", "approved"), 1);
+    assert_eq!(hooks("rollout", "waived"), 1);
     assert_eq!(hooks("confirm-promotion", "refused"), 1);
     assert_eq!(hooks("rollout", "invalid"), 1);
     assert_eq!(
