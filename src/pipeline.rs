@@ -43,8 +43,8 @@ impl Pipeline {
     /// A pipeline into these windows.
     pub fn new(windows: Arc<Windows>, rules: EventRules, clock: Clock) -> Self {
         Self {
+            rules: rules.watching(windows.watch()),
             windows,
-            rules,
             clock,
             roots: AtomicU64::new(0),
         }

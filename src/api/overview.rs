@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::candidate::{Candidate, CandidateState, Replay};
 use crate::model::period::Period;
 use crate::model::report::{ErrorBudget, Report, ServiceReport, Verdict, VerdictReport};
@@ -15,7 +16,15 @@ use crate::model::window::Window;
 const ROWS: usize = 200;
 
 /// Columns of numbers, aligned like them.
-const NUMBERS: [&str; 4] = ["requests in 1h", "errors in 1h", "p95 in 1h", "target"];
+const NUMBERS: [&str; 7] = [
+    "requests in 1h",
+    "errors in 1h",
+    "p95 in 1h",
+    "target",
+    "requests",
+    "errors",
+    "p95",
+];
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -68,6 +77,7 @@ impl Display for Overview<'_> {
             Some(report) => {
                 summary(page, report)?;
                 services(page, report)?;
+                rollouts(page, report)?;
                 objectives(page, report)?;
                 candidates(page, report)?;
             }
@@ -79,9 +89,10 @@ impl Display for Overview<'_> {
 fn summary(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     writeln!(
         page,
-        "<p>{} {} at {:.0}</p>",
+        "<p>{} {}{} at {:.0}</p>",
         Badge(report.verdict.verdict),
         Score(&report.verdict),
+        Action(report.verdict.action.as_deref()),
         report.generated_at
     )?;
     let said = report
@@ -106,11 +117,7 @@ fn services(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "p95 in 1h",
     ];
     table(page, "Services", &columns, &report.services, |page, row| {
-        let verdict = report
-            .verdicts
-            .iter()
-            .find(|verdict| verdict.service.as_ref() == Some(&row.service));
-        service(page, row, verdict)
+        service(page, row, report.verdict_of(&row.service))
     })
 }
 
@@ -129,7 +136,13 @@ fn service(
     }
     page.write_str("</td><td>")?;
     if let Some(verdict) = verdict {
-        write!(page, "{} {}", Badge(verdict.verdict), Score(verdict))?;
+        let action = Action(verdict.action.as_deref());
+        write!(
+            page,
+            "{} {}{action}",
+            Badge(verdict.verdict),
+            Score(verdict)
+        )?;
     }
     writeln!(
         page,
@@ -141,6 +154,36 @@ fn service(
     )
 }
 
+fn rollouts(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = [
+        "rollout", "versions", "verdict", "requests", "errors", "p95", "why",
+    ];
+    table(page, "Rollouts", &columns, &report.canaries, |page, row| {
+        let arms = [&row.baseline, &row.canary];
+        let [requests, errors, p95] = [
+            arms.map(|arm| Some(arm.requests as f64)),
+            arms.map(|arm| arm.error_ratio.map(percent)),
+            arms.map(|arm| arm.p95.map(|secs| secs * 1_000.0)),
+        ];
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{} → {}</td><td>{}</td><td class=\"number\">{} → {}</td>\
+             <td class=\"number\">{} → {}</td><td class=\"number\">{} → {}</td><td>{}</td></tr>",
+            Escaped(&row.service.name),
+            Escaped(&row.baseline.version),
+            Escaped(&row.canary.version),
+            Badge(row.verdict),
+            Known(requests[0], 0, ""),
+            Known(requests[1], 0, ""),
+            Known(errors[0], 2, " %"),
+            Known(errors[1], 2, " %"),
+            Known(p95[0], 1, " ms"),
+            Known(p95[1], 1, " ms"),
+            Escaped(&row.text),
+        )
+    })
+}
+
 fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     let columns = [
         "objective",
@@ -148,6 +191,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "target",
         "state",
         "budget left",
+        "policy",
         "why",
     ];
     let composites = report.composites.iter().map(|row| Row {
@@ -156,6 +200,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         target: (row.target, &row.window, row.budgeting),
         state: row.state,
         budget: &row.budget,
+        policy: row.policy.as_ref(),
         text: &row.text,
     });
     let objectives = report.baseline_evaluations.iter().map(|row| Row {
@@ -168,6 +213,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         ),
         state: row.state,
         budget: &row.budget,
+        policy: row.policy.as_ref(),
         text: &row.text,
     });
     // Composites gate in place of their members, so they come first.
@@ -182,6 +228,7 @@ struct Row<'a> {
     target: (f64, &'a Period, Budgeting),
     state: Verdict,
     budget: &'a ErrorBudget,
+    policy: Option<&'a PolicyStatus>,
     text: &'a str,
 }
 
@@ -213,11 +260,38 @@ fn objective(page: &mut Formatter<'_>, row: &Row<'_>) -> fmt::Result {
     }
     writeln!(
         page,
-        "{}{}</td><td>{}</td></tr>",
+        "{}{}</td><td>{}</td><td>{}</td></tr>",
         Known(row.budget.remaining_ratio.map(percent), 1, " %"),
         Projected(row.budget.projected_remaining_ratio),
+        Steps(row.policy),
         Escaped(row.text)
     )
+}
+
+/// What the error budget policy asks for.
+struct Action<'a>(Option<&'a str>);
+
+impl Display for Action<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(action) => write!(page, " <strong>{}</strong>", Escaped(action)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The steps of a policy that apply.
+struct Steps<'a>(Option<&'a PolicyStatus>);
+
+impl Display for Steps<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        let steps = self.0.iter().flat_map(|policy| &policy.steps);
+        for step in steps.filter(|step| step.applies) {
+            let (action, window) = (Escaped(&step.action), Escaped(&step.window));
+            write!(page, "<strong>{action}</strong> <small>{window}</small> ")?;
+        }
+        Ok(())
+    }
 }
 
 /// What is left of the whole calendar period's budget, where there is one.

@@ -28,6 +28,7 @@ use crate::openslo::write;
 use crate::service::analysis::{Analysis, Neighbours};
 use crate::service::objective_files;
 use crate::store::{self, file::StoreMode};
+use crate::window::cohort::watch::Scope;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,12 +109,13 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     } else {
         JudgedAgainst::Objectives
     };
-    let mut analysis = Analysis::new(&config, &objectives, clock.now());
+    let mut analysis = Analysis::new(&config, &objectives, clock.now()).recording(Scope::Versions);
     let neighbours = args.neighbours();
     if !neighbours.expected_signals.is_empty() {
         analysis.collect_signals(&args.observed_signal);
     }
     read_all(&mut analysis, &inputs)?;
+    analysis.compare_versions(None, None);
     let candidates = analysis.candidates();
     let report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
     let is_valid = args.validate(&report)?;

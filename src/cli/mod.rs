@@ -3,9 +3,11 @@
 pub mod analyze;
 pub mod candidates;
 pub mod demo;
+mod documents;
 mod endpoint;
 pub mod gate;
 pub mod loadgen;
+pub mod rules;
 pub mod serve;
 mod source;
 pub mod store;
@@ -13,6 +15,7 @@ mod summary;
 mod text;
 pub mod traces;
 pub mod validate;
+mod versions;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -63,6 +66,8 @@ pub enum CliCommand {
     Gate(gate::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
+    /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
+    Rules(rules::Args),
     /// List suggested objectives, accept and reject them; in a store or on a running server.
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
@@ -152,6 +157,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
+        CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluator::candidate;
+use crate::evaluator::{canary, candidate};
 use crate::model::slo::Objective;
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
 use crate::{api, evaluator, exporter, receiver, store};
 
+pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
 
 const ENV_PREFIX: &str = "SLO_COPILOT__";
@@ -38,6 +40,10 @@ pub struct Config {
     pub objectives: ObjectivesConfig,
     /// Burn rates and verdicts.
     pub evaluator: evaluator::Config,
+    /// What is recorded of rollouts.
+    pub rollouts: RolloutsConfig,
+    /// How a new version is compared with the old one.
+    pub canary: canary::Settings,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -241,6 +247,30 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
+        let rollouts = &self.rollouts;
+        let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
+        require(
+            bounds.contains(&rollouts.window),
+            "rollouts.window",
+            "must be from 10m to 24h",
+        )?;
+        require(
+            rollouts.silent_after >= Duration::from_mins(1),
+            "rollouts.silent_after",
+            "must be at least 1m",
+        )?;
+        require(
+            !self.sli.version_attribute.is_empty(),
+            "sli.version_attribute",
+            "must name an attribute, for example service.version",
+        )?;
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })?;
+        self.objectives.check_policies()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

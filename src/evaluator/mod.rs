@@ -4,12 +4,16 @@
 
 pub mod budget;
 pub mod burn_rate;
+pub mod canary;
 pub mod candidate;
 pub mod composite;
+pub mod error_budget_policy;
+mod figures;
 pub mod gate;
 pub mod lookback;
 pub mod objective;
 pub mod policy;
+pub mod rollout;
 pub mod statistics;
 pub mod thresholds;
 pub mod verdict;
@@ -21,14 +25,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
-use crate::evaluator::objective::{status_of, window_slis};
+use crate::evaluator::error_budget_policy::{Policies, Spending};
+use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::model::budget_policy::PolicyStatus;
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
     CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
     SeriesCounters, ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
+use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
@@ -52,6 +60,9 @@ pub struct Config {
     pub candidates_interval: Duration,
     /// Operations of each service, by traffic in the last hour, that the report lists. Default 20.
     pub report_operations_per_service: usize,
+    /// Whether the comparison of a new version with the old one counts in the verdict of its service and in the overall
+    /// one. Default true; false only reports it.
+    pub canary_gates: bool,
 }
 
 impl Default for Config {
@@ -64,6 +75,7 @@ impl Default for Config {
             error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
+            canary_gates: true,
         }
     }
 }
@@ -83,7 +95,9 @@ impl Config {
 pub struct Evaluator {
     config: Config,
     scope: OutputScope,
+    canary: canary::Settings,
     recovery: Recovery,
+    policies: Policies,
 }
 
 impl Evaluator {
@@ -92,18 +106,42 @@ impl Evaluator {
         Self {
             config,
             scope,
+            canary: canary::Settings::default(),
             recovery: Recovery::default(),
+            policies: Policies::default(),
         }
+    }
+
+    /// Compares versions by these settings.
+    #[must_use]
+    pub fn comparing(self, canary: canary::Settings) -> Self {
+        Self { canary, ..self }
+    }
+
+    /// The same with these error budget policies.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
         let limits = self.config.limits();
-        snapshot
-            .objectives
-            .iter()
-            .map(|view| status_of(view, limits))
-            .collect()
+        let measured = snapshot.objectives.iter().map(|view| {
+            let mut status = status_of(view, limits);
+            let objective = &status.objective;
+            let spending = Spending {
+                budget_ratio: objective.budget(),
+                period: &objective.window,
+                windows: &status.windows,
+                budget: &status.budget,
+                min_bad_events: limits.min_bad_events,
+            };
+            let policy = self.policies.apply(objective.policy.as_ref(), &spending);
+            status.policy = Some(policy);
+            status
+        });
+        measured.collect()
     }
 
     /// The report of a snapshot. `roots` are the root spans accepted so far.
@@ -126,19 +164,33 @@ impl Evaluator {
         roots: u64,
     ) -> Report {
         let now = snapshot.now;
-        let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
-        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
+        let mut composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        for composite in &mut composites {
+            composite.policy = Some(self.composite_policy(composite, &statuses));
+        }
+        let canaries = rollout::compare_all(&snapshot.rollouts, &snapshot.edges, &self.canary);
+        let gating = if self.config.canary_gates {
+            canaries.as_slice()
+        } else {
+            &[]
+        };
+        let mut verdicts = self.verdicts(&snapshot, &statuses, &composites, gating);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
-        let mut overall = judge_standings(None, &standings(&all, &composites), now);
+        let mut all = standings(&all, &composites);
+        all.extend(gating.iter().map(Standing::from));
+        let mut overall = judge_standings(None, &all, now);
         overall.evidence = evidence;
+        let overall = self.policies.enforce(overall);
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
+        let of_versions = canaries.iter();
+        verdicts.extend(of_versions.flat_map(|report| rollout::verdicts_of(report, now)));
         let Snapshot {
             services,
             operations,
@@ -157,7 +209,7 @@ impl Evaluator {
             policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
-            canaries: Vec::new(),
+            canaries,
             test_results: None,
             coverage: None,
             input: None,
@@ -179,6 +231,7 @@ impl Evaluator {
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
         composites: &[CompositeStatus],
+        canaries: &[CanaryReport],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -217,11 +270,37 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
+            let mut standings = standings(&own, composites);
+            let canaries = canaries.iter().filter(|report| report.service == *service);
+            standings.extend(canaries.map(Standing::from));
+            let mut verdict = judge_standings(Some(service), &standings, now);
             verdict.evidence = evidence_of(snapshot, service, &own);
+            let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }
         verdicts
+    }
+
+    /// The first member with a policy of its own chooses for all of them.
+    fn composite_policy(
+        &self,
+        composite: &CompositeStatus,
+        statuses: &[ObjectiveStatus],
+    ) -> PolicyStatus {
+        let is_member = |status: &&ObjectiveStatus| {
+            let mut members = composite.members.iter();
+            members.any(|member| member.name == status.objective.name)
+        };
+        let mut members = statuses.iter().filter(is_member);
+        let choice = members.find_map(|status| status.objective.policy.as_ref());
+        let spending = Spending {
+            budget_ratio: exact_ratio(1.0 - composite.target),
+            period: &composite.window,
+            windows: &composite.windows,
+            budget: &composite.budget,
+            min_bad_events: self.config.min_bad_events,
+        };
+        self.policies.apply(choice, &spending)
     }
 
     fn service_reports(

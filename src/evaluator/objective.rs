@@ -2,6 +2,10 @@
 
 use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
 use crate::evaluator::burn_rate::{Limits, check, rules_over};
+use crate::evaluator::error_budget_policy;
+use crate::evaluator::rollout;
+use crate::model::budget_policy::PolicyStatus;
+use crate::model::canary::CanaryReport;
 use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,
@@ -64,6 +68,7 @@ pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
         burn_rates: judgement.burn_rates,
         budget: judgement.budget,
         slices: judgement.slices,
+        policy: None,
         good_events: view.since_start.total - view.since_start.bad,
         bad_events: view.since_start.bad,
     }
@@ -193,12 +198,22 @@ pub struct Standing<'a> {
     pub state: Verdict,
     /// Its name.
     pub name: &'a str,
-    window: &'a Period,
-    target: f64,
     /// Why it is in this state, in a sentence.
     pub text: &'a str,
-    burn_rates: &'a [BurnRateCheck],
-    budget: &'a ErrorBudget,
+    measured: Yardstick<'a>,
+    policy: Option<&'a PolicyStatus>,
+}
+
+/// What a standing was judged by.
+#[derive(Clone, Copy, Debug)]
+enum Yardstick<'a> {
+    Objective {
+        window: &'a Period,
+        target: f64,
+        burn_rates: &'a [BurnRateCheck],
+        budget: &'a ErrorBudget,
+    },
+    OldVersion(&'a CanaryReport),
 }
 
 impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
@@ -208,11 +223,14 @@ impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
             weight: status.objective.weight,
             state: status.state,
             name: &status.objective.name,
-            window: &status.objective.window,
-            target: status.objective.target,
             text: &status.text,
-            burn_rates: &status.burn_rates,
-            budget: &status.budget,
+            measured: Yardstick::Objective {
+                window: &status.objective.window,
+                target: status.objective.target,
+                burn_rates: &status.burn_rates,
+                budget: &status.budget,
+            },
+            policy: status.policy.as_ref(),
         }
     }
 }
@@ -224,18 +242,63 @@ impl<'a> From<&'a CompositeStatus> for Standing<'a> {
             weight: status.weight,
             state: status.state,
             name: &status.name,
-            window: &status.window,
-            target: status.target,
             text: &status.text,
-            burn_rates: &status.burn_rates,
-            budget: &status.budget,
+            measured: Yardstick::Objective {
+                window: &status.window,
+                target: status.target,
+                burn_rates: &status.burn_rates,
+                budget: &status.budget,
+            },
+            policy: status.policy.as_ref(),
         }
     }
 }
 
-impl Standing<'_> {
+impl<'a> From<&'a CanaryReport> for Standing<'a> {
+    fn from(report: &'a CanaryReport) -> Self {
+        Self {
+            required: false,
+            weight: 1.0,
+            state: report.verdict,
+            name: &report.canary.version,
+            text: &report.text,
+            measured: Yardstick::OldVersion(report),
+            policy: None,
+        }
+    }
+}
+
+impl<'a> Standing<'a> {
+    /// What its error budget policy asks for.
+    pub fn action(&self) -> Option<&'a str> {
+        self.policy?.action.as_deref()
+    }
+
+    /// What a verdict says of the step of its policy that applies; `None` while none does.
+    pub fn policy_reason(&self) -> Option<Reason> {
+        error_budget_policy::reason(self.name, self.policy?)
+    }
+
     /// What a verdict says of it; `None` while it passes.
     pub fn reason(&self) -> Option<Reason> {
+        match self.measured {
+            Yardstick::Objective {
+                window,
+                target,
+                burn_rates,
+                budget,
+            } => self.objective_reason(window, target, burn_rates, budget),
+            Yardstick::OldVersion(report) => rollout::reason(report),
+        }
+    }
+
+    fn objective_reason(
+        &self,
+        window: &Period,
+        target: f64,
+        burn_rates: &[BurnRateCheck],
+        measured: &ErrorBudget,
+    ) -> Option<Reason> {
         let reason = |source: &str, window: String, observed, limit| Reason {
             source: source.to_owned(),
             name: self.name.to_owned(),
@@ -244,13 +307,13 @@ impl Standing<'_> {
             limit,
             text: self.text.to_owned(),
         };
-        let (period, budget) = (self.window.label(), 1.0 - self.target);
-        match (self.state, loudest(self.burn_rates)) {
+        let (period, budget) = (window.label(), 1.0 - target);
+        match (self.state, loudest(burn_rates)) {
             (Verdict::Pass, _) => None,
             (Verdict::Inconclusive, _) => Some(reason(
                 "objective",
                 period,
-                Some(self.budget.total),
+                Some(measured.total),
                 Some(events_needed(budget)),
             )),
             (Verdict::Warn, Some(check))
@@ -271,7 +334,7 @@ impl Standing<'_> {
             (Verdict::Warn | Verdict::Fail, _) => Some(reason(
                 "error_budget",
                 period,
-                self.budget.remaining_ratio,
+                measured.remaining_ratio,
                 Some(0.0),
             )),
         }

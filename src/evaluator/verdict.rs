@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::evaluator::error_budget_policy::strictest_action;
 use crate::evaluator::objective::Standing;
 use crate::model::report::{ObjectiveStatus, Reason, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
@@ -33,7 +34,15 @@ pub fn judge_standings(
         state: standing.state,
         reason: standing.reason(),
     });
-    weigh(service, opinions.collect(), timestamp(now))
+    let verdict = weigh(service, opinions.collect(), timestamp(now));
+    let mut reasons = verdict.reasons;
+    reasons.extend(standings.iter().filter_map(Standing::policy_reason));
+    let action = strictest_action(standings.iter().filter_map(Standing::action));
+    VerdictReport {
+        reasons,
+        action: action.map(str::to_owned),
+        ..verdict
+    }
 }
 
 /// What one objective says.

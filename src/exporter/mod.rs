@@ -8,6 +8,7 @@ pub mod files;
 mod guardrail;
 pub mod openslo;
 mod report;
+pub mod rules;
 pub mod slo_export;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use crate::exporter::files::OutputDirectory;
 use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
 use crate::exporter::report::ReportExporter;
+use crate::exporter::rules::{RulesConfig, RulesExporter};
 use crate::model::report::{OutputScope, Report};
 use crate::telemetry::ExporterCounters;
 
@@ -76,6 +78,8 @@ pub struct Config {
     /// `guardrail/verdict.json` and `guardrail/<service>.verdict.json`: the verdicts that gates read.
     /// `guardrail/policies/<objective>.{cel,rego,promql}`: the guardrails as policies over `input.json` beside them.
     pub guardrail: FileExporterConfig,
+    /// `prometheus/<service>.rules.yaml`: recording and alerting rules of adopted objectives.
+    pub rules: RulesConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
 }
@@ -149,6 +153,7 @@ pub fn build(
     let Config {
         openslo,
         guardrail,
+        rules: rules_config,
         report,
     } = config;
     let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
@@ -158,6 +163,10 @@ pub fn build(
     }
     if guardrail.enabled {
         exporters.push(Box::new(GuardrailExporter::new(directory.clone(), rules)));
+    }
+    if rules_config.enabled {
+        let directory = directory.clone();
+        exporters.push(Box::new(RulesExporter::new(directory, rules_config, rules)));
     }
     if report.enabled {
         exporters.push(Box::new(ReportExporter::new(directory)));

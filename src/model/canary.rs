@@ -64,6 +64,19 @@ pub struct CallSums {
     pub duration_secs: f64,
 }
 
+/// Calls of one service to another, both of which changed: what the callee's change did to them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceEdge {
+    /// Who calls.
+    pub caller: ServiceKey,
+    /// Who is called.
+    pub callee: ServiceKey,
+    /// Calls of the caller's old version: those of its baseline arm.
+    pub baseline: CallSums,
+    /// Calls of the caller's new version while it is watched.
+    pub canary: CallSums,
+}
+
 /// How the two arms stand to each other in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -122,7 +135,10 @@ pub struct Comparison {
     pub operation: Option<String>,
     /// Kind of the operation's entry spans; null for the whole service.
     pub kind: Option<SpanKind>,
-    /// `fail`: worse than tolerated beyond chance; `pass`: not worse than tolerated beyond chance; else `inconclusive`.
+    /// The quantile of `tail_latency`; null for the other metrics.
+    pub quantile: Option<f64>,
+    /// `fail`: worse beyond chance, and by more than is tolerated as far as is seen; `pass`: not worse than tolerated, beyond
+    /// chance; else `inconclusive`.
     pub verdict: Verdict,
     /// Of the old version: a ratio, or seconds; null without events.
     pub baseline: Option<f64>,

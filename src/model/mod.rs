@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
 pub mod batch;
+pub mod budget_policy;
 pub mod canary;
 pub mod candidate;
 pub mod coverage;
@@ -16,6 +17,7 @@ pub mod series;
 pub mod slo;
 pub mod slug;
 pub mod span;
+pub mod trace;
 pub mod window;
 
 /// Nanoseconds since the Unix epoch, the unit of every time stamp in OTLP.

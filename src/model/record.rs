@@ -421,13 +421,13 @@ impl SloList {
 pub struct Transition {
     /// When.
     pub at: UnixNanos,
-    /// `verdict`, `candidate` or `objective`.
+    /// `verdict`, `candidate`, `objective` or `canary`.
     pub kind: String,
-    /// The service or the name; `*` is all services.
+    /// The service or the name; `*` is all services, `service@version` the new version of a rollout.
     pub subject: String,
     /// Before; empty if it is new.
     pub from: String,
-    /// After.
+    /// After; `ended` where a rollout is over.
     pub to: String,
     /// Why.
     pub text: String,

@@ -36,6 +36,7 @@ use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, hist
 use crate::store::{Store, StoreError};
 use crate::telemetry::{TelemetryError, Transport, install_metrics};
 use crate::window::Windows;
+use crate::window::cohort::watch::Scope;
 use crate::window::event::EventRules;
 
 /// Commands that wait for the keeper at most; the admin endpoint waits with them.
@@ -129,7 +130,9 @@ impl Service {
             admin: admin.local_addr()?,
         };
 
-        let windows = Arc::new(Windows::new(config.windows.clone(), &config.sli));
+        let windows = Windows::new(config.windows.clone(), &config.sli)
+            .recording(config.rollouts.clone(), Scope::Rollouts);
+        let windows = Arc::new(windows);
         let keeper = open_keeper(&config, &windows, &clock).await?;
         write_endpoints(&config, endpoints)?;
 
@@ -140,7 +143,9 @@ impl Service {
         let rules = EventRules::new(&config.sli);
         let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
         let evaluation = EvaluationTask {
-            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope),
+            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
+                .comparing(config.canary.clone())
+                .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
             windows,
             pipeline: Arc::clone(&pipeline),

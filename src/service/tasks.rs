@@ -20,6 +20,7 @@ use crate::store::StoreError;
 use crate::store::book::DecisionError;
 use crate::telemetry::EvaluatorMetrics;
 use crate::window::Windows;
+use crate::window::cohort::RecordingUsage;
 
 /// Time between looks for closed minutes, which close once a minute; a backfill fills no more than the outbox in it.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ impl EvaluationTask {
             metrics.series.set(report.series.held as f64);
             metrics.series_limit.set(report.series.limit as f64);
             metrics.series_demand.set(report.series.demand as f64);
+            show_recording(&metrics, self.windows.recording_usage());
             self.publish.send_replace(Some(Arc::new(report)));
             if stopping {
                 return Ok(());
@@ -76,6 +78,13 @@ impl EvaluationTask {
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());
         self.keeper.note_transitions(&report);
         (self, report)
+    }
+}
+
+fn show_recording(metrics: &EvaluatorMetrics, usage: RecordingUsage) {
+    metrics.rollouts.set(usage.services as f64);
+    for (bound, refused) in usage.refused() {
+        metrics.refused_by(bound, refused);
     }
 }
 

@@ -45,6 +45,10 @@ pub const SERIES: &str = "slo_copilot_series";
 pub const SERIES_LIMIT: &str = "slo_copilot_series_limit";
 /// Estimate of the series that were wanted.
 pub const SERIES_DEMAND: &str = "slo_copilot_series_demand";
+/// Services whose rollouts are recorded.
+pub const ROLLOUTS: &str = "slo_copilot_rollouts";
+/// What the bounds of section `rollouts` turned away, label `bound`.
+pub const ROLLOUTS_REFUSED: &str = "slo_copilot_rollouts_refused_total";
 /// Time of one evaluation.
 pub const TICK_DURATION: &str = "slo_copilot_tick_duration_seconds";
 /// Resident memory of the process.
@@ -172,6 +176,11 @@ fn describe() {
         "Most series that may be held (windows.max_series)."
     );
     describe_gauge!(SERIES_DEMAND, "Estimate of the series that were wanted.");
+    describe_gauge!(ROLLOUTS, "Services whose rollouts are recorded.");
+    describe_counter!(
+        ROLLOUTS_REFUSED,
+        "What the bounds of section rollouts turned away: rollouts, events, failures and calls."
+    );
     describe_histogram!(TICK_DURATION, "Time of one evaluation.");
     describe_gauge!(MEMORY, "Resident memory of the process.");
     describe_gauge!(BUILD_INFO, "Always 1; the version is the label.");
@@ -358,6 +367,8 @@ pub struct EvaluatorMetrics {
     pub series_limit: Gauge,
     /// Estimate of the series that were wanted.
     pub series_demand: Gauge,
+    /// Services whose rollouts are recorded.
+    pub rollouts: Gauge,
     /// Seconds of one evaluation.
     pub tick_duration: Histogram,
 }
@@ -369,8 +380,14 @@ impl EvaluatorMetrics {
             series: gauge!(SERIES),
             series_limit: gauge!(SERIES_LIMIT),
             series_demand: gauge!(SERIES_DEMAND),
+            rollouts: gauge!(ROLLOUTS),
             tick_duration: histogram!(TICK_DURATION),
         }
+    }
+
+    /// Says what a bound of section `rollouts` turned away since the start.
+    pub fn refused_by(&self, bound: &'static str, count: u64) {
+        counter!(ROLLOUTS_REFUSED, "bound" => bound).absolute(count);
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod analyze;
 mod binary;
+mod canary;
 mod candidates;
 mod contracts;
 mod exporters;

@@ -22,9 +22,7 @@ pub(super) fn verdicts(page: &mut String, report: &Report) {
     let overall = ServiceKey::named("");
     let mut seen = BTreeSet::from([&overall]);
     let mut services: Vec<(&ServiceKey, &VerdictReport)> = report
-        .verdicts
-        .iter()
-        .filter(|verdict| verdict.version.is_none() && verdict.window.is_none())
+        .service_verdicts()
         .filter_map(|verdict| Some((verdict.service.as_ref()?, verdict)))
         .collect();
     services.sort_by_key(|(service, _)| *service);

@@ -108,8 +108,9 @@ fn take<S: FileSink>(
 ) -> Result<(), NoTime> {
     let start = Time::read("startTime", &span.start_time)?;
     let times = start_and_duration(start, &span.duration)?;
-    let said = span.tags.read();
-    let process = process.map_or_else(ResourceAttributes::default, Process::service);
+    let version_key = collector.rules.version_key();
+    let said = span.tags.read(version_key);
+    let process = process.map_or_else(ResourceAttributes::default, |own| own.service(version_key));
     let service = if process.names_service() {
         process
     } else {
@@ -120,7 +121,9 @@ fn take<S: FileSink>(
     let span = FileSpan {
         name: text_of(span.operation_name.as_ref()).as_bytes(),
         kind: said.kind,
-        has_parent: span.has_parent(),
+        has_parent: span.parent().is_some(),
+        trace_id: text_of(span.trace_id.as_ref()).as_bytes(),
+        parent_span_id: span.parent().unwrap_or_default().as_bytes(),
         span_id: span_id_bytes
             .as_ref()
             .map_or(span_id.as_bytes(), |bytes| bytes),
@@ -128,16 +131,18 @@ fn take<S: FileSink>(
         times,
         status: said.status,
         attributes: said.attributes,
+        details: said.details,
     };
     collector.span(&service, &span);
     Ok(())
 }
 
 impl Process<'_> {
-    fn service(&self) -> ResourceAttributes<'_> {
-        let mut service = self.tags.read().service;
+    fn service(&self, version_key: &[u8]) -> ResourceAttributes<'_> {
+        let mut service = self.tags.read(version_key).service;
         if let Some(name) = &self.service_name {
-            service.set(b"service.name", Scalar::Text(name.as_ref().as_bytes()));
+            let name = Scalar::Text(name.as_ref().as_bytes());
+            service.set(b"service.name", name, version_key);
         }
         service
     }
@@ -145,14 +150,16 @@ impl Process<'_> {
 
 impl JaegerSpan<'_> {
     /// References of either type are parents, if they are of the same trace; others are links.
-    fn has_parent(&self) -> bool {
+    fn parent(&self) -> Option<&str> {
         let trace_id = text_of(self.trace_id.as_ref());
-        let is_parent = |reference: &Reference<'_>| {
+        let of_trace = |reference: &&Reference<'_>| {
             let of_trace = reference.trace_id.as_ref();
             of_trace.is_none_or(|of_trace| of_trace.as_ref() == trace_id)
-                && has_parent(text_of(reference.span_id.as_ref()))
         };
-        has_parent(text_of(self.parent_span_id.as_ref()))
-            || self.references.iter().flatten().any(is_parent)
+        let referred = self.references.iter().flatten().filter(of_trace);
+        let referred = referred.map(|reference| text_of(reference.span_id.as_ref()));
+        std::iter::once(text_of(self.parent_span_id.as_ref()))
+            .chain(referred)
+            .find(|id| has_parent(id))
     }
 }

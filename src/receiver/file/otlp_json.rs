@@ -10,9 +10,10 @@ use crate::receiver::file::lenient::{NoTime, Time, span_kind, span_status, start
 use crate::receiver::json::read::{
     Span, SpanVisitor, read_request, read_resource, read_resource_spans, read_scope_spans,
 };
-use crate::receiver::json::value::text_of;
+use crate::receiver::json::value::{All, Few, Keys, text_of};
 use crate::receiver::json::{has_parent, span_id_bytes};
-use crate::window::event::{ResourceAttributes, SpanStatus};
+use crate::window::event::detail::DetailAttributes;
+use crate::window::event::{ResourceAttributes, Scalar, SpanStatus};
 
 /// The list of a request; Tempo calls it `batches`.
 const LISTS: [&str; 2] = ["resourceSpans", "batches"];
@@ -30,8 +31,20 @@ pub(super) fn span<S: FileSink>(
     text: &str,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), serde_json::Error> {
-    let span: Span<'_> = serde_json::from_str(text)?;
-    Spans(collector).span(&ResourceAttributes::default(), &span)
+    read_span(text, &ResourceAttributes::default(), collector)
+}
+
+/// Reads a span, all of its attributes where somebody looks closer or where it may be its own resource.
+fn read_span<S: FileSink>(
+    text: &str,
+    resource: &ResourceAttributes<'_>,
+    collector: &mut Collector<'_, S>,
+) -> Result<(), serde_json::Error> {
+    let mut spans = Spans(collector);
+    if spans.is_watched(resource) {
+        return spans.span(resource, &serde_json::from_str::<Span<'_, All>>(text)?);
+    }
+    spans.span(resource, &serde_json::from_str::<Span<'_, Few>>(text)?)
 }
 
 /// Reads an `ExportTraceServiceRequest` resource by resource; one that is longer than a record is read in parts.
@@ -104,7 +117,7 @@ fn resource_spans_in_parts<R: Read, S: FileSink>(
         "scopeSpans" => {
             has_spans = true;
             let read = read_resource(&resource, |attributes| {
-                let resource = attributes.of_resource();
+                let resource = attributes.of_resource(collector.rules.version_key());
                 cursor.for_each_element(|cursor| scope_spans(cursor, &resource, collector))
             });
             read.unwrap_or_else(|error| Err(Fault::Unreadable(error.to_string())))
@@ -132,8 +145,7 @@ fn scope_spans<R: Read, S: FileSink>(
         Err(Fault::TooLarge { .. }) => cursor.for_each_member(|cursor, name| match name {
             "spans" => cursor.for_each_element(|cursor| {
                 read_next(cursor, "the span", collector, |text, collector| {
-                    let span: Span<'_> = serde_json::from_str(text)?;
-                    Spans(collector).span(resource, &span)
+                    read_span(text, resource, collector)
                 })
             }),
             _ => cursor.skip_value(),
@@ -146,12 +158,20 @@ fn scope_spans<R: Read, S: FileSink>(
 struct Spans<'c, 's, S>(&'c mut Collector<'s, S>);
 
 impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
+    fn version_key(&self) -> &[u8] {
+        self.0.rules.version_key()
+    }
+
     fn resource(&mut self, _: &ResourceAttributes<'_>) {}
 
-    fn span(
+    fn is_watched(&mut self, resource: &ResourceAttributes<'_>) -> bool {
+        !resource.names_service() || self.0.is_watched(resource)
+    }
+
+    fn span<K: Keys>(
         &mut self,
         resource: &ResourceAttributes<'_>,
-        span: &Span<'_>,
+        span: &Span<'_, K>,
     ) -> Result<(), serde_json::Error> {
         let times = match times(span) {
             Ok(times) => times,
@@ -163,14 +183,26 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
         let service = if resource.names_service() {
             *resource
         } else {
-            span.attributes.of_resource().or(*resource)
+            let version_key = self.0.rules.version_key();
+            span.attributes.of_resource(version_key).or(*resource)
         };
+        let exception;
+        let mut details = DetailAttributes::default();
+        if self.0.is_watched(&service) {
+            details = span.attributes.of_details();
+            exception = span.exception_type();
+            if let Some(exception) = &exception {
+                details.set_exception(Scalar::Text(exception.as_bytes()));
+            }
+        }
         let span_id = text_of(span.span_id.as_ref());
         let span_id_bytes = span_id_bytes(span_id);
         let span = FileSpan {
             name: text_of(span.name.as_ref()).as_bytes(),
             kind: span_kind(&span.kind),
             has_parent: has_parent(text_of(span.parent_span_id.as_ref())),
+            trace_id: text_of(span.trace_id.as_ref()).as_bytes(),
+            parent_span_id: text_of(span.parent_span_id.as_ref()).as_bytes(),
             span_id: span_id_bytes
                 .as_ref()
                 .map_or(span_id.as_bytes(), |bytes| bytes),
@@ -181,13 +213,14 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
                 .as_ref()
                 .map_or(SpanStatus::Unset, |status| span_status(&status.code)),
             attributes: span.attributes.of_span(),
+            details,
         };
         self.0.span(&service, &span);
         Ok(())
     }
 }
 
-fn times(span: &Span<'_>) -> Result<Option<(u64, u64)>, NoTime> {
+fn times<K>(span: &Span<'_, K>) -> Result<Option<(u64, u64)>, NoTime> {
     let start = Time::read("startTimeUnixNano", &span.start_time_unix_nano)?;
     let end = Time::read("endTimeUnixNano", &span.end_time_unix_nano)?;
     Ok(start_and_end(start, end))

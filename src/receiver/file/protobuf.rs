@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use crate::model::span::SpanKind;
+use crate::receiver::collect::read_details;
 use crate::receiver::file::FileSink;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::{Collector, FileSpan};
@@ -10,6 +11,7 @@ use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::lenient::{Time, start_and_end};
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
 use crate::receiver::wire::Malformed;
+use crate::window::event::detail::DetailAttributes;
 use crate::window::event::{ResourceAttributes, SpanAttributes, SpanStatus};
 
 /// How messages follow each other.
@@ -232,7 +234,8 @@ struct Spans<'a, 'c, 's, S> {
 impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
     fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
         self.resource = ResourceAttributes::default();
-        resource.for_each_attribute(|key, value| self.resource.set(key, value))
+        let version_key = self.collector.rules.version_key();
+        resource.for_each_attribute(|key, value| self.resource.set(key, value, version_key))
     }
 
     #[inline]
@@ -243,30 +246,41 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
         let names_service = self.resource.names_service();
         let mut attributes = SpanAttributes::default();
         let mut service = ResourceAttributes::default();
-        if is_entry || !names_service {
+        let version_key = self.collector.rules.version_key();
+        let is_watched = self.collector.is_watched(&self.resource);
+        if is_entry || is_watched || !names_service {
             let is_read = |key: &[u8]| {
                 SpanAttributes::may_read(key)
-                    || (!names_service && ResourceAttributes::may_read(key))
+                    || (!names_service && (ResourceAttributes::may_read(key) || key == version_key))
             };
             span.for_each_attribute(is_read, |key, value| {
                 attributes.set(key, value);
                 if !names_service {
-                    service.set(key, value);
+                    service.set(key, value, version_key);
                 }
             })?;
         }
+        let service = service.or(self.resource);
+        let details = if self.collector.is_watched(&service) {
+            read_details(span)?
+        } else {
+            DetailAttributes::default()
+        };
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let span = FileSpan {
             name: span.name,
             kind,
             has_parent,
+            trace_id: span.trace_id,
             span_id: span.span_id,
+            parent_span_id: span.parent_span_id,
             trace_state: span.trace_state,
             times: start_and_end(Time::counted(start), Time::counted(end)),
             status: SpanStatus::from_otlp(span.status_code),
             attributes,
+            details,
         };
-        self.collector.span(&service.or(self.resource), &span);
+        self.collector.span(&service, &span);
         Ok(())
     }
 }

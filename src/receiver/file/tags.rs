@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use crate::model::span::SpanKind;
 use crate::receiver::file::lenient::{span_kind, span_status};
 use crate::receiver::json::value::{BorrowedText, Number};
+use crate::window::event::detail::DetailAttributes;
 use crate::window::event::{ResourceAttributes, Scalar, SpanAttributes, SpanStatus};
 
 /// A tag.
@@ -63,6 +64,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
 pub(super) struct Said<'a> {
     /// Attributes that are read.
     pub attributes: SpanAttributes<'a>,
+    /// Attributes that say more about a span.
+    pub details: DetailAttributes<'a>,
     /// Attributes that would stand on a resource.
     pub service: ResourceAttributes<'a>,
     /// `span.kind`.
@@ -75,7 +78,7 @@ pub(super) struct Said<'a> {
 
 impl Tags<'_> {
     /// Reads the tags, as the Collector's translation from Jaeger and Zipkin does.
-    pub(super) fn read(&self) -> Said<'_> {
+    pub(super) fn read(&self, version_key: &[u8]) -> Said<'_> {
         let mut said = Said::default();
         let mut is_error = false;
         for Tag { key, value } in &self.0 {
@@ -92,7 +95,8 @@ impl Tags<'_> {
                 _ => {
                     if let Some(value) = scalar(value) {
                         said.attributes.set(key.as_bytes(), value);
-                        said.service.set(key.as_bytes(), value);
+                        said.details.set(key.as_bytes(), value);
+                        said.service.set(key.as_bytes(), value, version_key);
                     }
                 }
             }
@@ -129,7 +133,7 @@ mod tests {
 
     fn status(tags: &str) -> SpanStatus {
         let tags: Tags<'_> = serde_json::from_str(tags).unwrap();
-        tags.read().status
+        tags.read(b"service.version").status
     }
 
     #[test]

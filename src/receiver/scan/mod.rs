@@ -90,11 +90,16 @@ pub struct SpanView<'a> {
     pub status_code: u64,
     /// The span's bytes from the first attribute to the last.
     attributes: &'a [u8],
+    /// All of the span's bytes.
+    message: &'a [u8],
 }
 
 impl<'a> SpanView<'a> {
     fn read(span: &'a [u8]) -> Result<Self, Malformed> {
-        let mut view = SpanView::default();
+        let mut view = SpanView {
+            message: span,
+            ..SpanView::default()
+        };
         let mut fields = Fields::new(span);
         let mut before = fields.rest();
         let mut attributes: Option<(&'a [u8], &'a [u8])> = None;
@@ -150,6 +155,22 @@ impl<'a> SpanView<'a> {
         mut take: impl FnMut(&'a [u8], Scalar<'a>),
     ) -> Result<(), Malformed> {
         for_each_attribute(self.attributes, 9, wanted, &mut take)
+    }
+
+    /// Calls `take` with each attribute of the span's events whose key passes `wanted`. Events are looked for only here.
+    #[cold]
+    pub fn for_each_event_attribute(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut take: impl FnMut(&'a [u8], Scalar<'a>),
+    ) -> Result<(), Malformed> {
+        let mut fields = Fields::new(self.message);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (11, Value::Bytes(event)) = (number, value) {
+                for_each_attribute(event, 3, &wanted, &mut take)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -29,6 +29,9 @@ use crate::window::{Windows, selects};
 /// Minutes that wait for a store that fails, at most; more are lost and counted.
 const UNSAVED_MINUTES_MAX: usize = 1 << 20;
 
+/// A service and its new version.
+type CanaryKey = (ServiceKey, String);
+
 /// Moves history and objectives between windows and store.
 ///
 /// Locks are taken in the order of the fields, and [`Self::shown`] is never held while the disk is waited for.
@@ -68,6 +71,7 @@ struct Shown {
     /// With the names and the states that the store gives them.
     candidates: Vec<Candidate>,
     verdicts: BTreeMap<Option<ServiceKey>, Verdict>,
+    canaries: BTreeMap<CanaryKey, Verdict>,
     /// Not in the store yet, the oldest first.
     transitions: Vec<Transition>,
 }

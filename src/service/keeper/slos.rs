@@ -7,11 +7,12 @@ use crate::api::Decision;
 use crate::config::Adopt;
 use crate::evaluator::verdict::timestamp;
 use crate::model::UnixNanos;
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::{Report, Verdict, VerdictReport};
 use crate::model::slo::{Objective, Sli};
-use crate::service::keeper::Keeper;
+use crate::service::keeper::{CanaryKey, Keeper};
 use crate::store::StoreError;
 use crate::store::book::{Book, DecisionError};
 
@@ -162,7 +163,7 @@ impl Keeper {
     pub(in crate::service) fn note_transitions(&self, report: &Report) {
         let mut shown = self.shown();
         let mut verdicts = BTreeMap::new();
-        for verdict in std::iter::once(&report.verdict).chain(&report.verdicts) {
+        for verdict in std::iter::once(&report.verdict).chain(report.service_verdicts()) {
             let before = shown.verdicts.get(&verdict.service).copied();
             verdicts.insert(verdict.service.clone(), verdict.verdict);
             if before != Some(verdict.verdict) {
@@ -173,6 +174,21 @@ impl Keeper {
         }
         // Services that are gone are forgotten.
         shown.verdicts = verdicts;
+        let canaries: BTreeMap<CanaryKey, Verdict> = report
+            .canaries
+            .iter()
+            .map(|canary| (canary_key(canary), canary.verdict))
+            .collect();
+        let before = std::mem::replace(&mut shown.canaries, canaries);
+        let changed = report.canaries.iter().filter_map(|canary| {
+            let before = before.get(&canary_key(canary)).copied();
+            (before != Some(canary.verdict)).then(|| canary_transition(report.now, canary, before))
+        });
+        let held = &shown.canaries;
+        let ended = before.iter().filter(|(key, _)| !held.contains_key(*key));
+        let ended = ended.map(|(key, verdict)| ended_transition(report.now, key, *verdict));
+        let transitions: Vec<Transition> = ended.chain(changed).collect();
+        shown.transitions.extend(transitions);
         // The store keeps no more either.
         let limit = usize::try_from(self.max_transitions).unwrap_or(usize::MAX);
         let excess = shown.transitions.len().saturating_sub(limit);
@@ -205,6 +221,51 @@ fn adopt_ready(book: &mut Book, candidates: &mut [Candidate], edit: &Edit) -> Ve
             Some(accepted.objective)
         })
         .collect()
+}
+
+fn canary_key(canary: &CanaryReport) -> CanaryKey {
+    let version = canary.canary.version.clone();
+    (canary.service.clone(), version)
+}
+
+/// What changed about the new version of a rollout.
+fn canary_transition(now: UnixNanos, canary: &CanaryReport, before: Option<Verdict>) -> Transition {
+    let (subject, to) = (canary_subject(&canary_key(canary)), canary.verdict.label());
+    tracing::info!(
+        canary = subject,
+        to,
+        why = canary.text,
+        "Canary verdict changed."
+    );
+    Transition {
+        at: now,
+        kind: "canary".to_owned(),
+        subject,
+        from: before.map_or("", Verdict::label).to_owned(),
+        to: to.to_owned(),
+        text: canary.text.clone(),
+    }
+}
+
+/// A rollout is over: the last finding stays here.
+fn ended_transition(now: UnixNanos, key: &CanaryKey, last: Verdict) -> Transition {
+    let subject = canary_subject(key);
+    tracing::info!(canary = subject, last = last.label(), "Rollout ended.");
+    Transition {
+        at: now,
+        kind: "canary".to_owned(),
+        text: format!(
+            "the rollout of `{}` is over: only one version takes requests, or a newer one came",
+            key.1
+        ),
+        subject,
+        from: last.label().to_owned(),
+        to: "ended".to_owned(),
+    }
+}
+
+fn canary_subject((service, version): &CanaryKey) -> String {
+    format!("{}@{version}", service.name)
 }
 
 fn verdict_transition(

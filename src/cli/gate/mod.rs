@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use crate::cli::Usage;
 use crate::cli::summary::input_summary;
 use crate::cli::traces::{TraceArgs, read_all};
+use crate::cli::versions::{Versions, tables};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk;
@@ -24,7 +25,7 @@ use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::receiver::file::{STANDARD_INPUT, find_inputs};
+use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
 use crate::service::analysis::{Analysis, Neighbours};
 
 const EXAMPLES: &str = "\
@@ -32,14 +33,21 @@ Examples:
   slo-copilot gate --trace after.jsonl --objectives slos.yaml
   slo-copilot gate --trace after.jsonl --baseline before.jsonl --format junit > gate.xml
   slo-copilot gate --trace traces/ --objectives slos.yaml --policy release.rego --fail-on guardrail
+  slo-copilot gate --baseline old.jsonl --canary new.jsonl
+  slo-copilot gate --trace traces/ --canary-version 2.1.0 --fail-on canary
 
 Exit code: 0 pass or warn, 1 fail, 2 usage or broken input, 3 inconclusive.
 
-  --fail-on    objectives  trace tests  guardrail policies
-  any          decide      decide       decide
+  --fail-on    objectives  trace tests  guardrail policies  versions
+  any          decide      decide       decide              decide
   baseline     decide
   tests                    decide
-  guardrail                             decide";
+  guardrail                             decide
+  canary                                                    decide
+
+With --canary, or --canary-version, the new version is compared with the old one: error ratios, latency and its tail, of the
+service and of each operation, new ways of failing and changed dependencies (section canary of the configuration). Objectives
+decide as well where there are any.";
 
 /// What a gate is told whose baseline suggests nothing.
 const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an objective; give it more traces, or name objectives";
@@ -52,9 +60,22 @@ pub struct Args {
     traces: TraceArgs,
 
     /// Trace files of a time that was good: without objectives, candidates are fitted on them and the traces are judged
-    /// by those.
+    /// by those. With --canary, the old version's.
     #[arg(long, value_name = "TRACE", num_args = 1..)]
     baseline: Vec<String>,
+
+    /// Trace files of the new version, in place of --trace: they are compared with those of --baseline, whatever versions
+    /// they say.
+    #[arg(long, value_name = "TRACE", num_args = 1.., requires = "baseline", conflicts_with = "canary_version")]
+    canary: Vec<String>,
+
+    /// The new version in the traces of --trace: it is compared with the old one in them.
+    #[arg(long, value_name = "VERSION", conflicts_with = "baseline")]
+    canary_version: Option<String>,
+
+    /// The old version, unless it is the one with the most requests beside the new one.
+    #[arg(long, value_name = "VERSION", requires = "canary_version")]
+    baseline_version: Option<String>,
 
     /// What decides.
     #[arg(long, value_name = "PART", default_value = "any")]
@@ -83,6 +104,8 @@ enum FailOnArg {
     Tests,
     /// Guardrail policies.
     Guardrail,
+    /// The comparison of two versions.
+    Canary,
 }
 
 impl From<FailOnArg> for FailOn {
@@ -92,6 +115,7 @@ impl From<FailOnArg> for FailOn {
             FailOnArg::Baseline => Self::Baseline,
             FailOnArg::Tests => Self::Tests,
             FailOnArg::Guardrail => Self::Guardrail,
+            FailOnArg::Canary => Self::Canary,
         }
     }
 }
@@ -102,7 +126,7 @@ enum Format {
     Text,
     /// The verdict with its parts.
     Json,
-    /// `JUnit` XML: a case an objective and a policy.
+    /// `JUnit` XML: a case an objective, a policy and a service whose versions are compared.
     Junit,
     /// SARIF 2.1.0.
     Sarif,
@@ -113,10 +137,11 @@ enum Format {
 /// Judges the traces; the exit code says how.
 pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     let config = args.traces.load_config()?;
-    let inputs = args.traces.inputs()?;
+    let inputs = args.inputs()?;
+    let is_standard = |one: &String| one == STANDARD_INPUT;
     anyhow::ensure!(
-        !(args.traces.reads_standard_input()
-            && args.baseline.iter().any(|one| one == STANDARD_INPUT)),
+        !((args.traces.reads_standard_input() || args.canary.iter().any(is_standard))
+            && args.baseline.iter().any(is_standard)),
         Usage("traces and baseline cannot both come from standard input".to_owned())
     );
     let policies = args
@@ -125,8 +150,14 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         .map(|path| read_policy(path))
         .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
     let (objectives, against) = args.yardstick(&config, clock.now())?;
-    let mut analysis = Analysis::new(&config, &objectives, clock.now());
-    read_all(&mut analysis, &inputs)?;
+    let (mut analysis, notes) = match args.versions() {
+        Some(versions) => versions.read(&config, &objectives, &inputs, clock.now())?,
+        None => {
+            let mut analysis = Analysis::new(&config, &objectives, clock.now());
+            read_all(&mut analysis, &inputs)?;
+            (analysis, String::new())
+        }
+    };
     let candidates = analysis.candidates();
     let mut report = analysis.report(
         candidates,
@@ -153,6 +184,9 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     if let Some(input) = &report.input {
         stderr().lock().write_all(input_summary(input).as_bytes())?;
     }
+    if !notes.is_empty() {
+        writeln!(stderr().lock(), "{notes}")?;
+    }
     writeln!(
         stderr().lock(),
         "gate: {} (judged against {}); decided by {}",
@@ -168,6 +202,29 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    /// The traces that are judged.
+    fn inputs(&self) -> anyhow::Result<Vec<TraceInput>> {
+        if self.canary.is_empty() {
+            return self.traces.inputs();
+        }
+        anyhow::ensure!(
+            self.traces.traces.is_empty() && self.traces.more_traces.is_empty(),
+            Usage("--canary names the traces that are judged; leave --trace out".to_owned())
+        );
+        Ok(find_inputs(&self.canary)?)
+    }
+
+    /// The versions that are compared, if any are.
+    fn versions(&self) -> Option<Versions<'_>> {
+        if !self.canary.is_empty() {
+            let baseline = &self.baseline;
+            return Some(Versions::Sets { baseline });
+        }
+        let canary = self.canary_version.as_deref()?;
+        let baseline = self.baseline_version.as_deref();
+        Some(Versions::Split { canary, baseline })
+    }
+
     /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
     fn yardstick(
         &self,
@@ -175,12 +232,16 @@ impl Args {
         now: UnixNanos,
     ) -> anyhow::Result<(Vec<Objective>, JudgedAgainst)> {
         let adopted = self.traces.adopted(config)?;
+        let compares = self.versions().is_some();
         if !adopted.is_empty() {
             anyhow::ensure!(
-                self.baseline.is_empty(),
+                compares || self.baseline.is_empty(),
                 Usage("--baseline is for traces without objectives, and there are objectives; leave one out".to_owned())
             );
             return Ok((adopted, JudgedAgainst::Objectives));
+        }
+        if compares {
+            return Ok((Vec::new(), JudgedAgainst::OldVersion));
         }
         if self.baseline.is_empty() {
             return Ok((Vec::new(), JudgedAgainst::Itself));
@@ -245,6 +306,16 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
             case("composite", &composite.name, state, text)
         }));
     }
+    if decided.fail_on.includes(GatePart::Canary) {
+        cases.extend(report.canaries.iter().map(|canary| {
+            let name = format!(
+                "{} {} → {}",
+                canary.service.name, canary.baseline.version, canary.canary.version
+            );
+            let suite = GatePart::Canary.label();
+            case(suite, &name, canary.verdict, canary.text.clone())
+        }));
+    }
     if decided.fail_on == FailOn::Tests {
         let tests = decided
             .parts
@@ -305,7 +376,7 @@ fn text(decided: &GateReport) -> String {
     for reason in &decided.verdict.undecided {
         lines.push(format!("  undecided: {}", reason.text));
     }
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n" + &tables(&decided.canaries)
 }
 
 /// Appends to the job summary where GitHub says that there is one.
