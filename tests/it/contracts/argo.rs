@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{at, document, server, text};
+use crate::canary::{Every, side_by_side};
 use crate::support::server::Server;
 use crate::support::spans::NOW;
 
@@ -280,6 +281,25 @@ async fn in_kayentas_place_an_analysis_is_open_until_it_is_conclusive_or_over() 
     assert_eq!(
         kayenta(&server, "good", versions, "soon").await,
         Phase::Error
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn in_kayentas_place_the_comparison_of_both_versions_answers() {
+    let server = Server::start(|_| ()).await;
+    side_by_side(&server, Some(Every(100)), Some(Every(6))).await;
+    server.fresh_report().await;
+    let open = "2026-09-21T15:00:00Z";
+    let versions = ("1.9.0", "1.10.0");
+    assert_eq!(
+        kayenta(&server, "checkout", versions, open).await,
+        Phase::Failed
+    );
+    let others = ("1.8.0", "1.10.0");
+    assert_eq!(
+        kayenta(&server, "checkout", others, open).await,
+        Phase::Running
     );
     server.stop().await;
 }
