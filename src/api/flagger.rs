@@ -115,6 +115,32 @@ enum Inconclusive {
     Fail,
 }
 
+/// What is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Approved,
+    /// Yes, although too little is known. Flagger does not show why, so it is counted apart.
+    Waived,
+    Refused,
+}
+
+impl Answer {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Waived => "waived",
+            Self::Refused => "refused",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Approved | Self::Waived => StatusCode::OK,
+            Self::Refused => StatusCode::PRECONDITION_FAILED,
+        }
+    }
+}
+
 /// What Flagger sends. Later versions may send more.
 #[derive(Debug, Deserialize)]
 struct Payload {
@@ -147,8 +173,11 @@ pub(super) async fn post(
         return error(StatusCode::NOT_FOUND, &text);
     };
     match answer(&shared, hook, &body).await {
-        Ok((true, text)) => said(hook, "approved", StatusCode::OK, text),
-        Ok((false, text)) => said(hook, "refused", StatusCode::PRECONDITION_FAILED, text),
+        Ok((answer, text)) => {
+            count(hook, answer.label());
+            let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (answer.status(), content_type, text).into_response()
+        }
         Err(text) => {
             count(hook, "invalid");
             error(StatusCode::BAD_REQUEST, &text)
@@ -156,8 +185,8 @@ pub(super) async fn post(
     }
 }
 
-/// Whether the answer is yes, and why.
-async fn answer(shared: &Shared, hook: Hook, body: &[u8]) -> Result<(bool, String), String> {
+/// The answer, and why.
+async fn answer(shared: &Shared, hook: Hook, body: &[u8]) -> Result<(Answer, String), String> {
     let payload: Payload = serde_json::from_slice(body).map_err(|error| {
         format!(
             "the body is not what Flagger sends, {{\"name\", \"namespace\", \"phase\", \"checksum\", \"metadata\": {{TEXT: TEXT}}}}: {error}"
@@ -165,12 +194,16 @@ async fn answer(shared: &Shared, hook: Hook, body: &[u8]) -> Result<(bool, Strin
     })?;
     if hook == Hook::Event {
         record(&payload);
-        return Ok((true, "recorded\n".to_owned()));
+        return Ok((Answer::Approved, "recorded\n".to_owned()));
     }
     let (question, inconclusive) = question(hook, payload)?;
     let report = verdict::ask(shared, question).await;
-    let approves = hook.approves(report.verdict, inconclusive);
-    Ok((approves, explained(hook, &report, approves)))
+    let answer = match (hook.approves(report.verdict, inconclusive), report.verdict) {
+        (true, Verdict::Inconclusive) => Answer::Waived,
+        (true, Verdict::Pass | Verdict::Warn | Verdict::Fail) => Answer::Approved,
+        (false, _) => Answer::Refused,
+    };
+    Ok((answer, explained(hook, &report, answer)))
 }
 
 /// What is asked, and what an inconclusive verdict counts as.
@@ -213,27 +246,26 @@ fn question(hook: Hook, payload: Payload) -> Result<(Question, Inconclusive), St
 }
 
 /// The verdict in words, with its reasons.
-fn explained(hook: Hook, report: &VerdictReport, approves: bool) -> String {
+fn explained(hook: Hook, report: &VerdictReport, answer: Answer) -> String {
     let service = report.service.as_ref().map_or("", |service| &*service.name);
-    let mut text = format!("{service}: {}", report.verdict.label());
-    if report.verdict == Verdict::Inconclusive && hook != Hook::Rollback {
-        text.push_str(if approves {
+    let consequence = match (report.verdict, hook, answer) {
+        (Verdict::Inconclusive, Hook::Rollback, _)
+        | (Verdict::Pass | Verdict::Warn | Verdict::Fail, ..) => "",
+        (Verdict::Inconclusive, _, Answer::Refused) => ", so it waits",
+        (Verdict::Inconclusive, _, Answer::Approved | Answer::Waived) => {
             ", which does not stop this hook"
-        } else {
-            ", so it waits"
-        });
-    }
+        }
+    };
+    let verdict = report.verdict.label();
+    let mut parts = vec![format!("{service}: {verdict}{consequence}")];
     let reasons: Vec<&Reason> = report.reasons.iter().chain(&report.undecided).collect();
-    for reason in reasons.iter().take(LISTED_REASONS) {
-        text.push_str("; ");
-        text.push_str(&reason.text);
-    }
+    let listed = reasons.iter().take(LISTED_REASONS);
+    parts.extend(listed.map(|reason| reason.text.clone()));
     let omitted = reasons.len().saturating_sub(LISTED_REASONS);
     if omitted > 0 {
-        text.push_str(&format!("; and {omitted} more"));
+        parts.push(format!("and {omitted} more"));
     }
-    text.push('\n');
-    text
+    parts.join("; ") + "\n"
 }
 
 /// Writes an event of Flagger to the log.
@@ -256,13 +288,7 @@ fn record(payload: &Payload) {
         phase,
         ..
     } = payload;
-    tracing::info!(canary = ?name, ?namespace, ?phase, kind, ?message, "Flagger told an event.");
-}
-
-fn said(hook: Hook, answer: &'static str, status: StatusCode, text: String) -> Response {
-    count(hook, answer);
-    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    (status, content_type, text).into_response()
+    tracing::info!(canary = ?name, ?namespace, ?phase, kind, event = ?message, "Flagger told an event.");
 }
 
 fn count(hook: Hook, answer: &'static str) {

@@ -1,7 +1,7 @@
 //! `/api/v1/kayenta/…`: three endpoints in the shape of Kayenta's, for controllers that know its API.
 //!
 //! A scope is `service@version`, or `service`, its region `deployment.environment.name`. The comparison of the two versions
-//! answers; where there is none, the verdict of the version, or of the service, does. An analysis is complete once the
+//! answers; where the control has no version, the verdict of the version, or of the service, does. An analysis is complete once the
 //! answer is conclusive or its interval is over. Its score then lies where the thresholds say what the verdict says;
 //! between them where too little is known.
 
@@ -295,10 +295,19 @@ async fn judge(shared: &Shared, analysis: &Analysis) -> Option<Judgement> {
         .as_ref()
         .map_or(shared.state.started_at, |report| report.generated_at);
     let compared = report.and_then(|report| comparison(&report, analysis));
+    let Analysis {
+        question, baseline, ..
+    } = analysis;
     let (verdict, score, text) = match compared {
         Some(found) => found,
+        // The verdict of a version rests on its comparison with another one, which was not asked about.
+        None if !baseline.is_empty() => {
+            let version = &question.version;
+            let text = format!("version `{version}` has not been compared with `{baseline}`");
+            (Verdict::Inconclusive, None, text)
+        }
         None => {
-            let answer = verdict::ask(shared, analysis.question.clone()).await;
+            let answer = verdict::ask(shared, question.clone()).await;
             let reasons = answer.reasons.iter().chain(&answer.undecided);
             let texts: Vec<&str> = reasons.map(|reason| reason.text.as_str()).collect();
             (answer.verdict, answer.score, texts.join("; "))

@@ -190,7 +190,7 @@ fn describe() {
     );
     describe_counter!(
         FLAGGER_HOOKS,
-        "Calls of Flagger's webhooks, by hook and answer: approved, refused, invalid."
+        "Calls of Flagger's webhooks, by hook and answer; waived: yes, although too little is known."
     );
     describe_counter!(
         FLAGGER_EVENTS,

@@ -15,7 +15,7 @@ use crate::support::spans::{MINUTE, NOW, attribute, named_span, request_of, span
 
 /// One of so many requests fails.
 #[derive(Clone, Copy)]
-struct Every(u64);
+pub(crate) struct Every(pub(crate) u64);
 
 /// Requests of one version, two a second from `from` on.
 fn traffic(count: u64, from: UnixNanos, failing: Option<Every>) -> Vec<Span> {
@@ -71,7 +71,7 @@ async fn send(server: &Server, version: &str, spans: Vec<Span>) {
 }
 
 /// Both versions in the same ten minutes, minute by minute. The first ones tell that there are two.
-async fn side_by_side(server: &Server, old: Option<Every>, new: Option<Every>) {
+pub(crate) async fn side_by_side(server: &Server, old: Option<Every>, new: Option<Every>) {
     send(server, "1.9.0", traffic(10, NOW - 11 * MINUTE, None)).await;
     send(server, "1.10.0", traffic(1, NOW - 10 * MINUTE, None)).await;
     for minute in (1..=10).rev() {

@@ -15,6 +15,7 @@ mod analyze;
 mod binary;
 mod canary;
 mod candidates;
+mod contracts;
 mod exporters;
 mod gate;
 mod limits;

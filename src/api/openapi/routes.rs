@@ -331,7 +331,12 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         "A Prometheus query at one instant",
         &[
             QUERY,
-            optional("time", "Seconds since the epoch, or RFC 3339; now."),
+            Parameter {
+                name: "time",
+                description: "Now, if it is left out.",
+                schema: TIME,
+                is_required: false,
+            },
         ],
         QUERY_ANSWERS,
     ),
@@ -347,9 +352,9 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         "A Prometheus query over time; only the newest evaluation is held",
         &[
             QUERY,
-            needed("start", "Seconds since the epoch, or RFC 3339.", STRING),
-            needed("end", "Seconds since the epoch, or RFC 3339.", STRING),
-            needed("step", "Seconds, or a duration such as 1m.", STRING),
+            needed("start", "The first instant.", TIME),
+            needed("end", "The last instant at most.", TIME),
+            needed("step", "Between two instants.", STEP),
         ],
         QUERY_ANSWERS,
     ),
@@ -373,7 +378,11 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         "/api/v1/kayenta/canary/{id}",
         "Begin a canary analysis",
         &[
-            needed("id", "Id of the configuration.", STRING),
+            needed(
+                "id",
+                "Id of the configuration.",
+                r#"{"const": "slo-copilot"}"#,
+            ),
             optional("application", "Any: scopes name the service."),
             optional("metricsAccountName", "Any."),
             optional("configurationAccountName", "Any."),

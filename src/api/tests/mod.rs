@@ -1,6 +1,7 @@
 //! The endpoint through real clients: HTTP/1 and gRPC on one port of the loopback interface.
 
 mod grpc;
+mod kayenta;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::StatusCode;

@@ -146,6 +146,9 @@ fn families_stand_in_one_order_whether_or_not_they_have_samples() {
         BUDGET_REMAINING,
         BUDGET_PROJECTED,
         VERDICT,
+        SCORE,
+        CANARY_VERDICT,
+        CANARY_SCORE,
     ];
     let mut empty = report();
     empty.operation_counters.clear();

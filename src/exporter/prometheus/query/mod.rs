@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use promql_parser::label::Matchers;
 use promql_parser::parser::token::{T_AVG, T_COUNT, T_MAX, T_MIN, T_SUM};
+use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{
     AggregateExpr, Call, Expr, LabelModifier, MatrixSelector, VectorSelector, parse,
 };
@@ -84,8 +85,8 @@ impl Query {
             }
             other => {
                 let shape = match other.value_type() {
-                    promql_parser::parser::value::ValueType::Scalar => Shape::Scalar,
-                    _ => Shape::Vector,
+                    ValueType::Scalar => Shape::Scalar,
+                    ValueType::Vector | ValueType::Matrix | ValueType::String => Shape::Vector,
                 };
                 (other, shape)
             }
