@@ -31,7 +31,7 @@ const ROUTES: [&str; 13] = [
     "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
     "GET /api/v1/store",
     "GET /api/v1/store/{name}",
-    "GET /api/v1/transitions?since=&limit=",
+    "GET /api/v1/transitions?since=&after=&limit=",
     "POST /api/v1/candidates/{name}:accept|reject",
 ];
 

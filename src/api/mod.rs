@@ -18,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::UnixNanos;
-use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
+use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
 
 /// Settings of the admin endpoint.
@@ -56,6 +57,8 @@ impl Default for Config {
 pub struct ApiState {
     /// The newest report; `None` until the first evaluation has finished.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Number of the last transition that was kept.
+    pub told: watch::Receiver<u64>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.
@@ -107,6 +110,15 @@ pub enum Command {
         limit: usize,
         /// Takes the answer.
         reply: Reply<Vec<Transition>>,
+    },
+    /// Tell what changed after the transition of this number.
+    FollowTransitions {
+        /// Number of the last one that was seen.
+        cursor: u64,
+        /// At most so many.
+        limit: usize,
+        /// Takes the answer.
+        reply: Reply<TransitionPage>,
     },
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    fn selects(&self, service: &ServiceKey) -> bool {
+    pub(super) fn selects(&self, service: &ServiceKey) -> bool {
         self.service == *service.name
             && (self.namespace.is_empty() || self.namespace == *service.namespace)
             && (self.environment.is_empty() || self.environment == *service.environment)
