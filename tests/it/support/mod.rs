@@ -6,6 +6,7 @@ pub(crate) mod process;
 pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod spans;
+pub(crate) mod tls;
 pub(crate) mod traces;
 
 use std::io::{Read, Write};
