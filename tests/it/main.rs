@@ -20,6 +20,7 @@ mod limits;
 mod otlp_grpc;
 mod otlp_http;
 mod restart;
+mod rules;
 mod shutdown;
 mod store;
 mod support;
