@@ -24,6 +24,7 @@ mod notify;
 mod otlp_grpc;
 mod otlp_http;
 mod restart;
+mod rules;
 mod shutdown;
 mod store;
 mod support;

@@ -2,6 +2,7 @@
 
 pub(crate) mod grpc;
 pub(crate) mod page;
+pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod schema;
 pub(crate) mod server;
