@@ -294,3 +294,6 @@ fn reason(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
