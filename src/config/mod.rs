@@ -16,7 +16,7 @@ use crate::model::slo::Objective;
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, receiver, store};
+use crate::{api, evaluator, exporter, receiver, store, trace};
 
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub objectives: ObjectivesConfig,
     /// Burn rates and verdicts.
     pub evaluator: evaluator::Config,
+    /// Whole traces.
+    pub trace_buffer: trace::buffer::Config,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -236,6 +238,9 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
+        let trace_buffer = self.trace_buffer.check();
+        let (key, message) = trace_buffer.err().unwrap_or_default();
+        require(trace_buffer.is_ok(), key, message)?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
