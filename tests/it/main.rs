@@ -25,3 +25,4 @@ mod store;
 mod support;
 mod validate;
 mod verdict;
+mod whole_traces;
