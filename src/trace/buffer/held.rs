@@ -156,13 +156,15 @@ impl Traces {
             if held.memory.saturating_add(span.bytes.len()) > self.bounds.max_trace_bytes {
                 held.left_out += 1;
                 self.counts.left_out_spans += 1;
+                held.update_memory(&mut share.bytes);
                 continue;
             }
             Arc::make_mut(&mut held.spans).push(origin, span.bytes);
             self.counts.kept_spans += 1;
             let before = share.bytes;
             held.update_memory(&mut share.bytes);
-            share.inflow += share.bytes - before;
+            // A copy, made since somebody reads the trace, may take less.
+            share.inflow += share.bytes.saturating_sub(before);
         }
         let sampled = self.fit(Reason::Sampled, now);
         self.fit(Reason::Wanted, now) || sampled
