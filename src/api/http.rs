@@ -16,7 +16,9 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::verdict::{self, Question};
-use super::{Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store};
+use super::{
+    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, traces,
+};
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// The overview loads nothing and runs nothing.
@@ -39,6 +41,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             "/api/v1/candidates/{name_and_verb}",
             post(candidates::post).layer(DefaultBodyLimit::max(candidates::MAX_DECISION_BYTES)),
         )
+        .route("/api/v1/traces", get(traces::list))
+        .route("/api/v1/traces/{id}", get(traces::show))
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
         .route("/api/v1/transitions", get(store::transitions))
@@ -157,7 +161,7 @@ pub(super) async fn json(
     }
 }
 
-fn internal(failure: &dyn std::error::Error) -> Response {
+pub(super) fn internal(failure: &dyn std::error::Error) -> Response {
     tracing::error!(%failure, "an answer could not be encoded");
     error(
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -21,6 +21,7 @@ mod query;
 mod store;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod verdict;
 mod watcher;
 
@@ -39,6 +40,7 @@ use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
+use crate::trace::buffer::TraceBuffer;
 
 /// Settings of the admin endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ pub struct ApiState {
     pub reports: watch::Receiver<Option<Arc<Report>>>,
     /// Number of the last transition that was kept.
     pub told: watch::Receiver<u64>,
+    /// Whole traces; `None` where `trace_buffer.enabled` is false.
+    pub traces: Option<Arc<TraceBuffer>>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.

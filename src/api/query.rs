@@ -16,6 +16,7 @@ use serde_json::{Value as JsonValue, json};
 use tokio::task::spawn_blocking;
 
 use super::Shared;
+use crate::exporter::prometheus::negotiate::PageFormat;
 use crate::exporter::prometheus::query::{Query, QueryError, Shape, Value};
 use crate::exporter::prometheus::read::Sample;
 
@@ -142,10 +143,14 @@ async fn asked(
         .map_or(shared.state.started_at, |report| report.generated_at);
     let times = Times::read(parameters, is_range, seconds(evaluated_at))?;
     let page = match report {
-        Some(report) => shared.page.families(report).await.map_err(|failure| {
-            tracing::error!(%failure, "the metrics page could not be encoded");
-            internal()
-        })?,
+        Some(report) => shared
+            .page
+            .families(report, PageFormat::Text, None)
+            .await
+            .map_err(|failure| {
+                tracing::error!(%failure, "the metrics page could not be encoded");
+                internal()
+            })?,
         None if query.reads_series() => {
             return Err(Refusal {
                 status: StatusCode::SERVICE_UNAVAILABLE,

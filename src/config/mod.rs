@@ -17,7 +17,7 @@ use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, notify, receiver, store};
+use crate::{api, evaluator, exporter, notify, receiver, store, trace};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -44,6 +44,8 @@ pub struct Config {
     pub rollouts: RolloutsConfig,
     /// How a new version is compared with the old one.
     pub canary: canary::Settings,
+    /// Whole traces.
+    pub trace_buffer: trace::buffer::Config,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -276,6 +278,9 @@ impl Config {
         let notifiers = self.notifiers.check();
         notifiers
             .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
+        let trace_buffer = self.trace_buffer.check();
+        let (key, message) = trace_buffer.err().unwrap_or_default();
+        require(trace_buffer.is_ok(), key, message)?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

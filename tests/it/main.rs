@@ -31,3 +31,4 @@ mod support;
 mod validate;
 mod verdict;
 mod versions;
+mod whole_traces;

@@ -38,6 +38,7 @@ impl Server {
         let (commands_sender, commands) = mpsc::channel(4);
         let shutdown = CancellationToken::new();
         let state = ApiState {
+            traces: None,
             reports: reports_receiver,
             told: watch::channel(0).1,
             ready: ready_receiver,

@@ -2,6 +2,7 @@
 //!
 //! Old and new keys of the semantic conventions are both read.
 
+mod described;
 pub mod detail;
 mod service;
 
@@ -16,6 +17,7 @@ use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::cohort::watch::Watch;
+pub use crate::window::event::described::{Described, describe};
 pub use crate::window::operation::OperationScratch;
 use crate::window::operation::{OPERATION_BYTES_MAX, template};
 use crate::window::settings::SliConfig;
@@ -180,6 +182,8 @@ pub struct SpanInput<'a> {
     pub end: UnixNanos,
     /// Status code.
     pub status: SpanStatus,
+    /// Randomness of the trace, where whole traces are kept.
+    pub randomness: u64,
     /// Attributes that are read.
     pub attributes: SpanAttributes<'a>,
 }
@@ -343,6 +347,9 @@ pub fn push_span(
     }
     batch.spans += 1;
     batch.roots += u64::from(!span.has_parent);
+    if batch.wants_randomness {
+        batch.randomness.push(span.randomness);
+    }
     if !entry_kinds.is_entry(span.kind, span.has_parent) {
         return;
     }
@@ -355,6 +362,7 @@ pub fn push_span(
         duration_nanos: span.end - span.start,
         weight,
         count: whole_count(weight, span.span_id),
+        randomness: span.randomness,
         kind: span.kind,
         outcome: outcome_of(span),
         excluded: false,

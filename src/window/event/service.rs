@@ -44,6 +44,12 @@ impl ResourceAttributes<'_> {
         }
     }
 
+    /// The service and its version, cut where a batch cuts them.
+    pub fn key(&self) -> (ServiceKey, Box<str>) {
+        let [.., version] = self.identity();
+        (self.service_key(), String::from_utf8_lossy(version).into())
+    }
+
     /// Hash of the service, see [`ServiceKey::hash`].
     pub fn service_hash(&self, buffer: &mut Vec<u8>) -> u128 {
         let [service, namespace, environment, _] = self.identity();
