@@ -69,6 +69,8 @@ pub mod evaluator;
 
 pub mod openslo;
 
+pub mod tracetest;
+
 pub mod adapter;
 
 // Out.

@@ -1,0 +1,4 @@
+//! Trace-based tests: suites of assertions, judged on whole traces.
+
+pub mod language;
+pub mod trace;
