@@ -1,4 +1,5 @@
 //! Trace-based tests: suites of assertions, judged on whole traces.
 
 pub mod language;
+pub mod suite;
 pub mod trace;
