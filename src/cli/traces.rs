@@ -79,6 +79,7 @@ impl TraceArgs {
                 !objectives.is_empty(),
                 Usage("--objectives holds no adopted objective; a suggestion is adopted by its annotation slo-copilot.dev/state: adopted".to_owned())
             );
+            objective_files::check_policies(&objectives, config)?;
             return Ok(objectives);
         }
         if let Some(dir) = &self.storage_dir {

@@ -18,6 +18,7 @@ use crate::telemetry::LogFormat;
 use crate::window::settings::{SliConfig, WindowsConfig};
 use crate::{api, evaluator, exporter, receiver, store};
 
+pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
 
 const ENV_PREFIX: &str = "SLO_COPILOT__";
@@ -236,6 +237,7 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
+        self.objectives.check_policies()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

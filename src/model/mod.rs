@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
 pub mod batch;
+pub mod budget_policy;
 pub mod canary;
 pub mod candidate;
 pub mod coverage;

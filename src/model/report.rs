@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::coverage::CoverageReport;
@@ -258,6 +259,9 @@ pub struct ObjectiveStatus {
     /// Slices of the period; null where events are counted.
     #[serde(default)]
     pub slices: Option<SliceCoverage>,
+    /// The error budget policy, with the steps that apply now; null where it was not looked at.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
     /// Monotonic adjusted count of good events since the first start.
     pub good_events: f64,
     /// Monotonic adjusted count of bad events since the first start.
@@ -311,13 +315,16 @@ pub struct CompositeStatus {
     /// Slices of the period; null where events are counted.
     #[serde(default)]
     pub slices: Option<SliceCoverage>,
+    /// The error budget policy: that of the first member that has one of its own.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
 }
 
 /// One reason of a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
-    /// `burn_rate`, `error_budget`, `objective`.
+    /// `burn_rate`, `error_budget`, `objective`, `policy_step`.
     pub source: String,
     /// Name of the objective.
     pub name: String,
@@ -365,7 +372,7 @@ pub struct VerdictReport {
     pub undecided: Vec<Reason>,
     /// What it rests on.
     pub evidence: VerdictEvidence,
-    /// What the error budget policy asks for, null without a policy.
+    /// What the error budget policy asks for: the action of the strictest step that applies; null if none does.
     pub action: Option<String>,
     /// When, RFC 3339.
     pub generated_at: jiff::Timestamp,

@@ -140,7 +140,8 @@ impl Service {
         let rules = EventRules::new(&config.sli);
         let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
         let evaluation = EvaluationTask {
-            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope),
+            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
+                .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
             windows,
             pipeline: Arc::clone(&pipeline),
