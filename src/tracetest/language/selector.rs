@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::lex::{Prefix, Token, Tokens};
 use super::{Comparator, SyntaxError, Value, Variables, value_of};
 use crate::model::trace::TraceSpan;
-use crate::tracetest::trace::TestedTrace;
+use crate::trace::tree::TraceTree;
 
 /// Which spans of a trace: those of one alternative or another.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,12 +66,12 @@ impl Selector {
     }
 
     /// The spans that it selects, by their index in the trace.
-    pub fn select(&self, trace: &TestedTrace<'_>, variables: &Variables) -> Vec<usize> {
+    pub fn select(&self, tree: &TraceTree<'_>, variables: &Variables) -> Vec<usize> {
         let mut selected = BTreeSet::new();
         for steps in &self.alternatives {
             let mut within: Option<BTreeSet<usize>> = None;
             for step in steps {
-                within = Some(step.select(trace, within.as_ref(), variables));
+                within = Some(step.select(tree, within.as_ref(), variables));
             }
             selected.extend(within.unwrap_or_default());
         }
@@ -95,14 +95,15 @@ impl Selector {
 impl Step {
     fn select(
         &self,
-        trace: &TestedTrace<'_>,
+        tree: &TraceTree<'_>,
         within: Option<&BTreeSet<usize>>,
         variables: &Variables,
     ) -> BTreeSet<usize> {
-        let mut found = trace.spans().filter(|(index, span)| {
+        let spans = tree.trace().spans.iter().enumerate();
+        let mut found = spans.filter(|(index, span)| {
             self.matches(span, variables)
                 && within.is_none_or(|within| {
-                    let mut ancestors = trace.ancestors(*index);
+                    let mut ancestors = tree.ancestors(*index);
                     ancestors.any(|ancestor| within.contains(&ancestor))
                 })
         });
