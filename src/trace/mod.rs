@@ -2,6 +2,8 @@
 //!
 //! Invariant: pure. Nothing here reads a clock, does I/O or starts a task; `now` is an argument.
 
+pub mod assemble;
+pub mod sampling;
 pub mod tree;
 
 #[cfg(test)]

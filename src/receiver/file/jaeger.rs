@@ -139,7 +139,9 @@ fn take<S: FileSink>(
     };
     collector.span(&service, &file_span, || {
         Ok::<_, serde_json::Error>(FileDetails {
-            resource: Arc::new(process.map_or_else(Attributes::new, |process| process.tags.attributes())),
+            resource: Arc::new(
+                process.map_or_else(Attributes::new, |process| process.tags.attributes()),
+            ),
             details: Details {
                 parent_span_id: parent_span_id.unwrap_or_default().to_owned(),
                 ..details(&serde_json::from_str(text)?)
@@ -180,7 +182,10 @@ fn details(span: &Value) -> Details {
 
 fn pair(tag: &Value) -> (&str, &Value) {
     let key = tag.get("key").and_then(Value::as_str);
-    (key.unwrap_or_default(), tag.get("value").unwrap_or(&Value::Null))
+    (
+        key.unwrap_or_default(),
+        tag.get("value").unwrap_or(&Value::Null),
+    )
 }
 
 impl Process<'_> {

@@ -148,12 +148,10 @@ fn scope_spans<R: Read, S: FileSink>(
                         Spans::of(resource, &scope, collector).span(&resource.read, &span, text)
                     })
                 }),
-                "scope" if S::IS_WHOLE => {
-                    read_next(cursor, "the scope", collector, |text, _| {
-                        scope = string(&serde_json::from_str(text)?, "name");
-                        Ok(())
-                    })
-                }
+                "scope" if S::IS_WHOLE => read_next(cursor, "the scope", collector, |text, _| {
+                    scope = string(&serde_json::from_str(text)?, "name");
+                    Ok(())
+                }),
                 _ => cursor.skip_value(),
             })
         }

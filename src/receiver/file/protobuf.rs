@@ -248,7 +248,9 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
             resource.for_each_part(|part| parts.extend_from_slice(part))?;
             match resource_attributes(&parts) {
                 Ok(attributes) => self.whole = Arc::new(attributes),
-                Err(error) => self.collector.unreadable("a resource of the message", error),
+                Err(error) => self
+                    .collector
+                    .unreadable("a resource of the message", error),
             }
         }
         self.resource = ResourceAttributes::default();
@@ -267,11 +269,13 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
     fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed> {
         let kind = SpanKind::from_otlp(span.kind);
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
-        let is_entry = self.collector.rules.entry_kinds.is_entry(kind, has_parent);
+        // Whole spans of every kind have an operation and an outcome.
+        let is_described =
+            S::IS_WHOLE || self.collector.rules.entry_kinds.is_entry(kind, has_parent);
         let names_service = self.resource.names_service();
         let mut attributes = SpanAttributes::default();
         let mut service = ResourceAttributes::default();
-        if is_entry || !names_service {
+        if is_described || !names_service {
             let is_read = |key: &[u8]| {
                 SpanAttributes::may_read(key)
                     || (!names_service && ResourceAttributes::may_read(key))

@@ -99,7 +99,10 @@ fn details(text: &str) -> Result<FileDetails, serde_json::Error> {
     let span: Value = serde_json::from_str(text)?;
     let span_id = string(&span, "id");
     let tags = span.get("tags").and_then(Value::as_object);
-    let tags = tags.into_iter().flatten().map(|(key, value)| (key.as_str(), value));
+    let tags = tags
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value));
     let mut said = tag_details(tags);
     if let Some(remote) = span.get("remoteEndpoint") {
         for (member, key) in REMOTE {

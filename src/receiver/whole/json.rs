@@ -81,7 +81,10 @@ fn attributes_of<'a>(pairs: impl Iterator<Item = &'a Value>) -> Attributes {
 
 /// A value as OTLP/JSON has it, `{"stringValue": …}`; `None` for one that is none. No text that serde reads is too deep.
 fn value_of(value: &Value) -> Option<AttributeValue> {
-    let (kind, value) = value.as_object()?.iter().find(|(_, value)| !value.is_null())?;
+    let (kind, value) = value
+        .as_object()?
+        .iter()
+        .find(|(_, value)| !value.is_null())?;
     match kind.as_str() {
         "stringValue" | "bytesValue" => Some(AttributeValue::Text(value.as_str()?.into())),
         "boolValue" => value.as_bool().map(AttributeValue::Bool),
@@ -99,8 +102,9 @@ fn value_of(value: &Value) -> Option<AttributeValue> {
             Some(AttributeValue::List(values.collect()))
         }
         "kvlistValue" => {
-            let pairs = list(value, "values")
-                .filter_map(|pair| Some((string(pair, "key").into(), value_of(pair.get("value")?)?)));
+            let pairs = list(value, "values").filter_map(|pair| {
+                Some((string(pair, "key").into(), value_of(pair.get("value")?)?))
+            });
             Some(AttributeValue::Map(pairs.collect::<BTreeMap<_, _>>()))
         }
         _ => None,

@@ -9,12 +9,8 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use crate::model::trace::{
-    Attributes, SpanEvent, SpanLink, StatusCode, TraceResource, TraceSpan,
-};
-use crate::window::event::{
-    EventRules, ResourceAttributes, SpanInput, SpanStatus, describe,
-};
+use crate::model::trace::{Attributes, SpanEvent, SpanLink, StatusCode, TraceResource, TraceSpan};
+use crate::window::event::{EventRules, ResourceAttributes, SpanInput, SpanStatus, describe};
 
 /// What only whole spans hold.
 #[derive(Clone, Debug, Default, PartialEq)]

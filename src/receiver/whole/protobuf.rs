@@ -28,7 +28,9 @@ pub(in crate::receiver) fn details(message: &[u8], scope: &str) -> Result<Detail
         span_id: HEXLOWER.encode(&span.span_id),
         parent_span_id: HEXLOWER.encode(&span.parent_span_id),
         scope: scope.to_owned(),
-        status_message: span.status.map_or_else(String::new, |status| status.message),
+        status_message: span
+            .status
+            .map_or_else(String::new, |status| status.message),
         links: links.collect(),
         events: events.collect(),
         attributes: attributes_of(span.attributes),

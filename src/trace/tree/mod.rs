@@ -215,10 +215,9 @@ fn choose_parent(spans: &[TraceSpan], child: usize, same: &[usize]) -> Option<us
         spans.get(*other).is_some_and(|parent| match span.kind {
             SpanKind::Server => parent.kind == SpanKind::Client,
             SpanKind::Consumer => parent.kind == SpanKind::Producer,
-            SpanKind::Unspecified
-            | SpanKind::Internal
-            | SpanKind::Client
-            | SpanKind::Producer => parent.resource.service == span.resource.service,
+            SpanKind::Unspecified | SpanKind::Internal | SpanKind::Client | SpanKind::Producer => {
+                parent.resource.service == span.resource.service
+            }
         })
     };
     others().find(fits).or_else(|| others().next())
@@ -265,10 +264,7 @@ fn first_of_circle(parents: &[Option<usize>], member: usize) -> usize {
 }
 
 /// The children of all spans by parent and start, and where those of each span stand.
-fn children_of(
-    spans: &[TraceSpan],
-    parents: &[Option<usize>],
-) -> (Vec<usize>, Vec<Range<usize>>) {
+fn children_of(spans: &[TraceSpan], parents: &[Option<usize>]) -> (Vec<usize>, Vec<Range<usize>>) {
     let mut placed: Vec<(usize, UnixNanos, usize)> = parents
         .iter()
         .zip(spans)

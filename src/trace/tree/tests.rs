@@ -237,11 +237,22 @@ fn a_hundred_thousand_spans_below_each_other_are_no_problem() {
 
 /// Spans of any parents and times; the parents may be missing, or go in circles.
 fn any_trace() -> impl Strategy<Value = Trace> {
-    let any_span = (0..14_usize, 0..100_u64, 0..60_u64, 0..6_u64, 0..3_usize, any::<bool>());
+    let any_span = (
+        0..14_usize,
+        0..100_u64,
+        0..60_u64,
+        0..6_u64,
+        0..3_usize,
+        any::<bool>(),
+    );
     prop::collection::vec(any_span, 1..12).prop_map(|spans| {
         let spans = spans.into_iter().enumerate().map(|(index, parts)| {
             let (parent, start, nanos, kind, service, has_failed) = parts;
-            let parent = if parent == 13 { String::new() } else { parent.to_string() };
+            let parent = if parent == 13 {
+                String::new()
+            } else {
+                parent.to_string()
+            };
             let made = span(
                 &index.to_string(),
                 &parent,
