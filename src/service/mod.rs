@@ -7,7 +7,9 @@ pub mod analysis;
 mod fit;
 mod keeper;
 pub mod objective_files;
+pub mod suite_files;
 mod tasks;
+pub mod whole_traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

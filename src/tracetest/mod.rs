@@ -12,9 +12,11 @@ pub mod judge;
 pub mod language;
 pub mod rate;
 mod session;
+mod settings;
 pub mod suite;
 
 #[cfg(test)]
 mod tests;
 
 pub use session::{Limits, Session, is_about};
+pub use settings::Config;
