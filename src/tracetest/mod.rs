@@ -8,6 +8,7 @@
 //!
 //! Invariant: pure. `now` is an argument, files are texts, and the environment is handed in.
 
+pub mod infer;
 pub mod judge;
 pub mod language;
 pub mod rate;
@@ -15,6 +16,8 @@ mod session;
 mod settings;
 pub mod suite;
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

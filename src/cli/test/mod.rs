@@ -1,16 +1,18 @@
 //! `test`: trace-based tests. Suites and traces → exit code.
 
-mod output;
-mod source;
+mod init;
+pub(super) mod output;
+pub mod source;
 
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::Usage;
+use crate::cli::test::init::InitArgs;
 use crate::cli::test::source::SourceArgs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -27,6 +29,7 @@ Examples:
   slo-copilot test shop.yaml --trace traces.jsonl
   slo-copilot test tests/ --endpoint 127.0.0.1:9464 --wait 2m
   slo-copilot test shop.yaml --trace traces/ --format junit > tests.xml
+  slo-copilot test init --trace traces.jsonl -o shop.yaml
 
 A test, in Tracetest's format with more in it:
   type: Test
@@ -46,6 +49,9 @@ Exit code: 0 pass, 1 fail, 2 usage or broken input, 3 inconclusive.";
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Suites: files, directories or globs (YAML or JSON).
     #[arg(value_name = "SUITE", required = true)]
     suites: Vec<PathBuf>,
@@ -66,6 +72,13 @@ pub struct Args {
     report: Option<PathBuf>,
 }
 
+/// What else there is.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a first suite from observed traces.
+    Init(InitArgs),
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// For people.
@@ -82,6 +95,9 @@ enum Format {
 
 /// Runs the tests; the exit code says how it went.
 pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Init(args)) = &args.command {
+        return init::run(args).await;
+    }
     let config = args.source.load_config()?;
     let suites = suite_files::load(&args.suites)?;
     let variables = variables(&args.variables)?;

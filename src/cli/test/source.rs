@@ -40,7 +40,8 @@ impl SourceArgs {
     }
 
     /// The traces that are there now.
-    pub(super) fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
+    #[expect(clippy::unused_async, reason = "the server is asked in the next step")]
+    pub(super) async fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
         anyhow::ensure!(
             !self.traces.is_empty(),
             Usage("name at least one trace file with --trace, or a server with --endpoint".to_owned())
@@ -56,7 +57,7 @@ impl SourceArgs {
         variables: &Variables,
         _clock: &Clock,
     ) -> anyhow::Result<TestReport> {
-        let traces = self.traces(config)?;
+        let traces = self.traces(config).await?;
         let mut session = session(config, suites, variables);
         session.observe(&traces);
         Ok(session.report(newest(&traces)))

@@ -9,6 +9,7 @@ use crate::trace::tree::TraceTree;
 use crate::tracetest::language::{Scope, Selector, Variables, service_of};
 use crate::tracetest::suite::{Check, CheckKind, ErrorRule};
 
+pub(crate) use calls::most_repeats;
 pub use calls::{Called, calls_of};
 pub use drawing::draw;
 
