@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,22 @@ impl AdminEndpoint {
         answer(self.client.get(url.clone()), url).await
     }
 
+    /// Asks for what may not be there.
+    pub(super) async fn get_if_there<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+    ) -> Result<Option<T>, EndpointError> {
+        let url = self.url(segments);
+        let response = match self.client.get(url.clone()).send().await {
+            Ok(response) => response,
+            Err(source) => return Err(EndpointError::Unreachable { url, source }),
+        };
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        read(response, url).await.map(Some)
+    }
+
     /// Posts JSON.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
@@ -97,6 +113,10 @@ async fn answer<T: DeserializeOwned>(
         Ok(response) => response,
         Err(source) => return Err(EndpointError::Unreachable { url, source }),
     };
+    read(response, url).await
+}
+
+async fn read<T: DeserializeOwned>(response: Response, url: Url) -> Result<T, EndpointError> {
     let status = response.status();
     if status.is_success() {
         let answer = response.json().await;

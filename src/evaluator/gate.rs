@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::standings;
 use crate::evaluator::objective::Standing;
+use crate::evaluator::trace_tests;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::model::input::{JudgedAgainst, TraceInputReport};
+use crate::model::test_result::TEST_SOURCE;
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
 
 /// `source` of a reason that is a policy's.
@@ -133,13 +135,7 @@ pub fn gate(
     };
     let parts = vec![
         part(GatePart::Baseline, baseline(report)),
-        part(
-            GatePart::Tests,
-            (
-                Verdict::Inconclusive,
-                "no trace-based tests were run".to_owned(),
-            ),
-        ),
+        part(GatePart::Tests, trace_tests::part(report)),
         part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
     ];
     let is_open = |one: &Standing<'_>| one.required && one.state == Verdict::Inconclusive;
@@ -150,7 +146,15 @@ pub fn gate(
     let verdict = decide(&parts, required_is_open || is_cut_off);
     let mut reasons = Vec::new();
     if fail_on.includes(GatePart::Baseline) {
-        reasons.extend(report.verdict.reasons.clone());
+        let others = report.verdict.reasons.iter();
+        reasons.extend(others.filter(|reason| reason.source != TEST_SOURCE).cloned());
+    }
+    let mut undecided: Vec<Reason> = report.verdict.undecided.clone();
+    undecided.retain(|reason| reason.source != TEST_SOURCE);
+    if fail_on.includes(GatePart::Tests) {
+        let (failed, open) = trace_tests::reasons(report);
+        reasons.extend(failed);
+        undecided.extend(open);
     }
     if fail_on.includes(GatePart::Guardrail) {
         // Where objectives decide too, their own reasons say it already.
@@ -170,6 +174,7 @@ pub fn gate(
                 verdict != Verdict::Inconclusive && fail_on.includes(GatePart::Baseline)
             }),
             reasons,
+            undecided,
             ..report.verdict.clone()
         },
         fail_on,

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod objective;
 pub mod policy;
 pub mod statistics;
+pub mod trace_tests;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::model::report::{
 use crate::model::series::{SeriesScope, ServiceKey};
 use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
+use crate::model::test_result::TestReport;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
 
@@ -86,6 +88,7 @@ pub struct Evaluator {
     config: Config,
     scope: OutputScope,
     recovery: Recovery,
+    tests: Option<TestReport>,
     policies: Policies,
 }
 
@@ -96,6 +99,7 @@ impl Evaluator {
             config,
             scope,
             recovery: Recovery::default(),
+            tests: None,
             policies: Policies::default(),
         }
     }
@@ -104,6 +108,11 @@ impl Evaluator {
     #[must_use]
     pub fn with_policies(self, policies: Policies) -> Self {
         Self { policies, ..self }
+    }
+
+    /// The results of trace tests, which count in verdicts from here on.
+    pub fn set_tests(&mut self, tests: Option<TestReport>) {
+        self.tests = tests;
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -157,7 +166,10 @@ impl Evaluator {
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
-        let mut overall = judge_standings(None, &standings(&all, &composites), now);
+        let all = standings(&all, &composites);
+        let mut overall = judge_standings(None, &all, now);
+        let tests = trace_tests::of_service(self.tests.as_ref(), None);
+        trace_tests::weigh(&mut overall, tests, &all);
         overall.evidence = evidence;
         let overall = self.policies.enforce(overall);
         let overall = self
@@ -182,7 +194,7 @@ impl Evaluator {
             baseline_evaluations: statuses,
             composites,
             canaries: Vec::new(),
-            test_results: None,
+            test_results: self.tests.clone(),
             coverage: None,
             input: None,
             telemetry_recommendation: None,
@@ -241,7 +253,10 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
+            let own_standings = standings(&own, composites);
+            let mut verdict = judge_standings(Some(service), &own_standings, now);
+            let tests = trace_tests::of_service(self.tests.as_ref(), Some(&service.name));
+            trace_tests::weigh(&mut verdict, tests, &own_standings);
             verdict.evidence = evidence_of(snapshot, service, &own);
             let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));

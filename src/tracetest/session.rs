@@ -94,8 +94,8 @@ impl Session {
     }
 
     /// Judges traces by every test that is about them, test by test, so that later tests know the outputs of earlier ones.
-    pub fn observe(&mut self, traces: &[Trace]) {
-        let trees: Vec<TraceTree<'_>> = traces.iter().map(TraceTree::new).collect();
+    pub fn observe<'t>(&mut self, traces: impl IntoIterator<Item = &'t Trace>) {
+        let trees: Vec<TraceTree<'_>> = traces.into_iter().map(TraceTree::new).collect();
         self.traces += trees.len() as u64;
         for suite in &mut self.suites {
             for state in &mut suite.tests {
@@ -117,6 +117,31 @@ impl Session {
         {
             state.observe(&tree, &mut suite.variables, &self.limits);
         }
+    }
+
+    /// Whether a test waits for spans that a trace should have and has not, at `now`.
+    pub fn awaits(&self, trace: &Trace, now: UnixNanos) -> bool {
+        let tree = TraceTree::new(trace);
+        let ends = trace.spans.iter().map(|span| span.end);
+        let end = ends.max().unwrap_or(0);
+        self.suites.iter().any(|suite| {
+            suite.tests.iter().any(|state| {
+                let rule = &state.test.complete;
+                let is_missing = || {
+                    let expect = rule.expect.as_ref();
+                    expect.is_some_and(|expect| expect.select(&tree, &suite.variables).is_empty())
+                };
+                now < end.saturating_add(rule.timeout)
+                    && is_about(&state.test, &tree, &suite.variables)
+                    && is_missing()
+            })
+        })
+    }
+
+    /// Whether every test is decided at `now`.
+    pub fn is_decided(&self, now: UnixNanos) -> bool {
+        let report = self.report(now);
+        report.inconclusive == 0
     }
 
     /// The variables of a suite, with what its tests handed on so far.

@@ -10,6 +10,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::cli::Usage;
 use crate::cli::summary::input_summary;
+use crate::cli::test::output;
+use crate::cli::test::source::{newest, read_files};
 use crate::cli::traces::{TraceArgs, read_all};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,7 +26,11 @@ use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::receiver::file::{STANDARD_INPUT, find_inputs};
+use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
+use crate::model::test_result::{TEST_SOURCE, TestReport};
+use crate::service::suite_files;
+use crate::tracetest::Session;
+use crate::tracetest::language::Variables;
 use crate::service::analysis::{Analysis, Neighbours};
 
 const EXAMPLES: &str = "\
@@ -63,6 +69,11 @@ pub struct Args {
     /// A guardrail policy of your own, in CEL (.cel) or Rego (.rego); may be repeated.
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
+
+    /// Suites of trace tests (see `slo-copilot test`): files, directories or globs. They are judged on the same traces, which
+    /// are read again for them.
+    #[arg(long, value_name = "SUITE", num_args = 1..)]
+    suite: Vec<PathBuf>,
 
     /// Form of the answer on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -134,6 +145,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         &Neighbours::default(),
         timestamp(clock.now()),
     );
+    report.test_results = args.tests(&config, &inputs)?;
     if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
         for reason in &mut report.verdict.reasons {
             BASELINE_TOO_THIN.clone_into(&mut reason.text);
@@ -168,6 +180,25 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    /// The results of `--suite`, and of `tests.suites` of the configuration.
+    fn tests(&self, config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Option<TestReport>> {
+        let suites = self.suite.iter().chain(&config.tests.suites);
+        let paths: Vec<PathBuf> = suites.cloned().collect();
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        anyhow::ensure!(
+            !self.traces.reads_standard_input(),
+            Usage("trace tests read the traces a second time, which standard input does not allow; save them to a file".to_owned())
+        );
+        let suites = suite_files::load(&paths)?;
+        let traces = read_files(config, inputs)?;
+        let variables = Variables::new(std::env::vars());
+        let mut session = Session::new(suites, &variables, config.tests.limits_of_command());
+        session.observe(&traces);
+        Ok(Some(session.report(newest(&traces))))
+    }
+
     /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
     fn yardstick(
         &self,
@@ -245,7 +276,10 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
             case("composite", &composite.name, state, text)
         }));
     }
-    if decided.fail_on == FailOn::Tests {
+    let tests = report.test_results.as_ref();
+    if let Some(tests) = tests.filter(|_| decided.fail_on.includes(GatePart::Tests)) {
+        cases.extend(output::cases(tests));
+    } else if decided.fail_on == FailOn::Tests {
         let tests = decided
             .parts
             .iter()
@@ -279,9 +313,18 @@ fn case(suite: &str, name: &str, state: Verdict, text: String) -> Case {
 
 /// Located at the first trace file, since code scanning refuses results without a place.
 fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
+    let tests = report.test_results.as_ref();
+    let tests = tests.filter(|_| decided.fail_on.includes(GatePart::Tests));
+    let mut own = tests.map(output::findings).unwrap_or_default();
     let files = report.input.iter().flat_map(|input| &input.files);
     let first = files.map(|file| file.file.as_str()).next();
-    ci::located(ci::findings_of(&decided.verdict), first.unwrap_or("-"))
+    let mut others = ci::findings_of(&decided.verdict);
+    if !own.is_empty() {
+        // The tests say it at their own lines.
+        others.retain(|finding| finding.rule != TEST_SOURCE);
+    }
+    own.extend(ci::located(others, first.unwrap_or("-")));
+    own
 }
 
 fn text(decided: &GateReport) -> String {

@@ -1,7 +1,9 @@
 //! `test`: trace-based tests. Suites and traces → exit code.
 
+mod drive;
 mod init;
-pub(super) mod output;
+pub(crate) mod output;
+mod remote;
 pub mod source;
 
 use std::io::{Write, stderr, stdout};
@@ -12,6 +14,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::Usage;
+use crate::cli::test::drive::DriveArgs;
 use crate::cli::test::init::InitArgs;
 use crate::cli::test::source::SourceArgs;
 use crate::clock::Clock;
@@ -30,6 +33,7 @@ Examples:
   slo-copilot test tests/ --endpoint 127.0.0.1:9464 --wait 2m
   slo-copilot test shop.yaml --trace traces/ --format junit > tests.xml
   slo-copilot test init --trace traces.jsonl -o shop.yaml
+  slo-copilot test shop.yaml --drive --rate 20 --for 30s
 
 A test, in Tracetest's format with more in it:
   type: Test
@@ -58,6 +62,13 @@ pub struct Args {
 
     #[command(flatten)]
     source: SourceArgs,
+
+    /// Wait so long for traces that decide every test, for example 2m; with --endpoint.
+    #[arg(long, value_name = "DURATION", value_parser = drive::duration, requires = "endpoint")]
+    wait: Option<std::time::Duration>,
+
+    #[command(flatten)]
+    drive: DriveArgs,
 
     /// Set a variable that tests read as `var:NAME`; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
@@ -101,7 +112,14 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = args.source.load_config()?;
     let suites = suite_files::load(&args.suites)?;
     let variables = variables(&args.variables)?;
-    let report = args.source.judge(&config, &suites, &variables, &clock).await?;
+    let report = if args.drive.drive {
+        let endpoint = args.source.endpoint.as_deref();
+        drive::run(&args.drive, endpoint, &config, &suites, &variables, &clock).await?
+    } else {
+        let waiting = args.wait.unwrap_or_default();
+        let session = session(&config, &suites, &variables);
+        args.source.judge(&config, session, waiting, &clock).await?
+    };
     finish(&report, args.format, args.report.as_deref())
 }
 

@@ -1,5 +1,6 @@
 //! A suite that is written from the shop's traffic holds of fresh traffic and catches what is done to it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::infer;
@@ -21,9 +22,8 @@ fn ordinary() -> Faults {
     Faults::none().with(ShopService::Payment, fault)
 }
 
-fn suite() -> String {
-    infer(&shop(1, 1_500, &ordinary())).yaml
-}
+/// Written once.
+static SUITE: LazyLock<String> = LazyLock::new(|| infer(&shop(1, 1_000, &ordinary())).yaml);
 
 fn is_of(span: &TraceSpan, service: &str) -> bool {
     &*span.resource.service.name == service
@@ -53,7 +53,7 @@ fn failing(report: &TestReport) -> Vec<String> {
 }
 
 fn assert_caught(traces: &[Trace], by: &str) {
-    let report = run(&suite(), traces);
+    let report = run(&SUITE, traces);
     let failing = failing(&report);
     assert_eq!(report.verdict, Verdict::Fail);
     assert!(failing.iter().any(|check| check.contains(by)), "{failing:#?}");
@@ -64,9 +64,8 @@ fn assert_caught(traces: &[Trace], by: &str) {
 
 #[test]
 fn the_suite_holds_of_the_traces_that_it_was_made_of_and_of_fresh_ones() {
-    let suite = suite();
-    for (seed, visits) in [(1, 1_500), (2, 1_500), (3, 3_000)] {
-        let report = run(&suite, &shop(seed, visits, &ordinary()));
+    for (seed, visits) in [(1, 1_000), (2, 1_000), (3, 1_000)] {
+        let report = run(&SUITE, &shop(seed, visits, &ordinary()));
         assert_eq!(report.verdict, Verdict::Pass, "{seed}: {:#?}", failing(&report));
         assert_eq!(report.passed, 13, "{seed}");
     }
@@ -74,7 +73,7 @@ fn the_suite_holds_of_the_traces_that_it_was_made_of_and_of_fresh_ones() {
 
 #[test]
 fn few_traces_are_inconclusive_and_say_how_many_more_decide() {
-    let report = run(&suite(), &shop(2, 30, &Faults::none()));
+    let report = run(&SUITE, &shop(2, 30, &Faults::none()));
     assert_eq!(report.verdict, Verdict::Inconclusive);
     let checks = report.tests.iter().flat_map(|test| &test.checks);
     let needed = checks.filter_map(|check| check.needed_traces).max();
@@ -83,7 +82,7 @@ fn few_traces_are_inconclusive_and_say_how_many_more_decide() {
 
 #[test]
 fn a_loop_of_queries_is_caught() {
-    let looped = changed(shop(2, 800, &ordinary()), |spans| {
+    let looped = changed(shop(2, 500, &ordinary()), |spans| {
         let query = spans.iter().find(|span| {
             span.kind == SpanKind::Client && is_of(span, "catalog")
         });
@@ -100,7 +99,7 @@ fn a_loop_of_queries_is_caught() {
 
 #[test]
 fn a_missing_span_is_caught() {
-    let without = changed(shop(2, 800, &ordinary()), |spans| {
+    let without = changed(shop(2, 500, &ordinary()), |spans| {
         spans.retain(|span| &*span.name != "calculate total");
     });
     assert_caught(&without, "calculate total");
@@ -112,13 +111,13 @@ fn doubled_latency_of_a_service_is_caught() {
         latency_factor: 2.0,
         ..ordinary().of(ShopService::Payment)
     };
-    let slow = shop(2, 1_500, &Faults::none().with(ShopService::Payment, fault));
+    let slow = shop(2, 600, &Faults::none().with(ShopService::Payment, fault));
     assert_caught(&slow, "payment");
 }
 
 #[test]
 fn a_swallowed_error_is_caught() {
-    let swallowed = changed(shop(2, 800, &ordinary()), |spans| {
+    let swallowed = changed(shop(2, 500, &ordinary()), |spans| {
         for span in spans {
             let is_above = is_of(span, "frontend") || is_of(span, "checkout");
             if is_above && span.outcome == Outcome::Error {
@@ -132,7 +131,7 @@ fn a_swallowed_error_is_caught() {
 
 #[test]
 fn a_vanished_dependency_is_caught() {
-    let without = changed(shop(2, 800, &ordinary()), |spans| {
+    let without = changed(shop(2, 500, &ordinary()), |spans| {
         let calls: Vec<Box<str>> = spans
             .iter()
             .filter(|span| is_of(span, "cart") && span.kind == SpanKind::Server)
@@ -149,13 +148,13 @@ fn a_slow_consumer_behind_a_queue_is_caught() {
         added_latency: Duration::from_millis(60),
         ..Fault::default()
     };
-    let slow = shop(2, 800, &ordinary().with(ShopService::Fulfilment, fault));
+    let slow = shop(2, 500, &ordinary().with(ShopService::Fulfilment, fault));
     assert_caught(&slow, "fulfilment");
 }
 
 #[test]
 fn a_new_call_is_caught() {
-    let mut traces = shop(2, 800, &ordinary());
+    let mut traces = shop(2, 500, &ordinary());
     for trace in &mut traces {
         let root = TraceTree::new(trace).root().unwrap();
         let root = trace.spans[root].clone();
