@@ -30,8 +30,8 @@ const LAYERS: &str = "
     traffic: model telemetry clock otlp
 
     pipeline: model telemetry clock pii window trace adapter store forward
-    receiver: model telemetry clock disk pii otlp window pipeline
-    api: model telemetry clock window openslo evaluator exporter
+    receiver: model telemetry clock disk pii otlp window trace pipeline
+    api: model telemetry clock window trace openslo evaluator exporter
 
     config: *
     service: *

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::UnixNanos;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::Report;
+use crate::trace::buffer::TraceBuffer;
 
 /// Settings of the admin endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ impl Default for Config {
 pub struct ApiState {
     /// The newest report; `None` until the first evaluation has finished.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Whole traces; `None` where `trace_buffer.enabled` is false.
+    pub traces: Option<Arc<TraceBuffer>>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.

@@ -66,6 +66,8 @@ pub struct Event {
     pub weight: f64,
     /// The adjusted count as a whole number, rounded up or down by the span id.
     pub count: u32,
+    /// Randomness of its trace; 0 where [`EventBatch::wants_randomness`] does not ask for it.
+    pub randomness: u64,
     /// Kind of the span.
     pub kind: SpanKind,
     /// How it ended.
@@ -88,6 +90,11 @@ pub struct EventBatch {
     pub roots: u64,
     /// Spans that could not be used, by [`Rejection::ALL`].
     pub rejected: [u64; 2],
+    /// Whether whole traces are kept, which goes by the randomness of their ids.
+    pub wants_randomness: bool,
+    /// Of each usable span of any kind, the 56 bits of its trace that decide whether the trace is kept; where they are
+    /// wanted.
+    pub randomness: Vec<u64>,
 }
 
 impl EventBatch {
@@ -99,6 +106,7 @@ impl EventBatch {
         self.spans = 0;
         self.roots = 0;
         self.rejected = [0; 2];
+        self.randomness.clear();
     }
 
     /// Memory kept between requests, in bytes.
@@ -106,6 +114,7 @@ impl EventBatch {
         self.arena.capacity()
             + self.resources.capacity() * size_of::<BatchResource>()
             + self.events.capacity() * size_of::<Event>()
+            + self.randomness.capacity() * size_of::<u64>()
     }
 
     /// Bytes of all texts.

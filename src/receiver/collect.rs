@@ -4,6 +4,7 @@ use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
 use crate::receiver::wire::Malformed;
+use crate::trace::sampling::Randomness;
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
     SpanStatus, push_resource, push_span,
@@ -60,6 +61,11 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano,
             status: SpanStatus::from_otlp(span.status_code),
+            randomness: if self.batch.wants_randomness {
+                randomness_of(span.trace_id, span.trace_state).number()
+            } else {
+                0
+            },
             attributes: SpanAttributes::default(),
         };
         if self
@@ -85,7 +91,18 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
     }
 }
 
-fn is_valid_id(id: &[u8], len: usize) -> bool {
+/// What the tracestate says, else what the id says.
+#[inline]
+pub(in crate::receiver) fn randomness_of(trace_id: &[u8], trace_state: &[u8]) -> Randomness {
+    if trace_state.is_empty() {
+        return Randomness::of_trace_id(trace_id);
+    }
+    let said = Randomness::of_trace_state(trace_state);
+    said.unwrap_or_else(|| Randomness::of_trace_id(trace_id))
+}
+
+/// Whether an id has so many bytes, and not all of them are zeros.
+pub(in crate::receiver) fn is_valid_id(id: &[u8], len: usize) -> bool {
     id.len() == len && id.iter().any(|byte| *byte != 0)
 }
 

@@ -10,6 +10,7 @@ pub mod objective_files;
 pub mod suite_files;
 mod tasks;
 pub mod whole_traces;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,12 +32,16 @@ use crate::exporter::{self, files::write_atomically};
 use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
+use crate::receiver::whole::decode::Decoder;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::service::traces::TracesTask;
+pub use crate::service::traces::{TraceBatch, TraceFeed};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{TelemetryError, Transport, install_metrics};
+use crate::trace::buffer::TraceBuffer;
 use crate::window::Windows;
 use crate::window::event::EventRules;
 
@@ -111,6 +116,8 @@ pub struct Service {
     pub endpoints: Endpoints,
     /// The newest report.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Whole traces as they are over; none come where `trace_buffer.enabled` is false.
+    pub traces: TraceFeed,
     keeper: Arc<Keeper>,
     stop: CancellationToken,
     supervisor: JoinHandle<Result<(), ServiceError>>,
@@ -140,7 +147,16 @@ impl Service {
         let (ready_sender, ready) = watch::channel(true);
         let started_at = timestamp(clock.now());
         let rules = EventRules::new(&config.sli);
-        let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
+        let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
+        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
+        let traces_task = traces.clone().map(|buffer| TracesTask {
+            buffer,
+            max_bytes: config.trace_buffer.max_bytes,
+            feed: feed.clone(),
+            clock: clock.clone(),
+            reports: reports.clone(),
+        });
         let evaluation = EvaluationTask {
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
                 .with_policies(config.objectives.policies()),
@@ -155,10 +171,12 @@ impl Service {
             listeners: (grpc, http, admin),
             pipeline,
             evaluation,
+            traces: traces_task,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
                 reports: reports.clone(),
+                traces,
                 ready,
                 commands,
                 metrics,
@@ -177,6 +195,7 @@ impl Service {
         Ok(Self {
             endpoints,
             reports,
+            traces: feed,
             keeper,
             stop,
             supervisor,
@@ -215,6 +234,7 @@ struct Parts {
     listeners: (TcpListener, TcpListener, TcpListener),
     pipeline: Arc<Pipeline>,
     evaluation: EvaluationTask,
+    traces: Option<TracesTask>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -231,6 +251,7 @@ async fn supervise(
         listeners: (grpc, http, admin),
         pipeline,
         evaluation,
+        traces,
         keeper,
         inbox,
         api,
@@ -250,6 +271,9 @@ async fn supervise(
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
+    if let Some(traces) = traces {
+        core.spawn(traces.run(evaluating.clone()));
+    }
     core.spawn(history_task(Arc::clone(&keeper), evaluating.clone()));
     core.spawn(candidates_task(
         Arc::clone(&keeper),
@@ -361,6 +385,14 @@ async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), Serv
 
 fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result<(), ServiceError> {
     ended.map_or(Ok(()), |ended| ended?)
+}
+
+/// The buffer of whole traces, which reads spans by the rules of the windows.
+fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>> {
+    config.trace_buffer.enabled.then(|| {
+        let decoder = Box::new(Decoder::new(rules.clone()));
+        Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
+    })
 }
 
 async fn bind(key: &'static str, endpoint: SocketAddr) -> Result<TcpListener, ServiceError> {

@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod tests;
+mod trace_buffer;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -22,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 
 /// Raw spans of every kind in requests that were answered with success; labels `transport`.
 pub const ACCEPTED_SPANS: &str = "slo_copilot_receiver_accepted_spans_total";
@@ -173,6 +176,7 @@ fn describe() {
         EXPORTS,
         "Reports handed to an exporter, by outcome: ok, error, timeout."
     );
+    trace_buffer::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 

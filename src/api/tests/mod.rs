@@ -36,6 +36,7 @@ impl Server {
         let (commands_sender, commands) = mpsc::channel(4);
         let shutdown = CancellationToken::new();
         let state = ApiState {
+            traces: None,
             reports: reports_receiver,
             ready: ready_receiver,
             commands: commands_sender,

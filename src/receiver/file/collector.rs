@@ -117,6 +117,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             end,
             status: span.status,
             attributes: span.attributes,
+            randomness: 0,
         };
         if S::IS_WHOLE {
             match details() {

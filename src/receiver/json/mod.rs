@@ -8,8 +8,10 @@ pub(in crate::receiver) mod value;
 
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
+use crate::receiver::collect::randomness_of;
 use crate::receiver::json::read::{Span, SpanVisitor, read_request};
 use crate::receiver::json::value::text_of;
+use crate::trace::sampling::Randomness;
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanInput, SpanStatus,
     push_resource, push_span,
@@ -70,6 +72,11 @@ impl SpanVisitor for Collector<'_> {
             start,
             end,
             status,
+            randomness: if self.batch.wants_randomness {
+                randomness(span).map_or(0, Randomness::number)
+            } else {
+                0
+            },
             attributes: span.attributes.of_span(),
         };
         let entry_kinds = self.rules.entry_kinds;
@@ -96,7 +103,9 @@ const KIND_NAMES: [&str; 6] = [
 const STATUS_NAMES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 /// Kind, start, end and status, as the protocol allows them and no other way.
-fn numbers(span: &Span<'_>) -> Result<(SpanKind, u64, u64, SpanStatus), serde_json::Error> {
+pub(in crate::receiver) fn numbers(
+    span: &Span<'_>,
+) -> Result<(SpanKind, u64, u64, SpanStatus), serde_json::Error> {
     let status = match &span.status {
         Some(status) => status.code.whole(&STATUS_NAMES)?,
         None => 0,
@@ -109,8 +118,21 @@ fn numbers(span: &Span<'_>) -> Result<(SpanKind, u64, u64, SpanStatus), serde_js
     ))
 }
 
+/// The randomness of the span's trace; `None` if its id is not what it must be.
+pub(in crate::receiver) fn randomness(span: &Span<'_>) -> Option<Randomness> {
+    let trace_state = text_of(span.trace_state.as_ref()).as_bytes();
+    Some(randomness_of(&trace_id(span)?, trace_state))
+}
+
+/// The bytes of the trace id, `None` if it is not what it must be.
+pub(in crate::receiver) fn trace_id(span: &Span<'_>) -> Option<[u8; 16]> {
+    let id = text_of(span.trace_id.as_ref());
+    let id = is_hex_id(id, 32).then(|| u128::from_str_radix(id, 16).ok());
+    id.flatten().map(u128::to_be_bytes)
+}
+
 /// The bytes of the span id, `None` if an id is not what it must be.
-fn span_id(span: &Span<'_>) -> Option<[u8; 8]> {
+pub(in crate::receiver) fn span_id(span: &Span<'_>) -> Option<[u8; 8]> {
     let trace_id = text_of(span.trace_id.as_ref());
     let span_id = text_of(span.span_id.as_ref());
     (is_hex_id(trace_id, 32) && is_hex_id(span_id, 16))

@@ -135,7 +135,8 @@ pub struct SpanView<'a> {
 }
 
 impl<'a> SpanView<'a> {
-    fn read(span: &'a [u8]) -> Result<Self, Malformed> {
+    /// Reads a `Span`.
+    pub fn read(span: &'a [u8]) -> Result<Self, Malformed> {
         let mut view = SpanView {
             message: span,
             ..SpanView::default()

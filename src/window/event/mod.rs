@@ -177,6 +177,8 @@ pub struct SpanInput<'a> {
     pub end: UnixNanos,
     /// Status code.
     pub status: SpanStatus,
+    /// Randomness of the trace, where whole traces are kept.
+    pub randomness: u64,
     /// Attributes that are read.
     pub attributes: SpanAttributes<'a>,
 }
@@ -315,6 +317,9 @@ pub fn push_span(
     }
     batch.spans += 1;
     batch.roots += u64::from(!span.has_parent);
+    if batch.wants_randomness {
+        batch.randomness.push(span.randomness);
+    }
     if !entry_kinds.is_entry(span.kind, span.has_parent) {
         return;
     }
@@ -327,6 +332,7 @@ pub fn push_span(
         duration_nanos: span.end - span.start,
         weight,
         count: whole_count(weight, span.span_id),
+        randomness: span.randomness,
         kind: span.kind,
         outcome: outcome_of(span),
         excluded: false,
