@@ -19,7 +19,7 @@ use super::{Shared, candidates, metrics, overview, store};
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// Every route, for the answer to an unknown one.
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 14] = [
     "GET /",
     "GET /metrics",
     "GET /livez",
@@ -29,6 +29,7 @@ const ROUTES: [&str; 13] = [
     "GET /api/v1/slos",
     "GET /api/v1/candidates",
     "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
+    "GET /api/v1/tests",
     "GET /api/v1/store",
     "GET /api/v1/store/{name}",
     "GET /api/v1/transitions?since=&limit=",
@@ -50,6 +51,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/services", get(services))
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
+        .route("/api/v1/tests", get(tests))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -113,6 +115,11 @@ struct Slos<'a> {
     slos: &'a [ObjectiveStatus],
     /// They gate in place of their members, which stand in `slos`.
     composites: &'a [CompositeStatus],
+}
+
+/// The results of trace tests; null while no suites are configured.
+async fn tests(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

@@ -16,7 +16,13 @@ use crate::model::window::Window;
 const ROWS: usize = 200;
 
 /// Columns of numbers, aligned like them.
-const NUMBERS: [&str; 4] = ["requests in 1h", "errors in 1h", "p95 in 1h", "target"];
+const NUMBERS: [&str; 5] = [
+    "requests in 1h",
+    "errors in 1h",
+    "p95 in 1h",
+    "target",
+    "traces",
+];
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -50,6 +56,7 @@ nav a { margin-right: 1rem; }
 <a href="/api/v1/verdict">verdict</a>
 <a href="/api/v1/slos">slos</a>
 <a href="/api/v1/candidates">candidates</a>
+<a href="/api/v1/tests">tests</a>
 <a href="/api/v1/services">services</a>
 <a href="/api/v1/report">report</a>
 <a href="/readyz">readiness</a>
@@ -70,6 +77,7 @@ impl Display for Overview<'_> {
                 summary(page, report)?;
                 services(page, report)?;
                 objectives(page, report)?;
+                tests(page, report)?;
                 candidates(page, report)?;
             }
         }
@@ -142,6 +150,23 @@ fn service(
         Known(hour.and_then(|sli| sli.error_ratio).map(percent), 2, " %"),
         Known(latency.map(|sli| sli.p95 * 1_000.0), 1, " ms"),
     )
+}
+
+fn tests(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = ["trace test", "suite", "verdict", "traces", "why"];
+    let tests = report.test_results.as_ref();
+    let tests = tests.map_or(&[][..], |tests| &tests.tests);
+    table(page, "Trace tests", &columns, tests, |page, test| {
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
+            Escaped(&test.name),
+            Escaped(&test.suite),
+            Badge(test.verdict),
+            test.traces,
+            Escaped(&test.text)
+        )
+    })
 }
 
 fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {

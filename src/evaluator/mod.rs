@@ -199,7 +199,7 @@ impl Evaluator {
             input: None,
             telemetry_recommendation: None,
             rca: None,
-            integrations: integrations(),
+            integrations: integrations(self.tests.as_ref()),
             verdict: overall,
             verdicts,
             services: self.service_reports(&services, &operations, &versions),
@@ -418,7 +418,11 @@ fn evidence_of(
 }
 
 /// What the neighbours give today, in words.
-fn integrations() -> BTreeMap<String, String> {
+fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
+    let tests = match tests {
+        Some(tests) => format!("{} tests", tests.tests.len()),
+        None => "no suites: name them in tests.suites, or with --suite".to_owned(),
+    };
     let off = "not part of this build yet";
     [
         "caat",
@@ -426,10 +430,10 @@ fn integrations() -> BTreeMap<String, String> {
         "pii-guardrail",
         "t-rag",
         "topology-rca",
-        "trace-tests",
         "zero-touch-telemetry",
     ]
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
+    .chain([("trace-tests".to_owned(), tests)])
     .collect()
 }

@@ -421,7 +421,7 @@ impl SloList {
 pub struct Transition {
     /// When.
     pub at: UnixNanos,
-    /// `verdict`, `candidate` or `objective`.
+    /// `verdict`, `test`, `candidate` or `objective`.
     pub kind: String,
     /// The service or the name; `*` is all services.
     pub subject: String,

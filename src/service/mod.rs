@@ -9,6 +9,7 @@ mod keeper;
 pub mod objective_files;
 pub mod suite_files;
 mod tasks;
+mod trace_tests;
 pub mod whole_traces;
 mod traces;
 
@@ -37,6 +38,8 @@ use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::service::suite_files::SuiteFilesError;
+use crate::service::trace_tests::{TraceTests, TraceTestsTask};
 use crate::service::traces::TracesTask;
 pub use crate::service::traces::{TraceBatch, TraceFeed};
 use crate::store::{Store, StoreError};
@@ -75,6 +78,9 @@ pub enum ServiceError {
     /// `objectives.files` cannot be used.
     #[error("{0}")]
     ObjectiveFiles(#[from] ObjectiveFilesError),
+    /// `tests.suites` cannot be used.
+    #[error("tests.suites: {0}")]
+    Suites(#[from] SuiteFilesError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -126,6 +132,7 @@ pub struct Service {
 impl Service {
     /// Binds, restores and starts. Returns when spans are taken.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
+        let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
         exporter::describe();
         let otlp = &config.receivers.otlp;
@@ -157,7 +164,15 @@ impl Service {
             clock: clock.clone(),
             reports: reports.clone(),
         });
+        let tests_task = tests.clone().zip(traces.clone());
+        let tests_task = tests_task.map(|(tests, buffer)| TraceTestsTask {
+            tests,
+            buffer,
+            feed: feed.clone(),
+            clock: clock.clone(),
+        });
         let evaluation = EvaluationTask {
+            tests,
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
                 .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
@@ -172,6 +187,7 @@ impl Service {
             pipeline,
             evaluation,
             traces: traces_task,
+            tests: tests_task,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -235,6 +251,7 @@ struct Parts {
     pipeline: Arc<Pipeline>,
     evaluation: EvaluationTask,
     traces: Option<TracesTask>,
+    tests: Option<TraceTestsTask>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -252,6 +269,7 @@ async fn supervise(
         pipeline,
         evaluation,
         traces,
+        tests,
         keeper,
         inbox,
         api,
@@ -271,6 +289,11 @@ async fn supervise(
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
+    // It listens before the first trace is told.
+    if let Some(tests) = tests {
+        let told = tests.feed.subscribe();
+        core.spawn(tests.run(told, evaluating.clone()));
+    }
     if let Some(traces) = traces {
         core.spawn(traces.run(evaluating.clone()));
     }

@@ -85,7 +85,7 @@ impl SourceArgs {
         };
         let remote = Remote::new(endpoint)?;
         let deadline = Instant::now() + waiting;
-        let (mut known, mut held) = (BTreeSet::new(), Vec::new());
+        let (mut known, mut held) = (BTreeSet::new(), Vec::<String>::new());
         loop {
             let mut traces = remote.new_traces(&mut known).await?;
             for id in std::mem::take(&mut held) {

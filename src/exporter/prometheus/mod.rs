@@ -9,6 +9,7 @@
 pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
+mod trace_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -50,6 +51,7 @@ pub fn render(report: &Report) -> String {
     durations(&mut page, report);
     objectives(&mut page, report);
     verdicts(&mut page, report);
+    trace_tests::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page

@@ -68,6 +68,8 @@ struct Shown {
     /// With the names and the states that the store gives them.
     candidates: Vec<Candidate>,
     verdicts: BTreeMap<Option<ServiceKey>, Verdict>,
+    /// Trace tests by suite and name.
+    tests: BTreeMap<(String, String), Verdict>,
     /// Not in the store yet, the oldest first.
     transitions: Vec<Transition>,
 }

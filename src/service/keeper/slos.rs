@@ -10,6 +10,7 @@ use crate::model::UnixNanos;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::{Report, Verdict, VerdictReport};
+use crate::model::test_result::TestResult;
 use crate::model::slo::{Objective, Sli};
 use crate::service::keeper::Keeper;
 use crate::store::StoreError;
@@ -173,6 +174,17 @@ impl Keeper {
         }
         // Services that are gone are forgotten.
         shown.verdicts = verdicts;
+        let mut tests = BTreeMap::new();
+        for test in report.test_results.iter().flat_map(|tests| &tests.tests) {
+            let key = (test.suite.clone(), test.name.clone());
+            let before = shown.tests.get(&key).copied();
+            tests.insert(key, test.verdict);
+            if before != Some(test.verdict) {
+                let transition = test_transition(report.now, test, before);
+                shown.transitions.push(transition);
+            }
+        }
+        shown.tests = tests;
         // The store keeps no more either.
         let limit = usize::try_from(self.max_transitions).unwrap_or(usize::MAX);
         let excess = shown.transitions.len().saturating_sub(limit);
@@ -205,6 +217,21 @@ fn adopt_ready(book: &mut Book, candidates: &mut [Candidate], edit: &Edit) -> Ve
             Some(accepted.objective)
         })
         .collect()
+}
+
+fn test_transition(now: UnixNanos, test: &TestResult, before: Option<Verdict>) -> Transition {
+    let (from, to) = (before.map_or("", Verdict::label), test.verdict.label());
+    if before.is_some() {
+        tracing::info!(test = test.name, from, to, reason = test.text, "Trace test changed.");
+    }
+    Transition {
+        at: now,
+        kind: "test".to_owned(),
+        subject: test.name.clone(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        text: test.text.clone(),
+    }
 }
 
 fn verdict_transition(

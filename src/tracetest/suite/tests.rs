@@ -1,8 +1,62 @@
 //! Suite files: what is read, and what is said about mistakes.
 
 use super::*;
+use crate::openslo::tree::Tree;
 
 const FULL: &str = include_str!("tests/full.yaml");
+const EXAMPLE: &str = include_str!("../../../examples/trace-tests/suite.yaml");
+const SCHEMA: &str = include_str!("../../../schema/trace_test.schema.json");
+
+/// Whether the schema takes all documents of a text.
+fn schema_takes(text: &str) -> bool {
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::options().build(&schema).unwrap();
+    let documents = Tree::read("suite.yaml", text).documents;
+    !documents.is_empty() && documents.iter().all(|(_, node)| validator.is_valid(&node.to_json()))
+}
+
+/// Fields that cannot be, one of each object that a suite has.
+const WRONG_FIELDS: [&str; 14] = [
+    "n_plus_one: {max: 1}\n  wrong: 1",
+    "n_plus_one: {max: 1, wrong: 1}",
+    "n_plus_one: {max: 1}\n  complete: {wrong: 1}",
+    "n_plus_one: {max: 1}\n  over: {wrong: 1}",
+    "n_plus_one: {max: 1}\n  outputs: [{name: a, value: '1', wrong: 1}]",
+    "n_plus_one: {max: 1}\n  trigger: {type: http, httpRequest: {url: a}, wrong: 1}",
+    "n_plus_one: {max: 1}\n  trigger: {type: http, httpRequest: {url: a, wrong: 1}}",
+    "n_plus_one: {max: 1}\n  trigger: {type: http, httpRequest: {url: a, headers: [{key: a, value: b, wrong: 1}]}}",
+    "specs: [{assertions: ['1 = 1'], wrong: 1}]",
+    "specs: [{assertions: ['1 = 1'], over: {wrong: 1}}]",
+    "edges: {require: [a -> b], wrong: 1}",
+    "events: [{selector: span, forbid: [a], wrong: 1}]",
+    "order: [{first: span, then: span, wrong: 1}]",
+    "errors: {forbid: [span], wrong: 1}",
+];
+
+#[test]
+fn the_schema_takes_what_is_read() {
+    let inferred = crate::tracetest::infer::infer(&crate::tracetest::fixture::shop(
+        1,
+        150,
+        &crate::traffic::shop::Faults::none(),
+    ));
+    for text in [FULL, EXAMPLE, &inferred.yaml] {
+        read("suite.yaml", text).unwrap();
+        assert!(schema_takes(text), "{text}");
+    }
+}
+
+#[test]
+fn the_schema_and_the_reader_refuse_the_same_fields() {
+    for fields in WRONG_FIELDS {
+        let text = format!("type: Test\nspec:\n  name: a\n  {fields}\n");
+        assert!(problems(&text).contains("has no field `wrong`"), "{text}");
+        assert!(!schema_takes(&text), "{text}");
+        let right = text.replace(", wrong: 1", "").replace("wrong: 1", "").replace("\n  \n", "\n");
+        read("suite.yaml", &right).unwrap_or_else(|problems| panic!("{right}: {problems:?}"));
+        assert!(schema_takes(&right), "{right}");
+    }
+}
 
 fn problems(text: &str) -> String {
     let problems = read("suite.yaml", text).expect_err(text);
@@ -67,6 +121,12 @@ fn values_that_cannot_be_are_refused_with_a_remedy() {
     ] {
         let found = problems(&format!("type: Test\nspec:\n  name: a\n  {spec}\n"));
         assert!(found.contains(words), "{spec}: {found}");
+        // What only the reader can see is named here.
+        let is_beyond = ["`for` selects", "`quiet` is longer", "no pass rate", "no number of traces", "stands here twice"]
+            .iter()
+            .any(|beyond| words.starts_with(beyond));
+        let text = format!("type: Test\nspec:\n  name: a\n  {spec}\n");
+        assert!(is_beyond || !schema_takes(&text), "{spec}");
     }
     for (text, words) in [
         ("", "the file holds no test"),

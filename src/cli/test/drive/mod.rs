@@ -154,6 +154,10 @@ async fn own_receiver(
     config.output.dir = folder.path().join("out");
     config.receivers.otlp.grpc.endpoint = args.otlp_grpc;
     config.receivers.otlp.http.endpoint = args.otlp_http;
+    // Every trace is kept, and by its id alone.
+    config.trace_buffer.enabled = true;
+    config.trace_buffer.max_bytes = config.tests.max_trace_bytes;
+    config.trace_buffer.wanted_share = 0.0;
     config.admin.endpoint.set_port(0);
     let service = Service::start(config, clock.clone()).await?;
     let endpoints = service.endpoints;
