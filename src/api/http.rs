@@ -15,11 +15,11 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::verdict::{self, Question};
-use super::{Shared, candidates, metrics, overview, store};
+use super::{Shared, candidates, metrics, overview, store, traces};
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// Every route, for the answer to an unknown one.
-const ROUTES: [&str; 14] = [
+const ROUTES: [&str; 16] = [
     "GET /",
     "GET /metrics",
     "GET /livez",
@@ -30,6 +30,8 @@ const ROUTES: [&str; 14] = [
     "GET /api/v1/candidates",
     "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
     "GET /api/v1/tests",
+    "GET /api/v1/traces?service=&operation=&error=&min_duration=&max_duration=&version=&complete=&sort=newest|slowest&limit=",
+    "GET /api/v1/traces/{id}?format=otlp|tree",
     "GET /api/v1/store",
     "GET /api/v1/store/{name}",
     "GET /api/v1/transitions?since=&limit=",
@@ -57,6 +59,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             "/api/v1/candidates/{name_and_verb}",
             post(candidates::post).layer(DefaultBodyLimit::max(candidates::MAX_DECISION_BYTES)),
         )
+        .route("/api/v1/traces", get(traces::list))
+        .route("/api/v1/traces/{id}", get(traces::show))
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
         .route("/api/v1/transitions", get(store::transitions))
@@ -155,7 +159,7 @@ pub(super) async fn json(
     }
 }
 
-fn internal(failure: &dyn std::error::Error) -> Response {
+pub(super) fn internal(failure: &dyn std::error::Error) -> Response {
     tracing::error!(%failure, "an answer could not be encoded");
     error(
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -17,6 +17,7 @@ pub mod proto;
 mod store;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod verdict;
 
 use std::net::{Ipv4Addr, SocketAddr};

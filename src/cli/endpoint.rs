@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -69,20 +69,37 @@ impl AdminEndpoint {
         answer(self.client.get(url.clone()), url).await
     }
 
-    /// Asks for what may not be there.
-    pub(super) async fn get_if_there<T: DeserializeOwned>(
+    /// Asks with parameters.
+    pub(super) async fn get_with<T: DeserializeOwned>(
         &self,
         segments: &[&str],
-    ) -> Result<Option<T>, EndpointError> {
+        parameters: &[(&str, &str)],
+    ) -> Result<T, EndpointError> {
+        let mut url = self.url(segments);
+        url.query_pairs_mut().extend_pairs(parameters);
+        answer(self.client.get(url.clone()), url).await
+    }
+
+    /// Asks for a document that may not be there.
+    pub(super) async fn document(
+        &self,
+        segments: &[&str],
+    ) -> Result<Option<Vec<u8>>, EndpointError> {
         let url = self.url(segments);
-        let response = match self.client.get(url.clone()).send().await {
-            Ok(response) => response,
-            Err(source) => return Err(EndpointError::Unreachable { url, source }),
+        let unreachable = |source| EndpointError::Unreachable {
+            url: url.clone(),
+            source,
         };
-        if response.status() == reqwest::StatusCode::NOT_FOUND {
-            return Ok(None);
+        let response = self.client.get(url.clone()).send().await;
+        let response = response.map_err(unreachable)?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                let body = response.bytes().await.map_err(unreachable)?;
+                Ok(Some(body.into()))
+            }
+            _ => Err(refused(response, url).await),
         }
-        read(response, url).await.map(Some)
     }
 
     /// Posts JSON.
@@ -113,18 +130,18 @@ async fn answer<T: DeserializeOwned>(
         Ok(response) => response,
         Err(source) => return Err(EndpointError::Unreachable { url, source }),
     };
-    read(response, url).await
-}
-
-async fn read<T: DeserializeOwned>(response: Response, url: Url) -> Result<T, EndpointError> {
-    let status = response.status();
-    if status.is_success() {
+    if response.status().is_success() {
         let answer = response.json().await;
         return answer.map_err(|source| EndpointError::Answer { url, source });
     }
+    Err(refused(response, url).await)
+}
+
+async fn refused(response: Response, url: Url) -> EndpointError {
+    let status = response.status();
     let told = response.json::<ErrorAnswer>().await;
     let message = told.map_or_else(|_| status.to_string(), |told| told.error);
-    Err(EndpointError::Refused { url, message })
+    EndpointError::Refused { url, message }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 pub mod assemble;
 pub mod buffer;
+pub mod render;
 pub mod sampling;
 pub mod tree;
 

@@ -53,8 +53,8 @@ impl SourceArgs {
     pub(super) async fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
         match &self.endpoint {
             Some(endpoint) => {
-                let remote = Remote::new(endpoint)?;
-                Ok(remote.new_traces(&mut BTreeSet::new()).await?)
+                let remote = Remote::new(endpoint, config)?;
+                remote.new_traces(&mut BTreeSet::new()).await
             }
             None => self.files(config),
         }
@@ -83,7 +83,7 @@ impl SourceArgs {
             session.observe(&traces);
             return Ok(session.report(newest(&traces)));
         };
-        let remote = Remote::new(endpoint)?;
+        let remote = Remote::new(endpoint, config)?;
         let deadline = Instant::now() + waiting;
         let (mut known, mut held) = (BTreeSet::new(), Vec::<String>::new());
         loop {

@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod negotiate;
+pub mod openmetrics;
 #[cfg(test)]
 mod tests;
 mod trace_tests;
@@ -377,6 +379,13 @@ impl LadderEdges {
     fn new() -> Self {
         let pair = |micros: u64| format!(",le=\"{}\"", seconds(micros));
         Self(LATENCY_LADDER_MICROS.into_iter().map(pair).collect())
+    }
+
+    /// The pair of the bucket that a duration belongs to.
+    fn pair_of(&self, nanos: u64) -> &str {
+        let mut edges = LATENCY_LADDER_MICROS.iter().zip(&self.0);
+        let pair = edges.find(|(edge, _)| nanos <= **edge * 1_000);
+        pair.map_or(",le=\"+Inf\"", |(_, pair)| pair)
     }
 
     /// Buckets are cumulated here; what lies beyond the ladder is in `+Inf` alone.

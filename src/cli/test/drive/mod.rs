@@ -87,7 +87,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<TestReport> {
     check(args, suites)?;
     let (receiver, remote) = match endpoint {
-        Some(endpoint) => (Receiver::Other, Remote::new(endpoint)?),
+        Some(endpoint) => (Receiver::Other, Remote::new(endpoint, config)?),
         None => own_receiver(args, config, clock).await?,
     };
     let mut session = session(config, suites, variables);
@@ -167,7 +167,7 @@ async fn own_receiver(
         endpoints.otlp_grpc,
         endpoints.otlp_http
     )?;
-    let remote = Remote::new(&endpoints.admin.to_string())?;
+    let remote = Remote::new(&endpoints.admin.to_string(), &config)?;
     Ok((Receiver::Own(Box::new(service), folder), remote))
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::cli::endpoint::EndpointError;
 use crate::cli::test::drive::request::Prepared;
 use crate::cli::test::remote::Remote;
 use crate::model::trace::{Completeness, Trace};
@@ -23,7 +22,7 @@ pub(super) async fn settled(
     rule: &CompletenessRule,
     prepared: &Prepared,
     began: Instant,
-) -> Result<Option<Trace>, EndpointError> {
+) -> anyhow::Result<Option<Trace>> {
     let (quiet, timeout) = (
         Duration::from_nanos(rule.quiet),
         Duration::from_nanos(rule.timeout),
