@@ -140,7 +140,12 @@ fn service(
     page.write_str("</td><td>")?;
     if let Some(verdict) = verdict {
         let action = Action(verdict.action.as_deref());
-        write!(page, "{} {}{action}", Badge(verdict.verdict), Score(verdict))?;
+        write!(
+            page,
+            "{} {}{action}",
+            Badge(verdict.verdict),
+            Score(verdict)
+        )?;
     }
     writeln!(
         page,

@@ -316,7 +316,10 @@ mod tests {
         assert_eq!(action(named("gone")).name, "default");
         let own = PolicyChoice::Steps(steps("[{window: 5m, burn_rate: 0.2, action: look}]"));
         let own = action(own);
-        assert_eq!((&*own.name, own.action.as_deref()), ("inline", Some("look")));
+        assert_eq!(
+            (&*own.name, own.action.as_deref()),
+            ("inline", Some("look"))
+        );
     }
 
     #[test]

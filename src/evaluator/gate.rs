@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::standings;
 use crate::evaluator::objective::Standing;
-use crate::evaluator::trace_tests;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
+use crate::evaluator::trace_tests;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
-use crate::model::test_result::TEST_SOURCE;
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
+use crate::model::test_result::TEST_SOURCE;
 
 /// `source` of a reason that is a policy's.
 pub const POLICY_SOURCE: &str = "policy";
@@ -147,7 +147,11 @@ pub fn gate(
     let mut reasons = Vec::new();
     if fail_on.includes(GatePart::Baseline) {
         let others = report.verdict.reasons.iter();
-        reasons.extend(others.filter(|reason| reason.source != TEST_SOURCE).cloned());
+        reasons.extend(
+            others
+                .filter(|reason| reason.source != TEST_SOURCE)
+                .cloned(),
+        );
     }
     let mut undecided: Vec<Reason> = report.verdict.undecided.clone();
     undecided.retain(|reason| reason.source != TEST_SOURCE);

@@ -31,7 +31,11 @@ pub fn weigh<'t>(
         }
         if test.verdict != Verdict::Inconclusive {
             weights += WEIGHT;
-            points += if test.verdict == Verdict::Fail { 0.0 } else { WEIGHT };
+            points += if test.verdict == Verdict::Fail {
+                0.0
+            } else {
+                WEIGHT
+            };
         }
     }
     let decides = passed || !failed.is_empty();
@@ -90,13 +94,23 @@ pub(super) fn part(report: &Report) -> (Verdict, String) {
         return (Verdict::Inconclusive, text.to_owned());
     };
     let count = tests.tests.len();
-    let first = tests.tests.iter().find(|test| test.verdict == tests.verdict);
-    let first = first.map_or(String::new(), |test| format!("; {}: {}", test.name, test.text));
+    let first = tests
+        .tests
+        .iter()
+        .find(|test| test.verdict == tests.verdict);
+    let first = first.map_or(String::new(), |test| {
+        format!("; {}: {}", test.name, test.text)
+    });
     let text = match tests.verdict {
-        Verdict::Pass | Verdict::Warn => format!("all {count} tests pass on {} traces", tests.traces),
+        Verdict::Pass | Verdict::Warn => {
+            format!("all {count} tests pass on {} traces", tests.traces)
+        }
         Verdict::Fail => format!("{} of {count} tests fail{first}", tests.failed),
         Verdict::Inconclusive => {
-            format!("{} of {count} tests cannot be decided{first}", tests.inconclusive)
+            format!(
+                "{} of {count} tests cannot be decided{first}",
+                tests.inconclusive
+            )
         }
     };
     (tests.verdict, text)
@@ -160,7 +174,10 @@ mod tests {
         let verdict = weighed(&[], &[test("t", Verdict::Pass)]);
         assert_eq!((verdict.verdict, verdict.reasons.len()), (Verdict::Pass, 0));
         let open = weighed(&[], &[test("t", Verdict::Inconclusive)]);
-        assert_eq!((open.verdict, open.undecided.len()), (Verdict::Inconclusive, 1));
+        assert_eq!(
+            (open.verdict, open.undecided.len()),
+            (Verdict::Inconclusive, 1)
+        );
     }
 
     #[test]
@@ -168,7 +185,10 @@ mod tests {
         let mut required = status("b", 0, 5);
         required.objective.required = true;
         let verdict = weighed(&[Standing::from(&required)], &[test("t", Verdict::Pass)]);
-        assert_eq!((verdict.verdict, verdict.score), (Verdict::Inconclusive, None));
+        assert_eq!(
+            (verdict.verdict, verdict.score),
+            (Verdict::Inconclusive, None)
+        );
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl TraceTestsTask {
             let judged = batch.len();
             let waiting =
                 tokio::task::spawn_blocking(move || tests.observe(&batch, now, room)).await?;
-            metrics.judged_traces.increment((judged - waiting.len()) as u64);
+            metrics
+                .judged_traces
+                .increment((judged - waiting.len()) as u64);
             awaited.extend(waiting);
             metrics.awaited_traces.set(awaited.len() as f64);
         }

@@ -1,14 +1,14 @@
 //! Traces and suites for tests.
 
 use crate::config::Config;
+use crate::model::test_result::TestReport;
 use crate::model::trace::Trace;
 use crate::receiver::file::TraceInput;
 use crate::service::whole_traces::WholeTraces;
+use crate::tracetest::language::Variables;
 use crate::tracetest::suite::{Suite, arrange, read};
 use crate::tracetest::{Limits, Session};
-use crate::model::test_result::TestReport;
 use crate::traffic::shop::{Faults, Shop, export_requests};
-use crate::tracetest::language::Variables;
 use prost::Message;
 
 /// Nanoseconds at which the shop opens.

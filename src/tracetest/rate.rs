@@ -47,13 +47,21 @@ pub fn rate(over: Option<Over>, counts: Counts) -> Rated {
     };
     let Some(over) = over else {
         return match (failed, passed, silent) {
-            (1.., _, _) => said(Verdict::Fail, None, format!("{failed} of {judged} traces fail")),
+            (1.., _, _) => said(
+                Verdict::Fail,
+                None,
+                format!("{failed} of {judged} traces fail"),
+            ),
             (0, 1.., _) => said(Verdict::Pass, None, format!("all {passed} traces pass")),
             (0, 0, 1..) => {
                 let text = format!("none of {silent} traces has anything that it is about");
                 said(Verdict::Pass, None, text)
             }
-            (0, 0, 0) => said(Verdict::Inconclusive, Some(1), "no trace was judged".to_owned()),
+            (0, 0, 0) => said(
+                Verdict::Inconclusive,
+                Some(1),
+                "no trace was judged".to_owned(),
+            ),
         };
     };
     if judged == 0 && silent > 0 {
@@ -82,7 +90,8 @@ pub fn rate(over: Option<Over>, counts: Counts) -> Rated {
         );
         return said(Verdict::Fail, None, text);
     }
-    let lowest = |judged: u64| 1.0 - clopper_pearson_upper(failed as f64, judged as f64, confidence);
+    let lowest =
+        |judged: u64| 1.0 - clopper_pearson_upper(failed as f64, judged as f64, confidence);
     let is_shown = |judged: u64| lowest(judged) >= over.pass_rate - ROUNDING;
     if few == 0 && is_shown(judged) {
         let text = format!(
@@ -154,7 +163,10 @@ mod tests {
     #[test]
     fn two_hundred_and_ninety_nine_traces_without_failure_show_99_percent() {
         let open = rate(Some(OVER), counts(200, 0));
-        assert_eq!((open.verdict, open.needed), (Verdict::Inconclusive, Some(99)));
+        assert_eq!(
+            (open.verdict, open.needed),
+            (Verdict::Inconclusive, Some(99))
+        );
         assert_eq!(rate(Some(OVER), counts(298, 0)).needed, Some(1));
         assert_eq!(rate(Some(OVER), counts(299, 0)).verdict, Verdict::Pass);
     }
@@ -171,7 +183,10 @@ mod tests {
     #[test]
     fn failures_that_chance_does_not_explain_fail_at_once() {
         assert_eq!(rate(Some(OVER), counts(18, 2)).verdict, Verdict::Fail);
-        assert_eq!(rate(Some(OVER), counts(19, 1)).verdict, Verdict::Inconclusive);
+        assert_eq!(
+            rate(Some(OVER), counts(19, 1)).verdict,
+            Verdict::Inconclusive
+        );
     }
 
     #[test]

@@ -147,7 +147,9 @@ impl Session {
     /// The variables of a suite, with what its tests handed on so far.
     pub fn variables(&self, suite: usize) -> Variables {
         let suite = self.suites.get(suite);
-        suite.map(|suite| suite.variables.clone()).unwrap_or_default()
+        suite
+            .map(|suite| suite.variables.clone())
+            .unwrap_or_default()
     }
 
     /// The results at `now`.
@@ -195,7 +197,9 @@ fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
         Verdict::Inconclusive => 1,
         Verdict::Fail => 2,
     };
-    verdicts.max_by_key(badness).unwrap_or(Verdict::Inconclusive)
+    verdicts
+        .max_by_key(badness)
+        .unwrap_or(Verdict::Inconclusive)
 }
 
 impl TestState {
@@ -276,7 +280,10 @@ impl TestState {
         TestResult {
             suite: suite.to_owned(),
             name: test.name.clone(),
-            service: test.root.as_ref().and_then(|root| root.service().map(str::to_owned)),
+            service: test
+                .root
+                .as_ref()
+                .and_then(|root| root.service().map(str::to_owned)),
             file: test.file.clone(),
             line: test.line,
             verdict,
@@ -346,14 +353,20 @@ fn text(checks: &[CheckResult], verdict: Verdict, traces: u64, incomplete: u64) 
         incomplete => format!("; {incomplete} traces are not whole and were not judged"),
     };
     let first = of_verdict().next();
-    let first = first.map_or(String::new(), |check| format!("{}: {}", check.name, check.text));
+    let first = first.map_or(String::new(), |check| {
+        format!("{}: {}", check.name, check.text)
+    });
     match verdict {
         Verdict::Pass | Verdict::Warn => format!("all {all} checks hold of {traces} traces{aside}"),
         Verdict::Fail => format!("{count} of {all} checks fail; {first}{aside}"),
         Verdict::Inconclusive if traces == 0 && incomplete > 0 => {
-            format!("none of {incomplete} traces is whole, so none was judged (complete.incomplete: judge judges them)")
+            format!(
+                "none of {incomplete} traces is whole, so none was judged (complete.incomplete: judge judges them)"
+            )
         }
         Verdict::Inconclusive if traces == 0 => "no trace has such a root span".to_owned(),
-        Verdict::Inconclusive => format!("{count} of {all} checks cannot be decided; {first}{aside}"),
+        Verdict::Inconclusive => {
+            format!("{count} of {all} checks cannot be decided; {first}{aside}")
+        }
     }
 }

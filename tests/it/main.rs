@@ -23,5 +23,6 @@ mod restart;
 mod shutdown;
 mod store;
 mod support;
+mod trace_tests;
 mod validate;
 mod verdict;

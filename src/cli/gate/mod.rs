@@ -26,12 +26,12 @@ use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
 use crate::model::test_result::{TEST_SOURCE, TestReport};
+use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
+use crate::service::analysis::{Analysis, Neighbours};
 use crate::service::suite_files;
 use crate::tracetest::Session;
 use crate::tracetest::language::Variables;
-use crate::service::analysis::{Analysis, Neighbours};
 
 const EXAMPLES: &str = "\
 Examples:

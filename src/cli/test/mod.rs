@@ -109,16 +109,20 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     if let Some(Command::Init(args)) = &args.command {
         return init::run(args).await;
     }
-    let config = args.source.load_config()?;
-    let suites = suite_files::load(&args.suites)?;
-    let variables = variables(&args.variables)?;
+    let plan = Plan {
+        config: args.source.load_config()?,
+        suites: suite_files::load(&args.suites)?,
+        variables: variables(&args.variables)?,
+    };
     let report = if args.drive.drive {
         let endpoint = args.source.endpoint.as_deref();
-        drive::run(&args.drive, endpoint, &config, &suites, &variables, &clock).await?
+        drive::run(&args.drive, endpoint, &plan, &clock).await?
     } else {
         let waiting = args.wait.unwrap_or_default();
-        let session = session(&config, &suites, &variables);
-        args.source.judge(&config, session, waiting, &clock).await?
+        let session = plan.session();
+        args.source
+            .judge(&plan.config, session, waiting, &clock)
+            .await?
     };
     finish(&report, args.format, args.report.as_deref())
 }
@@ -128,16 +132,28 @@ fn variables(given: &[String]) -> anyhow::Result<Variables> {
     let mut variables = Variables::new(std::env::vars());
     for argument in given {
         let (name, value) = argument.split_once('=').ok_or_else(|| {
-            Usage(format!("--var {argument}: expected NAME=VALUE, for example --var region=eu"))
+            Usage(format!(
+                "--var {argument}: expected NAME=VALUE, for example --var region=eu"
+            ))
         })?;
         variables.set(name, Value::Text(value.to_owned()));
     }
     Ok(variables)
 }
 
-/// Suites that have seen nothing yet.
-fn session(config: &Config, suites: &[Suite], variables: &Variables) -> Session {
-    Session::new(suites.to_vec(), variables, config.tests.limits_of_command())
+/// What is to be tested.
+struct Plan {
+    config: Config,
+    suites: Vec<Suite>,
+    variables: Variables,
+}
+
+impl Plan {
+    /// The suites before they have seen anything.
+    fn session(&self) -> Session {
+        let limits = self.config.tests.limits_of_command();
+        Session::new(self.suites.clone(), &self.variables, limits)
+    }
 }
 
 fn finish(

@@ -64,7 +64,10 @@ impl Remote {
         known: &mut BTreeSet<String>,
     ) -> anyhow::Result<Vec<Trace>> {
         let limit = [("limit", TRACES_MAX)];
-        let list: List = self.server.get_with(&["api", "v1", "traces"], &limit).await?;
+        let list: List = self
+            .server
+            .get_with(&["api", "v1", "traces"], &limit)
+            .await?;
         let mut traces = Vec::new();
         for listed in list.traces {
             if known.contains(&listed.trace_id) {

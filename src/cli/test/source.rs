@@ -46,7 +46,11 @@ impl SourceArgs {
     /// The configuration.
     pub(super) fn load_config(&self) -> anyhow::Result<Config> {
         let environment = std::env::vars();
-        Ok(Config::load(self.config.as_deref(), environment, &self.sets)?)
+        Ok(Config::load(
+            self.config.as_deref(),
+            environment,
+            &self.sets,
+        )?)
     }
 
     /// The traces that are there now.

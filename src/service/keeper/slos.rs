@@ -10,8 +10,8 @@ use crate::model::UnixNanos;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
 use crate::model::report::{Report, Verdict, VerdictReport};
-use crate::model::test_result::TestResult;
 use crate::model::slo::{Objective, Sli};
+use crate::model::test_result::TestResult;
 use crate::service::keeper::Keeper;
 use crate::store::StoreError;
 use crate::store::book::{Book, DecisionError};
@@ -222,7 +222,13 @@ fn adopt_ready(book: &mut Book, candidates: &mut [Candidate], edit: &Edit) -> Ve
 fn test_transition(now: UnixNanos, test: &TestResult, before: Option<Verdict>) -> Transition {
     let (from, to) = (before.map_or("", Verdict::label), test.verdict.label());
     if before.is_some() {
-        tracing::info!(test = test.name, from, to, reason = test.text, "Trace test changed.");
+        tracing::info!(
+            test = test.name,
+            from,
+            to,
+            reason = test.text,
+            "Trace test changed."
+        );
     }
     Transition {
         at: now,

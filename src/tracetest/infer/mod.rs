@@ -83,7 +83,8 @@ pub fn infer(traces: &[Trace]) -> Inferred {
 /// The highest pass rate that so many traces without a failure show.
 fn structure_rate(traces: usize) -> Option<f64> {
     let mut rates = STRUCTURE_RATES.into_iter();
-    rates.find(|rate| events_needed(*rate, CONFIDENCE).is_some_and(|needed| traces as u64 >= needed))
+    rates
+        .find(|rate| events_needed(*rate, CONFIDENCE).is_some_and(|needed| traces as u64 >= needed))
 }
 
 /// An upper bound of a quantile.

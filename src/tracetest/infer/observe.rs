@@ -109,7 +109,9 @@ impl Operation {
     /// Durations of the longest span of a group in each answered trace that has one.
     pub(super) fn durations(&self, group: &SpanGroup) -> Vec<u64> {
         let traces = self.answered.iter();
-        traces.filter_map(|trace| trace.longest.get(group).copied()).collect()
+        traces
+            .filter_map(|trace| trace.longest.get(group).copied())
+            .collect()
     }
 }
 
@@ -192,5 +194,8 @@ fn gap(tree: &TraceTree<'_>) -> u64 {
     let mut ends: Vec<UnixNanos> = tree.trace().spans.iter().map(|span| span.end).collect();
     ends.sort_unstable();
     let pairs = ends.iter().zip(ends.iter().skip(1));
-    pairs.map(|(before, after)| after - before).max().unwrap_or(0)
+    pairs
+        .map(|(before, after)| after - before)
+        .max()
+        .unwrap_or(0)
 }

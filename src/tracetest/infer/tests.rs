@@ -56,9 +56,17 @@ fn assert_caught(traces: &[Trace], by: &str) {
     let report = run(&SUITE, traces);
     let failing = failing(&report);
     assert_eq!(report.verdict, Verdict::Fail);
-    assert!(failing.iter().any(|check| check.contains(by)), "{failing:#?}");
+    assert!(
+        failing.iter().any(|check| check.contains(by)),
+        "{failing:#?}"
+    );
     for check in report.tests.iter().flat_map(|test| &test.checks) {
-        assert_eq!(check.failed > 0, !check.failures.is_empty(), "{}", check.name);
+        assert_eq!(
+            check.failed > 0,
+            !check.failures.is_empty(),
+            "{}",
+            check.name
+        );
     }
 }
 
@@ -66,7 +74,12 @@ fn assert_caught(traces: &[Trace], by: &str) {
 fn the_suite_holds_of_the_traces_that_it_was_made_of_and_of_fresh_ones() {
     for (seed, visits) in [(1, 1_000), (2, 1_000), (3, 1_000)] {
         let report = run(&SUITE, &shop(seed, visits, &ordinary()));
-        assert_eq!(report.verdict, Verdict::Pass, "{seed}: {:#?}", failing(&report));
+        assert_eq!(
+            report.verdict,
+            Verdict::Pass,
+            "{seed}: {:#?}",
+            failing(&report)
+        );
         assert_eq!(report.passed, 13, "{seed}");
     }
 }
@@ -83,9 +96,9 @@ fn few_traces_are_inconclusive_and_say_how_many_more_decide() {
 #[test]
 fn a_loop_of_queries_is_caught() {
     let looped = changed(shop(2, 500, &ordinary()), |spans| {
-        let query = spans.iter().find(|span| {
-            span.kind == SpanKind::Client && is_of(span, "catalog")
-        });
+        let query = spans
+            .iter()
+            .find(|span| span.kind == SpanKind::Client && is_of(span, "catalog"));
         let query = query.cloned();
         for number in 0..8 {
             spans.extend(query.clone().map(|span| TraceSpan {
@@ -162,7 +175,10 @@ fn a_new_call_is_caught() {
             span_id: "new".into(),
             parent_span_id: Some(root.span_id.clone()),
             kind: SpanKind::Client,
-            attributes: vec![("peer.service".into(), crate::model::trace::AttributeValue::Text("tracker".into()))],
+            attributes: vec![(
+                "peer.service".into(),
+                crate::model::trace::AttributeValue::Text("tracker".into()),
+            )],
             ..root
         });
     }

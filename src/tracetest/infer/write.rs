@@ -35,14 +35,29 @@ pub(super) fn suite(
     incomplete: usize,
 ) -> String {
     let mut text = Text(String::new());
-    text.comment(0, &format!("Trace tests, written by `slo-copilot test init` from {traces} traces."));
+    text.comment(
+        0,
+        &format!("Trace tests, written by `slo-copilot test init` from {traces} traces."),
+    );
     text.comment(0, "Bounds hold with 95 % confidence for the traffic that was seen; the comments say how they were made.");
-    text.comment(0, "Read it, take out what is chance, and tighten what you know better.");
+    text.comment(
+        0,
+        "Read it, take out what is chance, and tighten what you know better.",
+    );
     if incomplete > 0 {
-        text.comment(0, &format!("{incomplete} traces are not whole and were not looked at."));
+        text.comment(
+            0,
+            &format!("{incomplete} traces are not whole and were not looked at."),
+        );
     }
     for (name, count) in left_out {
-        text.comment(0, &format!("Too seldom for a test: {} ({count} traces).", one_line(name)));
+        text.comment(
+            0,
+            &format!(
+                "Too seldom for a test: {} ({count} traces).",
+                one_line(name)
+            ),
+        );
     }
     for operation in operations {
         structure(&mut text, operation);
@@ -66,7 +81,10 @@ fn head(text: &mut Text, operation: &Operation, subject: &str, answered: bool) {
             operation.traces, operation.failed
         ),
     );
-    text.line(2, &format!("for: {}", quoted(&root_selector(operation, answered))));
+    text.line(
+        2,
+        &format!("for: {}", quoted(&root_selector(operation, answered))),
+    );
 }
 
 fn structure(text: &mut Text, operation: &Operation) {
@@ -91,9 +109,15 @@ fn structure(text: &mut Text, operation: &Operation) {
     }
     for (group, most, traces) in &sometimes {
         text.comment(4, &format!("In {traces} of {seen} traces, {most} at most."));
-        text.line(4, &format!("- selector: {}", quoted(&selector(operation, group))));
+        text.line(
+            4,
+            &format!("- selector: {}", quoted(&selector(operation, group))),
+        );
         text.line(6, "optional: true");
-        text.line(6, &format!("assertions: ['{COUNT} <= {}']", most * COUNT_MARGIN));
+        text.line(
+            6,
+            &format!("assertions: ['{COUNT} <= {}']", most * COUNT_MARGIN),
+        );
     }
     edges(text, operation, seen);
     let repeats = operation.answered.iter().map(|trace| trace.repeats).max();
@@ -119,11 +143,16 @@ fn count(text: &mut Text, operation: &Operation, group: &SpanGroup, least: u64, 
     } else {
         text.comment(
             4,
-            &format!("{least} to {most} a trace; at least one, at most {COUNT_MARGIN} times the most."),
+            &format!(
+                "{least} to {most} a trace; at least one, at most {COUNT_MARGIN} times the most."
+            ),
         );
         text.line(4, &format!("- selector: {selector}"));
         let most = most * COUNT_MARGIN;
-        text.line(6, &format!("assertions: ['{COUNT} >= 1', '{COUNT} <= {most}']"));
+        text.line(
+            6,
+            &format!("assertions: ['{COUNT} >= 1', '{COUNT} <= {most}']"),
+        );
     }
 }
 
@@ -139,13 +168,18 @@ fn completeness(text: &mut Text, operation: &Operation, always: &[(SpanGroup, u6
             nanos(gap)
         ),
     );
-    let mut late = always.iter().filter(|(group, ..)| group.kind == SpanKind::Consumer);
+    let mut late = always
+        .iter()
+        .filter(|(group, ..)| group.kind == SpanKind::Consumer);
     let expect = late.next().map_or(String::new(), |(group, ..)| {
         format!(", expect: {}", quoted(&selector(operation, group)))
     });
     text.line(
         2,
-        &format!("complete: {{quiet: {quiet}s, timeout: {}s{expect}}}", quiet * 10),
+        &format!(
+            "complete: {{quiet: {quiet}s, timeout: {}s{expect}}}",
+            quiet * 10
+        ),
     );
 }
 
@@ -195,9 +229,15 @@ fn latency(text: &mut Text, operation: &Operation) {
                 percent(bound.pass_rate),
             ),
         );
-        text.line(4, &format!("- selector: {}", quoted(&selector(operation, &group))));
+        text.line(
+            4,
+            &format!("- selector: {}", quoted(&selector(operation, &group))),
+        );
         let limit = nanos(bound.limit);
-        text.line(6, &format!("assertions: ['attr:tracetest.span.duration <= {limit}']"));
+        text.line(
+            6,
+            &format!("assertions: ['attr:tracetest.span.duration <= {limit}']"),
+        );
         text.line(6, &over(bound.pass_rate));
     }
 }
@@ -248,7 +288,11 @@ fn errors(text: &mut Text, operation: &Operation) {
 
 fn root_selector(operation: &Operation, answered: bool) -> String {
     let root = &operation.root;
-    let key = if operation.is_name { "name" } else { "operation" };
+    let key = if operation.is_name {
+        "name"
+    } else {
+        "operation"
+    };
     let answered = if answered {
         " tracetest.span.outcome=\"ok\""
     } else {
@@ -275,7 +319,10 @@ fn selector(operation: &Operation, group: &SpanGroup) -> String {
 }
 
 fn over(rate: f64) -> String {
-    format!("over: {{pass_rate: '>= {}', confidence: {CONFIDENCE}}}", percent(rate))
+    format!(
+        "over: {{pass_rate: '>= {}', confidence: {CONFIDENCE}}}",
+        percent(rate)
+    )
 }
 
 fn percent(rate: f64) -> String {
@@ -299,6 +346,12 @@ fn quoted(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
         .collect()
 }

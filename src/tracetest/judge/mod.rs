@@ -149,11 +149,7 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
 }
 
 /// The spans of a selector, all without one.
-fn select(
-    selector: Option<&Selector>,
-    tree: &TraceTree<'_>,
-    variables: &Variables,
-) -> Vec<usize> {
+fn select(selector: Option<&Selector>, tree: &TraceTree<'_>, variables: &Variables) -> Vec<usize> {
     match selector {
         Some(selector) => selector.select(tree, variables),
         None => (0..tree.trace().spans.len()).collect(),
@@ -165,7 +161,10 @@ fn missing(selectors: &[&Selector], optional: bool) -> Outcome {
         return Outcome::Silent;
     }
     let texts: Vec<&str> = selectors.iter().map(|one| one.text.as_str()).collect();
-    fails(format!("no span matches {}", texts.join(", nor ")), Vec::new())
+    fails(
+        format!("no span matches {}", texts.join(", nor ")),
+        Vec::new(),
+    )
 }
 
 fn fails(text: String, spans: Vec<usize>) -> Outcome {
@@ -197,8 +196,10 @@ fn errors(rule: ErrorRule, selected: &[usize], tree: &TraceTree<'_>) -> Outcome 
     match rule {
         ErrorRule::Forbid => fails(format!("{} spans fail", failed.len()), failed),
         ErrorRule::Surface => {
-            let mut swallowed: Vec<usize> =
-                failed.into_iter().filter(|index| !root_fails(*index)).collect();
+            let mut swallowed: Vec<usize> = failed
+                .into_iter()
+                .filter(|index| !root_fails(*index))
+                .collect();
             let Some(first) = swallowed.first().copied() else {
                 return Outcome::Holds;
             };

@@ -80,13 +80,11 @@ pub(super) fn order(
                 if first.end > second.start.saturating_add(tolerance) {
                     return Outcome::Fails(Offence {
                         spans: vec![left, right],
-                        text: format!(
-                            "{} is not over when {} begins",
-                            shown(first),
-                            shown(second)
-                        ),
+                        text: format!("{} is not over when {} begins", shown(first), shown(second)),
                         observed: Some(format!("{} too long", gap(second.start, first.end))),
-                        wanted: Some("the end of the first before the start of the second".to_owned()),
+                        wanted: Some(
+                            "the end of the first before the start of the second".to_owned(),
+                        ),
                     });
                 }
             }
@@ -109,7 +107,10 @@ pub(super) fn order(
             let name = tree.span(alone).map(shown).unwrap_or_default();
             let mut marked = vec![alone];
             marked.extend(rights);
-            fails(format!("{name} runs at the same time as none of the others"), marked)
+            fails(
+                format!("{name} runs at the same time as none of the others"),
+                marked,
+            )
         }
         Relation::Apart => {
             for (left, right) in pairs() {
@@ -119,7 +120,10 @@ pub(super) fn order(
                 let Some((one, other)) = spans(left, right).filter(|_| !is_related) else {
                     continue;
                 };
-                let common = one.end.min(other.end).saturating_sub(one.start.max(other.start));
+                let common = one
+                    .end
+                    .min(other.end)
+                    .saturating_sub(one.start.max(other.start));
                 if common > tolerance {
                     return Outcome::Fails(Offence {
                         spans: vec![left, right],

@@ -31,7 +31,10 @@ fn visit() -> Trace {
             span("GET /", "", "frontend", Server, (0, 500_000_000)),
             &[
                 ("http.response.status_code", AttributeValue::Int(200)),
-                ("body", text(r#"{"items": [{"id": 7}, {"id": 8}], "total": "12.5"}"#)),
+                (
+                    "body",
+                    text(r#"{"items": [{"id": 7}, {"id": 8}], "total": "12.5"}"#),
+                ),
                 ("tags", AttributeValue::List(vec![text("a"), text("b")])),
                 ("user", text("id=42;name=x")),
             ],
@@ -56,30 +59,65 @@ fn selected(selector: &str) -> Vec<String> {
     variables.set("kind", Value::Text("server".to_owned()));
     let trace = visit();
     let tree = TraceTree::new(&trace);
-    let selector = Selector::parse(selector).unwrap_or_else(|error| panic!("{selector}: {error:?}"));
+    let selector =
+        Selector::parse(selector).unwrap_or_else(|error| panic!("{selector}: {error:?}"));
     let indices = selector.select(&tree, &variables);
-    indices.iter().map(|index| trace.spans[*index].name.to_string()).collect()
+    indices
+        .iter()
+        .map(|index| trace.spans[*index].name.to_string())
+        .collect()
 }
 
 #[test]
 fn selectors_pick_spans_by_attributes_nesting_and_place() {
     for (selector, wanted) in [
-        ("span", vec!["GET /", "call 1", "cart 1", "HGETALL", "call 2", "cart 2", "work"]),
-        ("span[]", vec!["GET /", "call 1", "cart 1", "HGETALL", "call 2", "cart 2", "work"]),
-        (r#"span[service.name="cart" kind="server"]"#, vec!["cart 1", "cart 2"]),
+        (
+            "span",
+            vec![
+                "GET /", "call 1", "cart 1", "HGETALL", "call 2", "cart 2", "work",
+            ],
+        ),
+        (
+            "span[]",
+            vec![
+                "GET /", "call 1", "cart 1", "HGETALL", "call 2", "cart 2", "work",
+            ],
+        ),
+        (
+            r#"span[service.name="cart" kind="server"]"#,
+            vec!["cart 1", "cart 2"],
+        ),
         // Old files separate by commas.
-        (r#"span[service.name="cart", kind="server"]"#, vec!["cart 1", "cart 2"]),
+        (
+            r#"span[service.name="cart", kind="server"]"#,
+            vec!["cart 1", "cart 2"],
+        ),
         (r#"span[name contains "art"]"#, vec!["cart 1", "cart 2"]),
         (r#"span[name starts-with "call"]"#, vec!["call 1", "call 2"]),
         (r#"span[name ends-with "2"]"#, vec!["call 2", "cart 2"]),
-        (r#"span[kind != "server" name not-contains "call"]"#, vec!["HGETALL", "work"]),
+        (
+            r#"span[kind != "server" name not-contains "call"]"#,
+            vec!["HGETALL", "work"],
+        ),
         // At all levels.
-        (r#"span[name="GET /"] span[service.name="cart"]"#, vec!["cart 1", "HGETALL", "cart 2"]),
-        (r#"span[name="call 1"] span[kind="client"]"#, vec!["HGETALL"]),
-        (r#"span[service.name="cart"] span[service.name="cart"]"#, vec!["HGETALL"]),
+        (
+            r#"span[name="GET /"] span[service.name="cart"]"#,
+            vec!["cart 1", "HGETALL", "cart 2"],
+        ),
+        (
+            r#"span[name="call 1"] span[kind="client"]"#,
+            vec!["HGETALL"],
+        ),
+        (
+            r#"span[service.name="cart"] span[service.name="cart"]"#,
+            vec!["HGETALL"],
+        ),
         // An inner step that nothing matches selects nothing.
         (r#"span[name="none"] span"#, vec![]),
-        (r#"span[name="work"], span[name="GET /"]"#, vec!["GET /", "work"]),
+        (
+            r#"span[name="work"], span[name="GET /"]"#,
+            vec!["GET /", "work"],
+        ),
         (r#"span[kind="client"]:first"#, vec!["call 1"]),
         (r#"span[kind="client"]:last"#, vec!["call 2"]),
         (r#"span[kind="client"]:nth_child(2)"#, vec!["HGETALL"]),
@@ -93,7 +131,10 @@ fn selectors_pick_spans_by_attributes_nesting_and_place() {
         (r#"span[tracetest.span.type="database"]"#, vec!["HGETALL"]),
         (r#"span[tracetest.span.status="error"]"#, vec!["cart 2"]),
         (r"span[retry=false]", vec!["cart 1"]),
-        (r"span[service.name=env:PLACE kind=var:kind]", vec!["cart 1", "cart 2"]),
+        (
+            r"span[service.name=env:PLACE kind=var:kind]",
+            vec!["cart 1", "cart 2"],
+        ),
         (r"span[service.name=env:NOWHERE]", vec![]),
     ] {
         assert_eq!(selected(selector), wanted, "{selector}");
@@ -170,13 +211,37 @@ fn assertions_that_fail_say_what_was_seen_and_what_is_wanted() {
         ("attr:http.status_code = 201", "200", "= 201"),
         ("attr:name = 'POST /'", "\"GET /\"", "= \"POST /\""),
         ("attr:tracetest.span.duration <= 250ms", "500ms", "<= 250ms"),
-        ("attr:nothing = 1", "the span has no attribute nothing", "= 1"),
-        ("attr:nothing != 1", "the span has no attribute nothing", "!= 1"),
-        ("var:nothing = 1", "the variable nothing has no value", "= 1"),
-        ("attr:name = env:NOTHING", "\"GET /\"", "the environment has no variable NOTHING"),
-        ("attr:name > 5", "`>` orders numbers and durations, and \"GET /\" is none", "> 5"),
+        (
+            "attr:nothing = 1",
+            "the span has no attribute nothing",
+            "= 1",
+        ),
+        (
+            "attr:nothing != 1",
+            "the span has no attribute nothing",
+            "!= 1",
+        ),
+        (
+            "var:nothing = 1",
+            "the variable nothing has no value",
+            "= 1",
+        ),
+        (
+            "attr:name = env:NOTHING",
+            "\"GET /\"",
+            "the environment has no variable NOTHING",
+        ),
+        (
+            "attr:name > 5",
+            "`>` orders numbers and durations, and \"GET /\" is none",
+            "> 5",
+        ),
         ("1 / 0 = 1", "1 is divided by 0", "= 1"),
-        ("attr:body | json_path '$.none' = 1", "$.none selects nothing in", "= 1"),
+        (
+            "attr:body | json_path '$.none' = 1",
+            "$.none selects nothing in",
+            "= 1",
+        ),
     ] {
         let seen = checked(assertion).unwrap_or_else(|| panic!("{assertion} holds"));
         assert!(seen.observed.starts_with(observed), "{assertion}: {seen:?}");
@@ -191,21 +256,49 @@ fn mistakes_are_shown_at_their_place_with_a_remedy() {
     for (error, at, words) in [
         (assertion("attr:a <> 1"), 8, "expected a value"),
         (assertion("attr:a"), 6, "expected an operator (= !="),
-        (assertion("attr:a = 1 2"), 11, "expected the end, found the number 2"),
-        (assertion("name = 1"), 0, "an attribute is written attr:name"),
+        (
+            assertion("attr:a = 1 2"),
+            11,
+            "expected the end, found the number 2",
+        ),
+        (
+            assertion("name = 1"),
+            0,
+            "an attribute is written attr:name",
+        ),
         (assertion("attr:a = 'x"), 9, "not closed"),
-        (assertion("attr:a = 5parsecs"), 9, "neither a number nor a duration"),
+        (
+            assertion("attr:a = 5parsecs"),
+            9,
+            "neither a number nor a duration",
+        ),
         (assertion("attr: = 1"), 0, "wants a name"),
-        (assertion("attr:a | lenght = 1"), 9, "did you mean `length`?"),
-        (assertion("attr:a | regex '(' = 1"), 15, "no regular expression"),
+        (
+            assertion("attr:a | lenght = 1"),
+            9,
+            "did you mean `length`?",
+        ),
+        (
+            assertion("attr:a | regex '(' = 1"),
+            15,
+            "no regular expression",
+        ),
         (assertion("attr:a | json_path '$[' = 1"), 19, "no JSON path"),
         (assertion("attr:a | get_index = 1"), 19, "found `=`"),
         (assertion("attr:a = \"${attr:}\""), 12, "wants a name"),
         (assertion("attr:a = \"${1\""), 9, "not closed"),
         (assertion("(1 = 1"), 3, "expected `)`"),
-        (assertion(&format!("{}1 = 1", "(".repeat(100))), 33, "deeper than 32"),
+        (
+            assertion(&format!("{}1 = 1", "(".repeat(100))),
+            33,
+            "deeper than 32",
+        ),
         (selector(""), 0, "expected `span[…]`, found the end"),
-        (selector("spam[a=\"b\"]"), 0, "expected `span[…]`, found `spam`"),
+        (
+            selector("spam[a=\"b\"]"),
+            0,
+            "expected `span[…]`, found `spam`",
+        ),
         (selector("span[a=\"b\""), 10, "or `]`, found the end"),
         (selector("span[a=b]"), 7, "a text in quotes"),
         (selector("span[a ~ 1]"), 7, "`~` means nothing"),
@@ -221,16 +314,28 @@ fn mistakes_are_shown_at_their_place_with_a_remedy() {
 #[test]
 fn a_selector_knows_the_service_that_it_is_about() {
     let service = |text: &str| Selector::parse(text).unwrap().service().map(str::to_owned);
-    assert_eq!(service(r#"span[service.name="a" kind="server"]"#), Some("a".to_owned()));
-    assert_eq!(service(r#"span[service.name="a"], span[service.name="b"]"#), None);
+    assert_eq!(
+        service(r#"span[service.name="a" kind="server"]"#),
+        Some("a".to_owned())
+    );
+    assert_eq!(
+        service(r#"span[service.name="a"], span[service.name="b"]"#),
+        None
+    );
     assert_eq!(service(r#"span[service.name!="a"]"#), None);
 }
 
 #[test]
 fn attributes_of_the_span_come_before_those_of_its_resource() {
-    let own = with(span("s", "", "a", Server, (0, 1)), &[("zone", text("span"))]);
+    let own = with(
+        span("s", "", "a", Server, (0, 1)),
+        &[("zone", text("span"))],
+    );
     let resource = TraceResource {
-        attributes: vec![("zone".into(), text("resource")), ("host".into(), text("h"))],
+        attributes: vec![
+            ("zone".into(), text("resource")),
+            ("host".into(), text("h")),
+        ],
         ..(*own.resource).clone()
     };
     let own = TraceSpan {

@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::Usage;
+use crate::cli::test::Plan;
 use crate::cli::test::drive::request::{Client, Ids, Prepared};
 use crate::cli::test::drive::settle::settled;
 use crate::cli::test::remote::Remote;
-use crate::cli::test::session;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::test_result::TestReport;
@@ -28,7 +28,7 @@ use crate::tracetest::suite::{HttpRequest, Suite, Test, Trigger};
 
 /// How requests are sent.
 #[derive(Debug, clap::Args)]
-pub struct DriveArgs {
+pub(super) struct DriveArgs {
     /// Send the requests that the tests hold (`trigger`) and judge the traces that come of them. The service exports its
     /// spans to this command (--otlp-grpc, --otlp-http), or to the server of --endpoint.
     #[arg(long)]
@@ -51,11 +51,21 @@ pub struct DriveArgs {
     pub concurrency: u32,
 
     /// Where spans are taken over OTLP/gRPC; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4317", requires = "drive")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4317",
+        requires = "drive"
+    )]
     pub otlp_grpc: SocketAddr,
 
     /// Where spans are taken over OTLP/HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4318", requires = "drive")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4318",
+        requires = "drive"
+    )]
     pub otlp_http: SocketAddr,
 }
 
@@ -80,20 +90,18 @@ enum Receiver {
 pub(super) async fn run(
     args: &DriveArgs,
     endpoint: Option<&str>,
-    config: &Config,
-    suites: &[Suite],
-    variables: &Variables,
+    plan: &Plan,
     clock: &Clock,
 ) -> anyhow::Result<TestReport> {
-    check(args, suites)?;
+    check(args, &plan.suites)?;
     let (receiver, remote) = match endpoint {
-        Some(endpoint) => (Receiver::Other, Remote::new(endpoint, config)?),
-        None => own_receiver(args, config, clock).await?,
+        Some(endpoint) => (Receiver::Other, Remote::new(endpoint, &plan.config)?),
+        None => own_receiver(args, &plan.config, clock).await?,
     };
-    let mut session = session(config, suites, variables);
+    let mut session = plan.session();
     let client = Client::new()?;
     let mut ids = Ids::new(clock.now());
-    for (at, suite) in suites.iter().enumerate() {
+    for (at, suite) in plan.suites.iter().enumerate() {
         for (number, test) in suite.tests.iter().enumerate() {
             let Some(Trigger::Http(request)) = &test.trigger else {
                 continue;
@@ -126,7 +134,10 @@ fn check(args: &DriveArgs, suites: &[Suite]) -> anyhow::Result<()> {
         .peekable();
     anyhow::ensure!(
         triggers.peek().is_some(),
-        Usage("no test has a trigger; --drive sends `trigger: {type: http, httpRequest: {url: …}}`".to_owned())
+        Usage(
+            "no test has a trigger; --drive sends `trigger: {type: http, httpRequest: {url: …}}`"
+                .to_owned()
+        )
     );
     let other = triggers.find_map(|(test, trigger)| match trigger {
         Trigger::Other(kind) => Some((test, kind)),
@@ -248,7 +259,11 @@ fn tell(test: &Test, sent: &Sent, traces: usize) -> anyhow::Result<()> {
     let all = sent.answered.len() + sent.failed.len();
     if let Some(first) = sent.failed.first() {
         let failed = sent.failed.len();
-        writeln!(out, "{}: {failed} of {all} requests were not answered: {first}", test.name)?;
+        writeln!(
+            out,
+            "{}: {failed} of {all} requests were not answered: {first}",
+            test.name
+        )?;
     }
     if sent.delayed > 0 {
         let delayed = sent.delayed;

@@ -17,7 +17,9 @@ pub(super) struct Ids(StdRng);
 
 impl Ids {
     pub(super) fn new(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed ^ u64::from(std::process::id()).rotate_left(32)))
+        Self(StdRng::seed_from_u64(
+            seed ^ u64::from(std::process::id()).rotate_left(32),
+        ))
     }
 
     /// A trace id that is not 0, and a span id that is not.
