@@ -241,16 +241,8 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
-        require(
-            self.tests.max_traces_per_test >= 1,
-            "tests.max_traces_per_test",
-            "must be at least 1",
-        )?;
-        require(
-            self.tests.max_failures_per_check >= 1,
-            "tests.max_failures_per_check",
-            "must be at least 1",
-        )?;
+        let (key, message) = self.tests.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
         self.objectives.check_policies()?;
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();

@@ -164,13 +164,7 @@ impl Service {
             clock: clock.clone(),
             reports: reports.clone(),
         });
-        let tests_task = tests.clone().zip(traces.clone());
-        let tests_task = tests_task.map(|(tests, buffer)| TraceTestsTask {
-            tests,
-            buffer,
-            feed: feed.clone(),
-            clock: clock.clone(),
-        });
+        let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
@@ -289,10 +283,8 @@ async fn supervise(
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
-    // It listens before the first trace is told.
     if let Some(tests) = tests {
-        let told = tests.feed.subscribe();
-        core.spawn(tests.run(told, evaluating.clone()));
+        core.spawn(tests.run(evaluating.clone()));
     }
     if let Some(traces) = traces {
         core.spawn(traces.run(evaluating.clone()));

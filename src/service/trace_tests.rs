@@ -77,27 +77,39 @@ impl TraceTests {
 
 /// Judges what the feed tells, until `stop`.
 pub(super) struct TraceTestsTask {
-    pub(super) tests: Arc<TraceTests>,
-    pub(super) buffer: Arc<TraceBuffer>,
-    pub(super) feed: TraceFeed,
-    pub(super) clock: Clock,
+    tests: Arc<TraceTests>,
+    buffer: Arc<TraceBuffer>,
+    traces: broadcast::Receiver<TraceBatch>,
+    /// It lives as long as this task.
+    _feed: TraceFeed,
+    clock: Clock,
 }
 
 impl TraceTestsTask {
-    pub(super) async fn run(
-        self,
-        mut traces: broadcast::Receiver<TraceBatch>,
-        stop: CancellationToken,
-    ) -> Result<(), ServiceError> {
+    /// A task that listens from here on; nothing where there are no tests or no traces.
+    pub(super) fn new(
+        tests: Option<&Arc<TraceTests>>,
+        buffer: Option<&Arc<TraceBuffer>>,
+        feed: &TraceFeed,
+        clock: &Clock,
+    ) -> Option<Self> {
+        Some(Self {
+            tests: Arc::clone(tests?),
+            buffer: Arc::clone(buffer?),
+            traces: feed.subscribe(),
+            _feed: feed.clone(),
+            clock: clock.clone(),
+        })
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), ServiceError> {
         let metrics = TraceTestMetrics::new();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut awaited: VecDeque<Arc<Trace>> = VecDeque::new();
-        // The feed lives as long as this task.
-        let _feed = self.feed;
         loop {
             let batch: Vec<Arc<Trace>> = tokio::select! {
-                batch = traces.recv() => match batch {
+                batch = self.traces.recv() => match batch {
                     Ok(batch) => batch.to_vec(),
                     Err(RecvError::Lagged(batches)) => {
                         metrics.missed_batches.increment(batches);

@@ -41,6 +41,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What cannot be: the key, and what it must be.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let counts = [
+            ("tests.max_traces_per_test", self.max_traces_per_test),
+            ("tests.max_failures_per_check", self.max_failures_per_check),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((key, _)) => Err((key, "must be at least 1")),
+            None => Ok(()),
+        }
+    }
+
     /// What a session of a server keeps.
     pub fn limits(&self) -> Limits {
         Limits {

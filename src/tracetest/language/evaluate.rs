@@ -94,7 +94,6 @@ impl Expression {
     pub fn value(&self, scope: Scope<'_>) -> Result<Value, String> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            #[expect(clippy::cast_precision_loss, reason = "traces have few spans")]
             Self::Attribute(name) if name == SELECTED => Ok(Value::Number(scope.selected as f64)),
             Self::Attribute(name) => {
                 let span = scope.span.ok_or("no span is selected")?;

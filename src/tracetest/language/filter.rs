@@ -116,7 +116,6 @@ impl Filter {
                 let found = items.get(at).cloned();
                 found.ok_or_else(|| format!("there is no item {at} of {}", items.len()))
             }
-            #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
             Self::Length => Ok(Value::Number(match items(input) {
                 Ok(items) => items.len(),
                 Err(_) => input.to_string().chars().count(),

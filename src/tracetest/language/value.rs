@@ -224,7 +224,7 @@ impl Value {
             Self::Text(text) => match serde_json::from_str(text) {
                 Ok(Json::Object(_)) => "json",
                 Ok(Json::Array(_)) => "array",
-                _ => "string",
+                Ok(_) | Err(_) => "string",
             },
         }
     }
@@ -247,10 +247,6 @@ impl From<&AttributeValue> for Value {
     fn from(value: &AttributeValue) -> Self {
         match value {
             AttributeValue::Bool(value) => Self::Bool(*value),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "comparisons of 2^53 and more are exact for texts only"
-            )]
             AttributeValue::Int(number) => Self::Number(*number as f64),
             AttributeValue::Float(number) => Self::Number(*number),
             AttributeValue::Text(text) => Self::Text(text.to_string()),
