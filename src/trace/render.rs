@@ -290,7 +290,7 @@ trace t, 3 spans, incomplete: 1 spans whose parent is not there
         for (weight, wanted) in [
             (1.0, None),
             (2.0, Some("ot=th:8")),
-            (1e9, Some("ot=th:ffffffb")),
+            (1e9, Some("ot=th:fffffffb")),
         ] {
             let said = trace_state(weight);
             assert_eq!(said.is_some(), wanted.is_some());

@@ -26,3 +26,4 @@ mod support;
 mod trace_tests;
 mod validate;
 mod verdict;
+mod whole_traces;

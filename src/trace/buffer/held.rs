@@ -46,7 +46,7 @@ impl Held {
         }
         if self.reason == Reason::Wanted {
             missing.push(
-                "it is kept since an error or a slow span was seen in it; spans that came before may be missing"
+                "it is kept since an error or a slow span was seen in it; spans from before, and late ones, may be missing"
                     .to_owned(),
             );
         } else if self.is_begun_late {

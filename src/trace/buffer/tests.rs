@@ -203,7 +203,7 @@ fn a_trace_with_an_error_is_wanted_and_says_that_something_may_be_missing() {
         panic!("{trace:?}");
     };
     assert!(
-        why.contains("spans that came before may be missing"),
+        why.contains("spans from before, and late ones, may be missing"),
         "{why}"
     );
     assert_eq!(buffer.trace(&text(&id(78))), None);
