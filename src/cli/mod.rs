@@ -155,7 +155,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
         CliCommand::Test(args) => runtime
-            .block_on(test::run(args, clock))
+            .block_on(test::run(&args, &clock))
             .map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,

@@ -17,9 +17,7 @@ mod settings;
 pub mod suite;
 
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use session::{Limits, Session, is_about};
 pub use settings::Config;

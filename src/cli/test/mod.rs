@@ -105,7 +105,7 @@ enum Format {
 }
 
 /// Runs the tests; the exit code says how it went.
-pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     if let Some(Command::Init(args)) = &args.command {
         return init::run(args).await;
     }
@@ -116,12 +116,12 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     };
     let report = if args.drive.drive {
         let endpoint = args.source.endpoint.as_deref();
-        drive::run(&args.drive, endpoint, &plan, &clock).await?
+        drive::run(&args.drive, endpoint, &plan, clock).await?
     } else {
         let waiting = args.wait.unwrap_or_default();
         let session = plan.session();
         args.source
-            .judge(&plan.config, session, waiting, &clock)
+            .judge(&plan.config, session, waiting, clock)
             .await?
     };
     finish(&report, args.format, args.report.as_deref())

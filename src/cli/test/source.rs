@@ -108,7 +108,7 @@ impl SourceArgs {
             if is_last || (held.is_empty() && session.is_decided(now)) {
                 return Ok(session.report(now));
             }
-            sleep(LOOK.min(deadline - Instant::now())).await;
+            sleep(LOOK.min(deadline.saturating_duration_since(Instant::now()))).await;
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::model::test_result::TestReport;
 use crate::model::trace::{StatusCode, Trace, TraceSpan};
 use crate::trace::assemble::assemble;
 use crate::trace::tree::TraceTree;
-use crate::tracetest::fixture::{run, shop};
+use crate::tracetest::tests::fixture::{run, shop};
 use crate::traffic::shop::{Fault, Faults, ShopService};
 
 /// Payment fails now and then, so that there is something to learn from errors.

@@ -89,7 +89,7 @@ pub(super) fn order(
                      }| left,
                 )
                 .collect();
-            let mut alone = lefts.iter().filter(|left| !met.contains(left));
+            let mut alone = lefts.iter().filter(|left| !met.contains(*left));
             alone.next().map(|alone| Offence {
                 spans: std::iter::once(alone).chain(rights).copied().collect(),
                 text: format!(

@@ -38,7 +38,7 @@ const WRONG_FIELDS: [&str; 14] = [
 
 #[test]
 fn the_schema_takes_what_is_read() {
-    let inferred = crate::tracetest::infer::infer(&crate::tracetest::fixture::shop(
+    let inferred = crate::tracetest::infer::infer(&crate::tracetest::tests::fixture::shop(
         1,
         150,
         &crate::traffic::shop::Faults::none(),

@@ -1,13 +1,15 @@
 //! Whole tests against small traces: each kind of check holds, fails and says nothing where it should.
 
+pub(crate) mod fixture;
+
 use crate::model::report::Verdict;
 use crate::model::span::SpanKind::{Client, Consumer, Internal, Producer, Server};
 use crate::model::test_result::{CheckResult, TestReport};
 use crate::model::trace::{AttributeValue, Completeness, SpanEvent, Trace, TraceSpan};
 use crate::trace::fixture::{failed, span, trace};
 use crate::tracetest::Session;
-use crate::tracetest::fixture::{run, suites};
 use crate::tracetest::language::Variables;
+use crate::tracetest::tests::fixture::{run, suites};
 
 const MS: u64 = 1_000_000;
 
@@ -394,7 +396,7 @@ fn old_traces_leave_the_window_and_their_failures_with_them() {
     let mut session = Session::new(
         suites(text),
         &Variables::default(),
-        super::Limits::default(),
+        crate::tracetest::Limits::default(),
     );
     let later = |spans: Vec<TraceSpan>, by: u64| {
         let moved = spans.into_iter().map(|span| TraceSpan {
@@ -421,7 +423,7 @@ fn old_traces_leave_the_window_and_their_failures_with_them() {
 
 #[test]
 fn a_session_keeps_no_more_judgements_than_it_may() {
-    let limits = super::Limits {
+    let limits = crate::tracetest::Limits {
         traces_per_test: 10,
         failures_per_check: 2,
         window: None,
@@ -449,7 +451,7 @@ fn a_trace_is_awaited_until_its_timeout() {
     let session = Session::new(
         suites(text),
         &Variables::default(),
-        super::Limits::default(),
+        crate::tracetest::Limits::default(),
     );
     let trace = trace(visit());
     assert!(session.awaits(&trace, 5_000 * MS));
