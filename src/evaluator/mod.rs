@@ -419,10 +419,6 @@ fn evidence_of(
 
 /// What the neighbours give today, in words.
 fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
-    let tests = match tests {
-        Some(tests) => format!("{} tests", tests.tests.len()),
-        None => "no suites: name them in tests.suites, or with --suite".to_owned(),
-    };
     let off = "not part of this build yet";
     [
         "caat",
@@ -434,6 +430,6 @@ fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
     ]
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
-    .chain([("trace-tests".to_owned(), tests)])
+    .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
     .collect()
 }

@@ -4,6 +4,9 @@ use crate::evaluator::objective::Standing;
 use crate::model::report::{Reason, Report, Verdict, VerdictReport};
 use crate::model::test_result::{TEST_SOURCE, TestReport, TestResult};
 
+/// Name of the tests among the integrations of a report.
+pub(super) const NEIGHBOUR: &str = "trace-tests";
+
 /// Weight of a test in the score; objectives have 1 unless they say otherwise.
 const WEIGHT: f64 = 1.0;
 
@@ -76,6 +79,22 @@ pub fn reason(test: &TestResult) -> Reason {
         limit: None,
         text: format!("trace test {}: {}", test.name, test.text),
     }
+}
+
+/// Puts results into a report that was made without them; its verdicts stay those of the objectives.
+pub fn add(report: &mut Report, tests: TestReport) {
+    report
+        .integrations
+        .insert(NEIGHBOUR.to_owned(), state(Some(&tests)));
+    report.test_results = Some(tests);
+}
+
+/// State of the tests among the integrations of a report.
+pub(super) fn state(tests: Option<&TestReport>) -> String {
+    tests.map_or_else(
+        || "no suites: name them in tests.suites, or with --suite".to_owned(),
+        |tests| format!("{} tests", tests.tests.len()),
+    )
 }
 
 /// The tests of a report that are about a service; all without one.

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::disk;
 use crate::evaluator::gate::{FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, gate};
 use crate::evaluator::policy::Language;
+use crate::evaluator::trace_tests;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::ci::{self, Case, Outcome};
 use crate::model::UnixNanos;
@@ -145,7 +146,9 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         &Neighbours::default(),
         timestamp(clock.now()),
     );
-    report.test_results = args.tests(&config, &inputs)?;
+    if let Some(tests) = args.tests(&config, &inputs)? {
+        trace_tests::add(&mut report, tests);
+    }
     if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
         for reason in &mut report.verdict.reasons {
             BASELINE_TOO_THIN.clone_into(&mut reason.text);
