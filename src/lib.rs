@@ -72,6 +72,8 @@ pub mod evaluator;
 
 pub mod openslo;
 
+pub mod tracetest;
+
 pub mod adapter;
 
 // Out.

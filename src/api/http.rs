@@ -36,6 +36,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/services", get(services))
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
+        .route("/api/v1/tests", get(tests))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -126,6 +127,11 @@ struct Slos<'a> {
     slos: &'a [ObjectiveStatus],
     /// They gate in place of their members, which stand in `slos`.
     composites: &'a [CompositeStatus],
+}
+
+/// The results of trace tests; null while no suites are configured.
+async fn tests(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

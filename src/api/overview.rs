@@ -16,7 +16,7 @@ use crate::model::window::Window;
 const ROWS: usize = 200;
 
 /// Columns of numbers, aligned like them.
-const NUMBERS: [&str; 7] = [
+const NUMBERS: [&str; 8] = [
     "requests in 1h",
     "errors in 1h",
     "p95 in 1h",
@@ -24,6 +24,7 @@ const NUMBERS: [&str; 7] = [
     "requests",
     "errors",
     "p95",
+    "traces",
 ];
 
 const HEAD: &str = r#"<!doctype html>
@@ -58,6 +59,7 @@ nav a { margin-right: 1rem; }
 <a href="/api/v1/verdict">verdict</a>
 <a href="/api/v1/slos">slos</a>
 <a href="/api/v1/candidates">candidates</a>
+<a href="/api/v1/tests">tests</a>
 <a href="/api/v1/services">services</a>
 <a href="/api/v1/report">report</a>
 <a href="/readyz">readiness</a>
@@ -79,6 +81,7 @@ impl Display for Overview<'_> {
                 services(page, report)?;
                 rollouts(page, report)?;
                 objectives(page, report)?;
+                tests(page, report)?;
                 candidates(page, report)?;
             }
         }
@@ -180,6 +183,23 @@ fn rollouts(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
             Known(p95[0], 1, " ms"),
             Known(p95[1], 1, " ms"),
             Escaped(&row.text),
+        )
+    })
+}
+
+fn tests(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = ["trace test", "suite", "verdict", "traces", "why"];
+    let tests = report.test_results.as_ref();
+    let tests = tests.map_or(&[][..], |tests| &tests.tests);
+    table(page, "Trace tests", &columns, tests, |page, test| {
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
+            Escaped(&test.name),
+            Escaped(&test.suite),
+            Badge(test.verdict),
+            test.traces,
+            Escaped(&test.text)
         )
     })
 }

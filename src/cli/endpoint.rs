@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,28 @@ impl AdminEndpoint {
         answer(self.client.get(url.clone()), url).await
     }
 
+    /// Asks for a document that may not be there.
+    pub(super) async fn document(
+        &self,
+        segments: &[&str],
+    ) -> Result<Option<Vec<u8>>, EndpointError> {
+        let url = self.url(segments);
+        let unreachable = |source| EndpointError::Unreachable {
+            url: url.clone(),
+            source,
+        };
+        let response = self.client.get(url.clone()).send().await;
+        let response = response.map_err(unreachable)?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                let body = response.bytes().await.map_err(unreachable)?;
+                Ok(Some(body.into()))
+            }
+            _ => Err(refused(response, url).await),
+        }
+    }
+
     /// Posts JSON.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
@@ -130,18 +152,22 @@ async fn answer<T: DeserializeOwned>(
         Ok(response) => response,
         Err(source) => return Err(EndpointError::Unreachable { url, source }),
     };
-    let status = response.status();
-    if status.is_success() {
+    if response.status().is_success() {
         let answer = response.json().await;
         return answer.map_err(|source| EndpointError::Answer { url, source });
     }
+    Err(refused(response, url).await)
+}
+
+async fn refused(response: Response, url: Url) -> EndpointError {
+    let status = response.status();
     let told = response.json::<ErrorAnswer>().await;
     let message = told.map_or_else(|_| status.to_string(), |told| told.error);
-    Err(EndpointError::Refused {
+    EndpointError::Refused {
         url,
         status,
         message,
-    })
+    }
 }
 
 #[cfg(test)]

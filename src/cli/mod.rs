@@ -12,6 +12,7 @@ pub mod serve;
 mod source;
 pub mod store;
 mod summary;
+pub mod test;
 mod text;
 pub mod traces;
 pub mod validate;
@@ -65,6 +66,8 @@ pub enum CliCommand {
     Demo(demo::Args),
     /// May this go on? Trace files, or a running server → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
     Gate(gate::Args),
+    /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
+    Test(test::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
     /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
@@ -160,6 +163,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Gate(args) => {
             gate::run(&args, &clock, runtime.handle()).map_err(Failure::broken_input)?
         }
+        CliCommand::Test(args) => runtime
+            .block_on(test::run(&args, &clock))
+            .map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,

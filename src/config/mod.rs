@@ -17,7 +17,7 @@ use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, notify, receiver, store, trace};
+use crate::{api, evaluator, exporter, notify, receiver, store, trace, tracetest};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -44,6 +44,8 @@ pub struct Config {
     pub rollouts: RolloutsConfig,
     /// How a new version is compared with the old one.
     pub canary: canary::Settings,
+    /// Trace-based tests.
+    pub tests: tracetest::Config,
     /// Whole traces.
     pub trace_buffer: trace::buffer::Config,
     /// The embedded store.
@@ -278,6 +280,8 @@ impl Config {
         let notifiers = self.notifiers.check();
         notifiers
             .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
+        let (key, message) = self.tests.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();
         require(trace_buffer.is_ok(), key, message)?;

@@ -10,9 +10,11 @@ use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::evaluator::rollout;
+use crate::evaluator::trace_tests;
 use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
+use crate::model::test_result::TEST_SOURCE;
 
 /// `source` of a reason that is a policy's.
 pub const POLICY_SOURCE: &str = "policy";
@@ -147,13 +149,7 @@ pub fn gate(
     };
     let parts = vec![
         part(GatePart::Baseline, baseline(report)),
-        part(
-            GatePart::Tests,
-            (
-                Verdict::Inconclusive,
-                "no trace-based tests were run".to_owned(),
-            ),
-        ),
+        part(GatePart::Tests, trace_tests::part(report)),
         part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
         part(GatePart::Canary, canary(report)),
     ];
@@ -171,13 +167,24 @@ pub fn gate(
     // That no objective was adopted is no reason where the old version is the yardstick.
     let objectives_say = fail_on.includes(GatePart::Baseline) && !against_old;
     if objectives_say {
-        reasons.extend(report.verdict.reasons.clone());
+        let others = report.verdict.reasons.iter();
+        reasons.extend(
+            others
+                .filter(|reason| reason.source != TEST_SOURCE)
+                .cloned(),
+        );
     }
     let mut undecided = if fail_on.includes(GatePart::Baseline) {
         report.verdict.undecided.clone()
     } else {
         Vec::new()
     };
+    undecided.retain(|reason| reason.source != TEST_SOURCE);
+    if fail_on.includes(GatePart::Tests) {
+        let (failed, open) = trace_tests::reasons(report);
+        reasons.extend(failed);
+        undecided.extend(open);
+    }
     if fail_on.includes(GatePart::Canary) {
         let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
         worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));

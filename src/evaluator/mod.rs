@@ -16,6 +16,7 @@ pub mod policy;
 pub mod rollout;
 pub mod statistics;
 pub mod thresholds;
+pub mod trace_tests;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ use crate::model::report::{
 use crate::model::series::{SeriesScope, ServiceKey};
 use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
+use crate::model::test_result::TestReport;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
 
@@ -97,6 +99,7 @@ pub struct Evaluator {
     scope: OutputScope,
     canary: canary::Settings,
     recovery: Recovery,
+    tests: Option<TestReport>,
     policies: Policies,
 }
 
@@ -108,6 +111,7 @@ impl Evaluator {
             scope,
             canary: canary::Settings::default(),
             recovery: Recovery::default(),
+            tests: None,
             policies: Policies::default(),
         }
     }
@@ -122,6 +126,11 @@ impl Evaluator {
     #[must_use]
     pub fn with_policies(self, policies: Policies) -> Self {
         Self { policies, ..self }
+    }
+
+    /// The results of trace tests, which count in verdicts from here on.
+    pub fn set_tests(&mut self, tests: Option<TestReport>) {
+        self.tests = tests;
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -184,6 +193,8 @@ impl Evaluator {
         let mut all = standings(&all, &composites);
         all.extend(gating.iter().map(Standing::from));
         let mut overall = judge_standings(None, &all, now);
+        let tests = trace_tests::of_service(self.tests.as_ref(), None);
+        trace_tests::weigh(&mut overall, tests, &all);
         overall.evidence = evidence;
         let overall = self.policies.enforce(overall);
         let overall = self
@@ -210,12 +221,12 @@ impl Evaluator {
             baseline_evaluations: statuses,
             composites,
             canaries,
-            test_results: None,
+            test_results: self.tests.clone(),
             coverage: None,
             input: None,
             telemetry_recommendation: None,
             rca: None,
-            integrations: integrations(),
+            integrations: integrations(self.tests.as_ref()),
             verdict: overall,
             verdicts,
             services: self.service_reports(&services, &operations, &versions),
@@ -274,6 +285,8 @@ impl Evaluator {
             let canaries = canaries.iter().filter(|report| report.service == *service);
             standings.extend(canaries.map(Standing::from));
             let mut verdict = judge_standings(Some(service), &standings, now);
+            let tests = trace_tests::of_service(self.tests.as_ref(), Some(&service.name));
+            trace_tests::weigh(&mut verdict, tests, &standings);
             verdict.evidence = evidence_of(snapshot, service, &own);
             let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
@@ -435,7 +448,7 @@ fn evidence_of(
 }
 
 /// What the neighbours give today, in words.
-fn integrations() -> BTreeMap<String, String> {
+fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
     let off = "not part of this build yet";
     [
         "caat",
@@ -443,10 +456,10 @@ fn integrations() -> BTreeMap<String, String> {
         "pii-guardrail",
         "t-rag",
         "topology-rca",
-        "trace-tests",
         "zero-touch-telemetry",
     ]
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
+    .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
     .collect()
 }

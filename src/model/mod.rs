@@ -17,6 +17,7 @@ pub mod series;
 pub mod slo;
 pub mod slug;
 pub mod span;
+pub mod test_result;
 pub mod trace;
 pub mod window;
 

@@ -417,8 +417,15 @@ impl SloList {
 }
 
 /// What transitions are about: a verdict, the action that an error budget policy asks for, the comparison of a new version
-/// with the old one, a suggestion, an adopted objective.
-pub const TRANSITION_KINDS: [&str; 5] = ["verdict", "action", "canary", "candidate", "objective"];
+/// with the old one, a trace test, a suggestion, an adopted objective.
+pub const TRANSITION_KINDS: [&str; 6] = [
+    "verdict",
+    "action",
+    "canary",
+    "test",
+    "candidate",
+    "objective",
+];
 
 /// Something that changed, for people and for those who were not watching.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

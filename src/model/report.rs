@@ -14,6 +14,7 @@ use crate::model::period::Period;
 use crate::model::series::ServiceKey;
 use crate::model::slo::{Budgeting, Objective};
 use crate::model::span::SpanKind;
+use crate::model::test_result::TestReport;
 use crate::model::window::{Window, WindowSums};
 
 /// Version of the JSON shape of [`Report`].
@@ -427,7 +428,7 @@ pub struct Report {
     #[serde(default)]
     pub canaries: Vec<CanaryReport>,
     /// Trace-based tests; null while no suites are configured.
-    pub test_results: Option<serde_json::Value>,
+    pub test_results: Option<TestReport>,
     /// Coverage of the expected signals; null where none are.
     pub coverage: Option<CoverageReport>,
     /// Sampling advice; null while the adapter is off.

@@ -7,8 +7,11 @@ pub mod analysis;
 mod fit;
 mod keeper;
 pub mod objective_files;
+pub mod suite_files;
 mod tasks;
+mod trace_tests;
 mod traces;
+pub mod whole_traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +38,9 @@ use crate::receiver::whole::decode::Decoder;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
+use crate::service::suite_files::SuiteFilesError;
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::service::trace_tests::{TraceTests, TraceTestsTask};
 use crate::service::traces::TracesTask;
 pub use crate::service::traces::{TraceBatch, TraceFeed};
 use crate::store::{Store, StoreError};
@@ -78,6 +83,9 @@ pub enum ServiceError {
     /// A notifier cannot be set up.
     #[error("{0}")]
     Notify(#[from] NotifyError),
+    /// `tests.suites` cannot be used.
+    #[error("tests.suites: {0}")]
+    Suites(#[from] SuiteFilesError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -130,6 +138,7 @@ impl Service {
     /// Binds, restores and starts. Returns when spans are taken.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
         crate::outgoing::install_crypto_provider();
+        let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
         exporter::describe();
         let otlp = &config.receivers.otlp;
@@ -164,7 +173,9 @@ impl Service {
             clock: clock.clone(),
             reports: reports.clone(),
         });
+        let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
+            tests,
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
                 .comparing(config.canary.clone())
                 .with_policies(config.objectives.policies()),
@@ -181,6 +192,7 @@ impl Service {
             evaluation,
             notifiers,
             traces: traces_task,
+            tests: tests_task,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -248,6 +260,7 @@ struct Parts {
     evaluation: EvaluationTask,
     notifiers: Notifiers,
     traces: Option<TracesTask>,
+    tests: Option<TraceTestsTask>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -266,6 +279,7 @@ async fn supervise(
         evaluation,
         notifiers,
         traces,
+        tests,
         keeper,
         inbox,
         api,
@@ -292,6 +306,9 @@ async fn supervise(
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
+    if let Some(tests) = tests {
+        core.spawn(tests.run(evaluating.clone()));
+    }
     if let Some(traces) = traces {
         core.spawn(traces.run(evaluating.clone()));
     }

@@ -16,6 +16,7 @@ use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
 use crate::service::keeper::Keeper;
+use crate::service::trace_tests::TraceTests;
 use crate::store::StoreError;
 use crate::store::book::DecisionError;
 use crate::telemetry::EvaluatorMetrics;
@@ -31,6 +32,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 /// Evaluates at every tick and publishes the report.
 pub(super) struct EvaluationTask {
     pub(super) evaluator: Evaluator,
+    pub(super) tests: Option<Arc<TraceTests>>,
     pub(super) config: evaluator::Config,
     pub(super) windows: Arc<Windows>,
     pub(super) pipeline: Arc<Pipeline>,
@@ -73,6 +75,8 @@ impl EvaluationTask {
         let snapshot = self
             .windows
             .snapshot(now, self.config.report_operations_per_service);
+        let tests = self.tests.as_ref().map(|tests| tests.report(now));
+        self.evaluator.set_tests(tests);
         let report =
             self.evaluator
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
+mod trace_tests;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -25,6 +26,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
+pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
 /// Raw spans of every kind in requests that were answered with success; labels `transport`.
 pub const ACCEPTED_SPANS: &str = "slo_copilot_receiver_accepted_spans_total";
@@ -211,6 +213,7 @@ fn describe() {
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     trace_buffer::describe();
+    trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 

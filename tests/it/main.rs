@@ -28,6 +28,7 @@ mod rules;
 mod shutdown;
 mod store;
 mod support;
+mod trace_tests;
 mod validate;
 mod verdict;
 mod versions;

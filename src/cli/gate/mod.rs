@@ -14,6 +14,8 @@ use tokio::runtime::Handle;
 use crate::cli::Usage;
 use crate::cli::gate::endpoint::EndpointArgs;
 use crate::cli::summary::input_summary;
+use crate::cli::test::output;
+use crate::cli::test::source::{newest, read_files};
 use crate::cli::traces::{TraceArgs, read_all};
 use crate::cli::versions::{Versions, tables};
 use crate::clock::Clock;
@@ -23,6 +25,7 @@ use crate::evaluator::gate::{
     FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, fail_on_actions, gate,
 };
 use crate::evaluator::policy::Language;
+use crate::evaluator::trace_tests;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::ci::{self, Case, Outcome};
 use crate::model::UnixNanos;
@@ -31,8 +34,12 @@ use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
+use crate::model::test_result::{TEST_SOURCE, TestReport};
 use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
 use crate::service::analysis::{Analysis, Neighbours};
+use crate::service::suite_files;
+use crate::tracetest::Session;
+use crate::tracetest::language::Variables;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +105,11 @@ pub struct Args {
     /// A guardrail policy of your own, in CEL (.cel) or Rego (.rego); may be repeated.
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
+
+    /// Suites of trace tests (see `slo-copilot test`): files, directories or globs. They are judged on the same traces, which
+    /// are read again for them.
+    #[arg(long, value_name = "SUITE", num_args = 1..)]
+    suite: Vec<PathBuf>,
 
     /// Form of the answer on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -182,6 +194,9 @@ pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitC
         &Neighbours::default(),
         timestamp(clock.now()),
     );
+    if let Some(tests) = args.tests(&config, &inputs)? {
+        trace_tests::add(&mut report, tests);
+    }
     if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
         for reason in &mut report.verdict.reasons {
             BASELINE_TOO_THIN.clone_into(&mut reason.text);
@@ -251,6 +266,25 @@ impl Args {
         let canary = self.canary_version.as_deref()?;
         let baseline = self.baseline_version.as_deref();
         Some(Versions::Split { canary, baseline })
+    }
+
+    /// The results of `--suite`, and of `tests.suites` of the configuration.
+    fn tests(&self, config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Option<TestReport>> {
+        let suites = self.suite.iter().chain(&config.tests.suites);
+        let paths: Vec<PathBuf> = suites.cloned().collect();
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        anyhow::ensure!(
+            !self.traces.reads_standard_input(),
+            Usage("trace tests read the traces a second time, which standard input does not allow; save them to a file".to_owned())
+        );
+        let suites = suite_files::load(&paths)?;
+        let traces = read_files(config, inputs)?;
+        let variables = Variables::new(std::env::vars());
+        let mut session = Session::new(suites, &variables, config.tests.limits_of_command());
+        session.observe(&traces);
+        Ok(Some(session.report(newest(&traces))))
     }
 
     /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
@@ -344,7 +378,10 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
             case(suite, &name, canary.verdict, canary.text.clone())
         }));
     }
-    if decided.fail_on == FailOn::Tests {
+    let tests = report.test_results.as_ref();
+    if let Some(tests) = tests.filter(|_| decided.fail_on.includes(GatePart::Tests)) {
+        cases.extend(output::cases(tests));
+    } else if decided.fail_on == FailOn::Tests {
         let tests = decided
             .parts
             .iter()
@@ -391,9 +428,18 @@ fn case(suite: &str, name: &str, state: Verdict, text: String) -> Case {
 
 /// Located at the first trace file, since code scanning refuses results without a place.
 fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
+    let tests = report.test_results.as_ref();
+    let tests = tests.filter(|_| decided.fail_on.includes(GatePart::Tests));
+    let mut own = tests.map(output::findings).unwrap_or_default();
     let files = report.input.iter().flat_map(|input| &input.files);
     let first = files.map(|file| file.file.as_str()).next();
-    ci::located(ci::findings_of(&decided.verdict), first.unwrap_or("-"))
+    let mut others = ci::findings_of(&decided.verdict);
+    if !own.is_empty() {
+        // The tests say it at their own lines.
+        others.retain(|finding| finding.rule != TEST_SOURCE);
+    }
+    own.extend(ci::located(others, first.unwrap_or("-")));
+    own
 }
 
 fn text(decided: &GateReport) -> String {

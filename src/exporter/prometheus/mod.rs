@@ -13,6 +13,7 @@ pub mod query;
 pub mod read;
 #[cfg(test)]
 mod tests;
+mod trace_tests;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub fn render(report: &Report) -> String {
     objectives(&mut page, report);
     verdicts::verdicts(&mut page, report);
     verdicts::canaries(&mut page, report);
+    trace_tests::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page

@@ -77,6 +77,8 @@ struct Shown {
     candidates: Vec<Candidate>,
     verdicts: BTreeMap<Option<ServiceKey>, ShownVerdict>,
     canaries: BTreeMap<CanaryKey, Verdict>,
+    /// Trace tests by suite and name.
+    tests: BTreeMap<(String, String), Verdict>,
     /// Not in the store yet, the oldest first.
     transitions: Vec<Transition>,
 }

@@ -8,6 +8,7 @@ use crate::model::UnixNanos;
 use crate::model::canary::CanaryReport;
 use crate::model::record::{Transition, TransitionPage};
 use crate::model::report::{Report, Verdict, VerdictReport};
+use crate::model::test_result::TestResult;
 use crate::notify::{LogError, TransitionLog};
 use crate::service::keeper::{CanaryKey, Keeper, Shown, ShownVerdict};
 use crate::store::StoreError;
@@ -89,6 +90,7 @@ impl Keeper {
         // Services that are gone are forgotten.
         shown.verdicts = verdicts;
         shown.note_canaries(report);
+        shown.note_tests(report);
         // The store keeps no more either.
         let limit = usize::try_from(self.max_transitions).unwrap_or(usize::MAX);
         let excess = shown.transitions.len().saturating_sub(limit);
@@ -195,6 +197,46 @@ impl Shown {
             (before != Some(canary.verdict)).then(|| canary_transition(report.now, canary, before))
         });
         self.transitions.extend(ended.chain(changed));
+    }
+}
+
+impl Shown {
+    /// Notes the changes of trace tests.
+    fn note_tests(&mut self, report: &Report) {
+        let mut tests = BTreeMap::new();
+        for test in report.test_results.iter().flat_map(|tests| &tests.tests) {
+            let key = (test.suite.clone(), test.name.clone());
+            let before = self.tests.get(&key).copied();
+            tests.insert(key, test.verdict);
+            if before != Some(test.verdict) {
+                self.transitions
+                    .push(test_transition(report.now, test, before));
+            }
+        }
+        self.tests = tests;
+    }
+}
+
+fn test_transition(now: UnixNanos, test: &TestResult, before: Option<Verdict>) -> Transition {
+    let (from, to) = (before.map_or("", Verdict::label), test.verdict.label());
+    if before.is_some() {
+        tracing::info!(
+            test = test.name,
+            from,
+            to,
+            reason = test.text,
+            "Trace test changed."
+        );
+    }
+    Transition {
+        sequence: 0,
+        at: now,
+        kind: "test".to_owned(),
+        subject: test.name.clone(),
+        service: None,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        text: test.text.clone(),
     }
 }
 
