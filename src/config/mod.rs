@@ -238,12 +238,7 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
-        self.canary
-            .check()
-            .map_err(|(key, message)| ConfigError::Value {
-                key: format!("canary.{key}"),
-                message: message.to_owned(),
-            })?;
+        self.check_canary()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -296,6 +291,15 @@ impl Config {
             return Err(ConfigError::Value { key, message });
         }
         Ok(())
+    }
+
+    fn check_canary(&self) -> Result<(), ConfigError> {
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })
     }
 
     fn check_storage(&self) -> Result<(), ConfigError> {
