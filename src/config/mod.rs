@@ -468,7 +468,7 @@ mod tests {
                 "canary.tail_quantiles=[0.4]",
                 ["canary.tail_quantiles", "0.5 to 0.999"],
             ),
-            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.new_error_kinds=panic", ["panic", "new_error_kinds"]),
             ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
         ] {
             check_error(set, &words);
