@@ -3,6 +3,12 @@
 //! `cargo bench --bench canary [-- [KIND] [RELEASES]]` prints the tables of `src/evaluator/canary/study.md`, and the time that one
 //! comparison takes. It fails if a kind misses what is asked of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the simulated releases are shared with the tests, and a study may panic"
+)]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
