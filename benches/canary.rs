@@ -6,7 +6,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "the simulated releases are shared with the tests, and a study may panic"
+    clippy::disallowed_methods,
+    reason = "the simulated releases are shared with the tests; a study may panic and measures real time"
 )]
 
 use std::io::{self, Write};
