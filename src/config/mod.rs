@@ -339,6 +339,15 @@ impl Config {
         Ok(())
     }
 
+    fn check_canary(&self) -> Result<(), ConfigError> {
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })
+    }
+
     fn check_storage(&self) -> Result<(), ConfigError> {
         let counts = [
             ("history_days", self.storage.history_days as usize),
@@ -505,7 +514,7 @@ mod tests {
                 "canary.tail_quantiles=[0.4]",
                 ["canary.tail_quantiles", "0.5 to 0.999"],
             ),
-            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.new_error_kinds=panic", ["panic", "new_error_kinds"]),
             ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
         ] {
             check_error(set, &words);
