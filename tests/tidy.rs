@@ -16,6 +16,7 @@ const LAYERS: &str = "
     disk:
     pii:
     otlp:
+    outgoing:
 
     window: model pii
     trace: model pii
@@ -26,6 +27,7 @@ const LAYERS: &str = "
     adapter: model telemetry clock pii window trace openslo evaluator tracetest
     exporter: model telemetry clock disk pii window trace openslo evaluator
     store: model disk window
+    notify: model telemetry clock outgoing window evaluator
     forward: model telemetry clock pii otlp trace
     traffic: model telemetry clock otlp
 

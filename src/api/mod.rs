@@ -22,6 +22,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
-use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
+use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
 
 /// Settings of the admin endpoint.
@@ -61,6 +62,8 @@ impl Default for Config {
 pub struct ApiState {
     /// The newest report; `None` until the first evaluation has finished.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Number of the last transition that was kept.
+    pub told: watch::Receiver<u64>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.
@@ -116,6 +119,15 @@ pub enum Command {
         limit: usize,
         /// Takes the answer.
         reply: Reply<Vec<Transition>>,
+    },
+    /// Tell what changed after the transition of this number.
+    FollowTransitions {
+        /// Number of the last one that was seen.
+        cursor: u64,
+        /// At most so many.
+        limit: usize,
+        /// Takes the answer.
+        reply: Reply<TransitionPage>,
     },
 }
 

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::evaluator::gate::GateError;
 use crate::evaluator::policy::PolicyError;
+use crate::notify::NotifyError;
 use crate::receiver::file::FileError;
 use crate::service::objective_files::ObjectiveFilesError;
 use crate::store::file::StoreFileError;
@@ -62,7 +63,7 @@ pub enum CliCommand {
     Analyze(analyze::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
-    /// May this go on? Trace files → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
+    /// May this go on? Trace files, or a running server → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
     Gate(gate::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
@@ -107,6 +108,7 @@ impl Failure {
                 || cause.is::<FileError>()
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
+                || cause.is::<NotifyError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
                 || matches!(endpoint, Some(EndpointError::Url { .. }))
@@ -155,7 +157,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
-        CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
+        CliCommand::Gate(args) => {
+            gate::run(&args, &clock, runtime.handle()).map_err(Failure::broken_input)?
+        }
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,

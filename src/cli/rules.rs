@@ -54,11 +54,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Prometheus)]
     pub format: Format,
 
-    /// Namespace of a PrometheusRule.
+    /// Namespace of a `PrometheusRule`.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// Label of a PrometheusRule, by which an operator selects rules; may be given again.
+    /// Label of a `PrometheusRule`, by which an operator selects rules; may be given again.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
 

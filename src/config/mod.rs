@@ -17,7 +17,7 @@ use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, receiver, store};
+use crate::{api, evaluator, exporter, notify, receiver, store};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -52,6 +52,8 @@ pub struct Config {
     pub exporters: exporter::Config,
     /// Bounds of what is written.
     pub limits: exporter::LimitsConfig,
+    /// Who is told what changed and what burns.
+    pub notifiers: notify::Config,
     /// Logs on standard error.
     pub logs: LogsConfig,
     /// How the service stops.
@@ -271,6 +273,9 @@ impl Config {
                 message: message.to_owned(),
             })?;
         self.objectives.check_policies()?;
+        let notifiers = self.notifiers.check();
+        notifiers
+            .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -466,6 +471,36 @@ mod tests {
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
         );
+        for (set, words) in [
+            (
+                "canary.confidence=1",
+                ["canary.confidence", "0.9 to 0.9999"],
+            ),
+            (
+                "canary.error_tolerance=0",
+                ["canary.error_tolerance", "above 0"],
+            ),
+            (
+                "canary.latency_tolerance=0",
+                ["canary.latency_tolerance", "above 0"],
+            ),
+            (
+                "canary.tail_tolerance=-1",
+                ["canary.tail_tolerance", "above 0"],
+            ),
+            (
+                "canary.min_shift_share=1",
+                ["canary.min_shift_share", "0 to 0.9"],
+            ),
+            (
+                "canary.tail_quantiles=[0.4]",
+                ["canary.tail_quantiles", "0.5 to 0.999"],
+            ),
+            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
+        ] {
+            check_error(set, &words);
+        }
         for key in [
             "storage.history_days",
             "storage.max_history_per_slo",

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::standings;
+use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::evaluator::rollout;
@@ -114,6 +115,9 @@ pub struct GateReport {
     pub parts: Vec<PartVerdict>,
     /// What decided, in a sentence.
     pub decided_by: String,
+    /// The action of the error budget policy that made it fail; null if none did.
+    #[serde(default)]
+    pub failed_action: Option<String>,
 }
 
 /// Why a gate cannot decide.
@@ -195,6 +199,7 @@ pub fn gate(
         reasons.extend(guardrail.denials.into_iter().skip(said));
     }
     Ok(GateReport {
+        failed_action: None,
         decided_by: decided_by(&parts, verdict, is_cut_off),
         verdict: VerdictReport {
             verdict,
@@ -248,6 +253,31 @@ fn canary(report: &Report) -> (Verdict, String) {
         ),
     };
     (verdict, text)
+}
+
+/// Fails whatever the parts say, where the verdict carries one of these actions.
+pub fn fail_on_actions(decided: GateReport, actions: &[String]) -> GateReport {
+    let Some(action) = decided.verdict.action.clone() else {
+        return decided;
+    };
+    if !actions.contains(&action) {
+        return decided;
+    }
+    let mut reasons = decided.verdict.reasons.iter();
+    let step = reasons.find(|reason| {
+        reason.source == POLICY_STEP_SOURCE && reason.text.starts_with(&format!("{action}: "))
+    });
+    let why = step.map_or_else(|| action.clone(), |reason| reason.text.clone());
+    GateReport {
+        decided_by: format!("action: {why}"),
+        failed_action: Some(action),
+        verdict: VerdictReport {
+            verdict: Verdict::Fail,
+            ok: false,
+            ..decided.verdict
+        },
+        ..decided
+    }
 }
 
 fn baseline(report: &Report) -> (Verdict, String) {

@@ -1,6 +1,8 @@
 //! One adopted objective against what was measured, and what a verdict is told of it.
 
-use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
+use crate::evaluator::budget::{
+    error_budget, events_needed, is_conclusive, is_spent, slice_coverage,
+};
 use crate::evaluator::burn_rate::{Limits, check, rules_over};
 use crate::evaluator::error_budget_policy;
 use crate::evaluator::rollout;
@@ -122,13 +124,8 @@ impl Measured<'_> {
         let window = self.window.label();
         let unit = self.budgeting.unit();
         let needed = events_needed(self.budget);
-        let spent = budget.remaining_ratio.is_some_and(|remaining| {
-            // A hair more, since 1 − 0.99 is not exactly 0.01.
-            remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events
-        });
-        // A hair less, since 1/(1−0.9) is not exactly 10.
-        let is_conclusive = period.total >= needed * (1.0 - 1e-9);
-        if is_conclusive && spent {
+        let is_conclusive = is_conclusive(budget.total, self.budget);
+        if is_spent(budget, self.budget, limits) {
             return (Verdict::Fail, self.spent_text(budget));
         }
         if let Some(ticket) = firing {

@@ -27,6 +27,7 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::{self, files::write_atomically};
 use crate::model::report::Report;
+use crate::notify::{Notifiers, NotifyError, TransitionLog};
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
@@ -69,6 +70,9 @@ pub enum ServiceError {
     /// `objectives.files` cannot be used.
     #[error("{0}")]
     ObjectiveFiles(#[from] ObjectiveFilesError),
+    /// A notifier cannot be set up.
+    #[error("{0}")]
+    Notify(#[from] NotifyError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -118,6 +122,7 @@ pub struct Service {
 impl Service {
     /// Binds, restores and starts. Returns when spans are taken.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
+        crate::outgoing::install_crypto_provider();
         let metrics = install_metrics()?;
         exporter::describe();
         let otlp = &config.receivers.otlp;
@@ -130,6 +135,7 @@ impl Service {
             admin: admin.local_addr()?,
         };
 
+        let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
         let windows = Windows::new(config.windows.clone(), &config.sli)
             .recording(config.rollouts.clone(), Scope::Rollouts);
         let windows = Arc::new(windows);
@@ -157,10 +163,12 @@ impl Service {
             listeners: (grpc, http, admin),
             pipeline,
             evaluation,
+            notifiers,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
                 reports: reports.clone(),
+                told: keeper.told(),
                 ready,
                 commands,
                 metrics,
@@ -219,6 +227,7 @@ struct Parts {
     listeners: (TcpListener, TcpListener, TcpListener),
     pipeline: Arc<Pipeline>,
     evaluation: EvaluationTask,
+    notifiers: Notifiers,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -235,13 +244,14 @@ async fn supervise(
         listeners: (grpc, http, admin),
         pipeline,
         evaluation,
+        notifiers,
         keeper,
         inbox,
         api,
         ready,
     } = parts;
-    let stages = [(); 3].map(|()| CancellationToken::new());
-    let [receiving, evaluating, serving] = &stages;
+    let stages = [(); 4].map(|()| CancellationToken::new());
+    let [receiving, evaluating, notifying, serving] = &stages;
 
     let otlp = &config.receivers.otlp;
     let intake = Intake::new(
@@ -250,7 +260,14 @@ async fn supervise(
         otlp.retry_after,
     );
     let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
-    let exporters = start_exporters(&config, &api.reports);
+    let mut exporters = start_exporters(&config, &api.reports);
+    let log: Arc<dyn TransitionLog> = Arc::clone(&keeper) as _;
+    for notifier in notifiers.run(&log, &keeper.told(), &api.reports, notifying) {
+        exporters.spawn(async move {
+            notifier.await;
+            Ok(())
+        });
+    }
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
@@ -287,6 +304,7 @@ async fn supervise(
         evaluating.cancel();
         let evaluated = finish(core).await;
         let closed = tokio::task::spawn_blocking(move || keeper.close()).await;
+        notifying.cancel();
         let exported = finish(exporters).await;
         serving.cancel();
         let served = finish(admins).await;

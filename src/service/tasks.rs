@@ -88,7 +88,17 @@ fn show_recording(metrics: &EvaluatorMetrics, usage: RecordingUsage) {
     }
 }
 
-/// Moves closed minutes to the store and removes old ones.
+/// What is done about the store next.
+enum Work {
+    /// Minutes, ledgers and all else go to it.
+    Flush,
+    /// What is too old goes from it.
+    Prune,
+    /// Transitions go to it at once, since somebody may wait for them.
+    Tell,
+}
+
+/// Moves closed minutes and transitions to the store and removes old minutes.
 pub(super) async fn history_task(
     keeper: Arc<Keeper>,
     stop: CancellationToken,
@@ -98,18 +108,17 @@ pub(super) async fn history_task(
     flushes.set_missed_tick_behavior(MissedTickBehavior::Skip);
     prunes.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let prune = tokio::select! {
-            _ = flushes.tick() => false,
-            _ = prunes.tick() => true,
+        let work = tokio::select! {
+            _ = flushes.tick() => Work::Flush,
+            _ = prunes.tick() => Work::Prune,
+            () = keeper.news() => Work::Tell,
             () = stop.cancelled() => return Ok(()),
         };
         let keeper = Arc::clone(&keeper);
-        tokio::task::spawn_blocking(move || {
-            if prune {
-                log_failure("remove old history", keeper.prune());
-            } else {
-                log_failure("keep history", keeper.flush());
-            }
+        tokio::task::spawn_blocking(move || match work {
+            Work::Flush => log_failure("keep history", keeper.flush()),
+            Work::Prune => log_failure("remove old history", keeper.prune()),
+            Work::Tell => log_failure("keep what changed", keeper.keep_transitions()),
         })
         .await?;
     }
@@ -180,6 +189,11 @@ fn obey(keeper: &Keeper, command: Command) {
             limit,
             reply,
         } => answer(reply, keeper.transitions(since, limit)),
+        Command::FollowTransitions {
+            cursor,
+            limit,
+            reply,
+        } => answer(reply, keeper.transitions_after(cursor, limit)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! with the process.
 //!
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
-//! Labels are bounded by this file, except `exporter`, which is bounded by the configuration.
+//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +63,9 @@ pub const FLAGGER_HOOKS: &str = "slo_copilot_flagger_hooks_total";
 pub const FLAGGER_EVENTS: &str = "slo_copilot_flagger_events_total";
 /// Canary analyses that were given up for want of room.
 pub const KAYENTA_DROPPED: &str = "slo_copilot_kayenta_dropped_executions_total";
+
+/// Messages to webhooks and Alertmanagers; labels `notifier`, `receiver`, `outcome`.
+pub const NOTIFICATIONS: &str = "slo_copilot_notifications_total";
 
 /// Upper edges of the tick's histogram in seconds: the target is 20 ms, the interval 10 s.
 const TICK_BUCKETS_SECS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -199,6 +202,10 @@ fn describe() {
     describe_counter!(
         KAYENTA_DROPPED,
         "Canary analyses given up for want of room (limits.canary_executions)."
+    );
+    describe_counter!(
+        NOTIFICATIONS,
+        "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -415,6 +422,29 @@ impl ExporterCounters {
             ok: counter!(EXPORTS, "exporter" => exporter, "outcome" => "ok"),
             error: counter!(EXPORTS, "exporter" => exporter, "outcome" => "error"),
             timeout: counter!(EXPORTS, "exporter" => exporter, "outcome" => "timeout"),
+        }
+    }
+}
+
+/// Counters of one receiver of notifications.
+#[derive(Clone)]
+pub struct NotifierCounters {
+    /// Messages that were taken.
+    pub delivered: Counter,
+    /// Attempts that failed.
+    pub failed: Counter,
+    /// Messages that were given up, or went before their turn.
+    pub dropped: Counter,
+}
+
+impl NotifierCounters {
+    /// Registers every outcome of the receiver with this name.
+    pub fn new(notifier: &'static str, receiver: &str) -> Self {
+        let by_outcome = |outcome| counter!(NOTIFICATIONS, "notifier" => notifier, "receiver" => receiver.to_owned(), "outcome" => outcome);
+        Self {
+            delivered: by_outcome("delivered"),
+            failed: by_outcome("failed"),
+            dropped: by_outcome("dropped"),
         }
     }
 }

@@ -45,6 +45,10 @@ pub(super) enum Content {
 }
 
 const STRING: &str = r#"{"type": "string"}"#;
+/// Unix seconds or RFC 3339.
+const TIME: &str = r#"{"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}"#;
+/// Seconds, or a duration as Prometheus writes it.
+const STEP: &str = r#"{"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": "^[0-9]+(ms|[smhdwy])$"}]}"#;
 
 const fn answer(status: &'static str, description: &'static str, content: Content) -> Answer {
     Answer {
@@ -275,6 +279,12 @@ pub(in crate::api) const ROUTES: &[Route] = &[
                 is_required: false,
             },
             Parameter {
+                name: "after",
+                description: "Only those with a greater number.",
+                schema: r#"{"type": "integer", "minimum": 0}"#,
+                is_required: false,
+            },
+            Parameter {
                 name: "limit",
                 description: "At most so many.",
                 schema: r#"{"type": "integer", "minimum": 0, "maximum": 10000, "default": 100}"#,
@@ -424,7 +434,7 @@ impl Content {
 }
 
 impl std::fmt::Display for Route {
-    /// As a hint: `GET /api/v1/transitions?since=&limit=`.
+    /// As a hint: `GET /api/v1/transitions?since=&after=&limit=`.
     fn fmt(&self, hint: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(hint, "{} {}", self.method, self.path)?;
         let in_query = self.parameters.iter().filter(|one| !one.is_in(self.path));

@@ -82,7 +82,7 @@ fn hints_name_the_parameters_of_the_query() {
     let hints: Vec<String> = ROUTES.iter().map(Route::to_string).collect();
     for hint in [
         "GET /",
-        "GET /api/v1/transitions?since=&limit=",
+        "GET /api/v1/transitions?since=&after=&limit=",
         "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
         "POST /api/v1/flagger/{hook}",
     ] {

@@ -30,6 +30,7 @@ impl Server {
     }
 
     async fn with_metrics(metrics: PrometheusHandle) -> Self {
+        crate::outgoing::install_crypto_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (reports, reports_receiver) = watch::channel(None);
@@ -38,6 +39,7 @@ impl Server {
         let shutdown = CancellationToken::new();
         let state = ApiState {
             reports: reports_receiver,
+            told: watch::channel(0).1,
             ready: ready_receiver,
             commands: commands_sender,
             metrics,

@@ -1,4 +1,6 @@
-//! `gate`: may this go on? Trace files → exit code.
+//! `gate`: may this go on? Trace files, or a running server → exit code.
+
+mod endpoint;
 
 use std::fs::OpenOptions;
 use std::io::{Write, stderr, stdout};
@@ -7,15 +9,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use tokio::runtime::Handle;
 
 use crate::cli::Usage;
+use crate::cli::gate::endpoint::EndpointArgs;
 use crate::cli::summary::input_summary;
 use crate::cli::traces::{TraceArgs, read_all};
 use crate::cli::versions::{Versions, tables};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk;
-use crate::evaluator::gate::{FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, gate};
+use crate::evaluator::gate::{
+    FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, fail_on_actions, gate,
+};
 use crate::evaluator::policy::Language;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::ci::{self, Case, Outcome};
@@ -35,8 +41,9 @@ Examples:
   slo-copilot gate --trace traces/ --objectives slos.yaml --policy release.rego --fail-on guardrail
   slo-copilot gate --baseline old.jsonl --canary new.jsonl
   slo-copilot gate --trace traces/ --canary-version 2.1.0 --fail-on canary
+  slo-copilot gate --endpoint 127.0.0.1:9464 --service checkout --wait 10m --hold 2m --fail-on-action freeze
 
-Exit code: 0 pass or warn, 1 fail, 2 usage or broken input, 3 inconclusive.
+Exit code: 0 pass or warn, 1 fail, 2 usage, broken input or an unreachable server, 3 inconclusive.
 
   --fail-on    objectives  trace tests  guardrail policies  versions
   any          decide      decide       decide              decide
@@ -54,10 +61,13 @@ const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an obj
 
 /// Arguments of `gate`.
 #[derive(Debug, Parser)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, disable_version_flag = true)]
 pub struct Args {
     #[command(flatten)]
     traces: TraceArgs,
+
+    #[command(flatten)]
+    live: EndpointArgs,
 
     /// Trace files of a time that was good: without objectives, candidates are fitted on them and the traces are judged
     /// by those. With --canary, the old version's.
@@ -80,6 +90,10 @@ pub struct Args {
     /// What decides.
     #[arg(long, value_name = "PART", default_value = "any")]
     fail_on: FailOnArg,
+
+    /// An action of the error budget policy that fails the gate, for example freeze; may be repeated.
+    #[arg(long, value_name = "ACTION")]
+    fail_on_action: Vec<String>,
 
     /// A guardrail policy of your own, in CEL (.cel) or Rego (.rego); may be repeated.
     #[arg(long, value_name = "FILE")]
@@ -135,7 +149,10 @@ enum Format {
 }
 
 /// Judges the traces; the exit code says how.
-pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitCode> {
+    if let Some(url) = &args.live.endpoint {
+        return runtime.block_on(endpoint::run(args, url));
+    }
     let config = args.traces.load_config()?;
     let inputs = args.inputs()?;
     let is_standard = |one: &String| one == STANDARD_INPUT;
@@ -176,22 +193,33 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         &policies,
         config.evaluator.limits(),
     )?;
-    if let Some(path) = &args.report {
-        let json = serde_json::to_vec_pretty(&report)?;
-        disk::replace(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    print(args.format, &decided, &report)?;
-    if let Some(input) = &report.input {
-        stderr().lock().write_all(input_summary(input).as_bytes())?;
-    }
     if !notes.is_empty() {
         writeln!(stderr().lock(), "{notes}")?;
+    }
+    finish(args, decided, &report, against.text())
+}
+
+/// Writes and prints what was decided; the exit code says it.
+fn finish(
+    args: &Args,
+    decided: GateReport,
+    report: &Report,
+    against: &str,
+) -> anyhow::Result<ExitCode> {
+    let decided = fail_on_actions(decided, &args.fail_on_action);
+    if let Some(path) = &args.report {
+        let json = serde_json::to_vec_pretty(report)?;
+        disk::replace(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print(args.format, &decided, report)?;
+    if let Some(input) = &report.input {
+        stderr().lock().write_all(input_summary(input).as_bytes())?;
     }
     writeln!(
         stderr().lock(),
         "gate: {} (judged against {}); decided by {}",
         decided.verdict.verdict.label().to_uppercase(),
-        against.text(),
+        against,
         decided.decided_by,
     )?;
     Ok(match decided.verdict.verdict {
@@ -331,6 +359,19 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
         let suite = GatePart::Guardrail.label();
         case(suite, &reason.name, Verdict::Fail, reason.text.clone())
     }));
+    if let Some(action) = &decided.failed_action {
+        cases.push(case(
+            "error-budget-policy",
+            action,
+            Verdict::Fail,
+            decided.decided_by.clone(),
+        ));
+    }
+    if cases.is_empty() {
+        // A live verdict may speak of a version, of which no objective speaks.
+        let text = decided.decided_by.clone();
+        cases.push(case("verdict", "verdict", decided.verdict.verdict, text));
+    }
     cases
 }
 

@@ -85,12 +85,12 @@ fn burn(slo: &Slo, pair: &Pair) -> Rule {
         hours(slo.period.secs() as f64 / factor),
     );
     if pair.limit.capped {
-        description.push_str(&format!(
-            " {} times the budget would be an error ratio of {}, which says nothing or is never reached, so the limit is \
-             capped.",
+        let uncapped = format!(
+            " {} times the budget would be an error ratio of {}, which is hardly ever reached, so the limit is capped.",
             pair.rule.factor,
             percent(pair.rule.factor * budget)
-        ));
+        );
+        description.push_str(&uncapped);
     }
     let summary = format!(
         "{id}: {name} burns its error budget too fast, over {} and still over {}.",
@@ -133,11 +133,9 @@ fn spent(slo: &Slo, secs: u64) -> Rule {
         any_window(&slo.ratio(secs))
     );
     if let Some(guard) = enough_bad_events(slo, secs) {
-        expr.push_str(&format!(
-            " and {} >= {}",
-            any_window(&slo.total(secs)),
-            least_events(budget)
-        ));
+        let all = any_window(&slo.total(secs));
+        let enough = format!(" and {all} >= {}", least_events(budget));
+        expr.push_str(&enough);
         expr.push_str(&guard);
     }
     let period = promql_range(secs);

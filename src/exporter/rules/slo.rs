@@ -14,7 +14,8 @@ const DAY: u64 = 86_400;
 /// Longer windows are sums of recorded counts: a range of raw counters costs its length, times their number.
 const DIRECT_SECS_MAX: u64 = 7 * DAY;
 
-/// Up to this length the counts of five minutes are summed up, beyond it those of an hour.
+/// Up to this length the counts of half hours are summed up, beyond it those of hours. Shorter steps cost more, and lose more:
+/// what happens between the last sample of a step and the first of the next is in neither.
 const FINE_SECS_MAX: u64 = 30 * DAY;
 
 /// What becomes the rules of one SLO.
@@ -95,6 +96,14 @@ impl Slo {
             windows.extend([pair.rule.short.secs(), pair.rule.long.secs()]);
         }
         windows.extend(self.rolling_secs());
+        let steps: Vec<u64> = windows
+            .iter()
+            .filter_map(|secs| match counting(*secs) {
+                Counting::Direct => None,
+                Counting::Summed { step_secs } => Some(step_secs),
+            })
+            .collect();
+        windows.extend(steps);
         windows.sort_unstable();
         windows.dedup();
         windows
@@ -164,7 +173,7 @@ pub(super) fn counting(secs: u64) -> Counting {
         return Counting::Direct;
     }
     let step = if secs <= FINE_SECS_MAX {
-        Window::M5
+        Window::M30
     } else {
         Window::H1
     };

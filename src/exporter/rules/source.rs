@@ -102,40 +102,12 @@ impl<'d> Sources<'d> {
         spec: &'d SloSpec,
         limits: Limits,
     ) -> Vec<Slo> {
-        let name = &metadata.name;
-        let own = spec_path();
-        let (indicator, indicator_metadata) = match self.indicator(document, spec) {
-            Some((indicator, metadata)) => (Some(indicator), Some(metadata)),
-            None => (None, None),
-        };
-        let states = indicator_metadata.into_iter().chain([metadata]);
-        if let Some(state) = states.filter_map(suggested_state).next() {
-            let message = format!(
-                "the SLO `{name}` gets no rules: it is a suggestion ({state}); set slo-copilot.dev/state to adopted once \
-                 it is agreed on"
-            );
-            self.found(
-                &SUGGESTION,
-                document,
-                Path::default().key("metadata"),
-                message,
-            );
-            return Vec::new();
-        }
-        if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
-            let message = format!(
-                "the SLO `{name}` gets no rules: it is a composite, whose members would burn one budget; write each member \
-                 as an SLO of its own, or use the burn rates that `slo-copilot serve` exports"
-            );
-            self.found(&COMPOSITE, document, own.key("objectives"), message);
-            return Vec::new();
-        }
-        if spec.budgeting_method != BudgetingMethod::Occurrences {
-            let message = format!(
-                "the SLO `{name}` gets no rules: slices of time are not counted in PromQL; set budgetingMethod to \
-                 Occurrences, or alert on slo_copilot_burn_rate of `slo-copilot serve`"
-            );
-            self.found(&METHOD, document, own.key("budgetingMethod"), message);
+        let (indicator, of_indicator) = self.indicator(document, spec).unzip();
+        let mut said = of_indicator.into_iter().chain([metadata]);
+        let state = said.find_map(suggested_state);
+        if let Some((rule, key, reason)) = left_out(spec, state) {
+            let message = format!("the SLO `{}` gets no rules: {reason}", metadata.name);
+            self.found(rule, document, key, message);
             return Vec::new();
         }
         let period = self.period(document, spec);
@@ -145,12 +117,12 @@ impl<'d> Sources<'d> {
         };
         let mut slos = Vec::new();
         for (index, objective) in spec.objectives.iter().enumerate() {
-            let path = own.key("objectives").index(index);
+            let path = spec_path().key("objectives").index(index);
             let Some(target) = self.target(document, &path, objective) else {
                 continue;
             };
-            let objective_name = objective_name(name, spec, index);
-            let id = format!("{}-{objective_name}", spec.service);
+            let name = objective_name(&metadata.name, spec, index);
+            let id = format!("{}-{name}", spec.service);
             if !self.ids.insert(id.clone()) {
                 let message = format!(
                     "rules are named `{id}` already; give this objective another displayName, or the SLO another name"
@@ -164,8 +136,8 @@ impl<'d> Sources<'d> {
                 title: metadata
                     .display_name
                     .clone()
-                    .unwrap_or_else(|| objective_name.clone()),
-                name: objective_name,
+                    .unwrap_or_else(|| name.clone()),
+                name,
                 labels: labels(metadata),
                 target,
                 period: period.clone(),
@@ -326,6 +298,26 @@ impl<'d> Sources<'d> {
             }
         }
     }
+}
+
+/// Why an SLO gets no rules whatever its indicator is, and where that stands.
+fn left_out(spec: &SloSpec, state: Option<&str>) -> Option<(&'static Rule, Path, String)> {
+    if let Some(state) = state {
+        let reason = format!(
+            "it is a suggestion ({state}); set slo-copilot.dev/state to adopted once it is agreed on"
+        );
+        return Some((&SUGGESTION, Path::default().key("metadata"), reason));
+    }
+    if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
+        let reason = "it is a composite, whose members would burn one budget; write each member as an SLO of its own, or \
+                      use the burn rates that `slo-copilot serve` exports";
+        return Some((&COMPOSITE, spec_path().key("objectives"), reason.to_owned()));
+    }
+    (spec.budgeting_method != BudgetingMethod::Occurrences).then(|| {
+        let reason = "slices of time are not counted in PromQL; set budgetingMethod to Occurrences, or alert on \
+                      slo_copilot_burn_rate of `slo-copilot serve`";
+        (&METHOD, spec_path().key("budgetingMethod"), reason.to_owned())
+    })
 }
 
 fn spec_path() -> Path {

@@ -1,18 +1,14 @@
 //! What becomes of candidates, who decides about them, and what changed: the keeper's part of the store's SLOs.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::api::Decision;
 use crate::config::Adopt;
 use crate::evaluator::verdict::timestamp;
-use crate::model::UnixNanos;
-use crate::model::canary::CanaryReport;
 use crate::model::candidate::{Candidate, CandidateState};
-use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
-use crate::model::report::{Report, Verdict, VerdictReport};
+use crate::model::record::{Accepted, Actor, Edit, SloRecord};
 use crate::model::slo::{Objective, Sli};
-use crate::service::keeper::{CanaryKey, Keeper};
+use crate::service::keeper::Keeper;
 use crate::store::StoreError;
 use crate::store::book::{Book, DecisionError};
 
@@ -147,66 +143,6 @@ impl Keeper {
         };
         Ok(self.store.slo(name)?.ok_or_else(not_found)?)
     }
-
-    /// What changed, with what is on its way to the store.
-    pub(in crate::service) fn transitions(
-        &self,
-        since: Option<UnixNanos>,
-        limit: usize,
-    ) -> Result<Vec<Transition>, StoreError> {
-        let _passage = self.passage();
-        self.save_transitions()?;
-        self.store.transitions(since, limit)
-    }
-
-    /// Notes the changes of verdicts since the report before; the next flush keeps them.
-    pub(in crate::service) fn note_transitions(&self, report: &Report) {
-        let mut shown = self.shown();
-        let mut verdicts = BTreeMap::new();
-        for verdict in std::iter::once(&report.verdict).chain(report.service_verdicts()) {
-            let before = shown.verdicts.get(&verdict.service).copied();
-            verdicts.insert(verdict.service.clone(), verdict.verdict);
-            if before != Some(verdict.verdict) {
-                shown
-                    .transitions
-                    .push(verdict_transition(report.now, verdict, before));
-            }
-        }
-        // Services that are gone are forgotten.
-        shown.verdicts = verdicts;
-        let canaries: BTreeMap<CanaryKey, Verdict> = report
-            .canaries
-            .iter()
-            .map(|canary| (canary_key(canary), canary.verdict))
-            .collect();
-        let before = std::mem::replace(&mut shown.canaries, canaries);
-        let changed = report.canaries.iter().filter_map(|canary| {
-            let before = before.get(&canary_key(canary)).copied();
-            (before != Some(canary.verdict)).then(|| canary_transition(report.now, canary, before))
-        });
-        let held = &shown.canaries;
-        let ended = before.iter().filter(|(key, _)| !held.contains_key(*key));
-        let ended = ended.map(|(key, verdict)| ended_transition(report.now, key, *verdict));
-        let transitions: Vec<Transition> = ended.chain(changed).collect();
-        shown.transitions.extend(transitions);
-        // The store keeps no more either.
-        let limit = usize::try_from(self.max_transitions).unwrap_or(usize::MAX);
-        let excess = shown.transitions.len().saturating_sub(limit);
-        shown.transitions.drain(..excess);
-    }
-
-    /// Writes the transitions that ticks left; the caller holds the passage, so that they stay in order.
-    pub(super) fn save_transitions(&self) -> Result<(), StoreError> {
-        let transitions = std::mem::take(&mut self.shown().transitions);
-        if transitions.is_empty() {
-            return Ok(());
-        }
-        self.store
-            .append_transitions(&transitions)
-            .inspect_err(|_| {
-                self.shown().transitions.splice(0..0, transitions);
-            })
-    }
 }
 
 /// Adopts the candidates whose evidence is enough and that nobody decided about.
@@ -221,78 +157,4 @@ fn adopt_ready(book: &mut Book, candidates: &mut [Candidate], edit: &Edit) -> Ve
             Some(accepted.objective)
         })
         .collect()
-}
-
-fn canary_key(canary: &CanaryReport) -> CanaryKey {
-    let version = canary.canary.version.clone();
-    (canary.service.clone(), version)
-}
-
-/// What changed about the new version of a rollout.
-fn canary_transition(now: UnixNanos, canary: &CanaryReport, before: Option<Verdict>) -> Transition {
-    let (subject, to) = (canary_subject(&canary_key(canary)), canary.verdict.label());
-    tracing::info!(
-        canary = subject,
-        to,
-        why = canary.text,
-        "Canary verdict changed."
-    );
-    Transition {
-        at: now,
-        kind: "canary".to_owned(),
-        subject,
-        from: before.map_or("", Verdict::label).to_owned(),
-        to: to.to_owned(),
-        text: canary.text.clone(),
-    }
-}
-
-/// A rollout is over: the last finding stays here.
-fn ended_transition(now: UnixNanos, key: &CanaryKey, last: Verdict) -> Transition {
-    let subject = canary_subject(key);
-    tracing::info!(canary = subject, last = last.label(), "Rollout ended.");
-    Transition {
-        at: now,
-        kind: "canary".to_owned(),
-        text: format!(
-            "the rollout of `{}` is over: only one version takes requests, or a newer one came",
-            key.1
-        ),
-        subject,
-        from: last.label().to_owned(),
-        to: "ended".to_owned(),
-    }
-}
-
-fn canary_subject((service, version): &CanaryKey) -> String {
-    format!("{}@{version}", service.name)
-}
-
-fn verdict_transition(
-    now: UnixNanos,
-    verdict: &VerdictReport,
-    before: Option<Verdict>,
-) -> Transition {
-    let service = verdict.service.as_ref();
-    let subject = service.map_or_else(|| "*".to_owned(), |service| service.name.to_string());
-    let texts = verdict.reasons.iter().map(|reason| reason.text.as_str());
-    let text = texts.collect::<Vec<_>>().join("; ");
-    let (from, to) = (before.map_or("", Verdict::label), verdict.verdict.label());
-    if before.is_some() {
-        tracing::info!(
-            service = subject,
-            from,
-            to,
-            reasons = text,
-            "Verdict changed."
-        );
-    }
-    Transition {
-        at: now,
-        kind: "verdict".to_owned(),
-        subject,
-        from: from.to_owned(),
-        to: to.to_owned(),
-        text,
-    }
 }

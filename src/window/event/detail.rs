@@ -226,3 +226,134 @@ pub fn push_call<'a>(
         resource.calls += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::event::SpanAttributes;
+
+    fn read<'a>(pairs: &[(&str, Scalar<'a>)]) -> (SpanInput<'a>, DetailAttributes<'a>) {
+        let (mut attributes, mut details) =
+            (SpanAttributes::default(), DetailAttributes::default());
+        for (key, value) in pairs {
+            attributes.set(key.as_bytes(), *value);
+            let before = format!("{details:?}");
+            details.set(key.as_bytes(), *value);
+            if format!("{details:?}") != before {
+                assert!(DetailAttributes::may_read(key.as_bytes()), "{key}");
+            }
+        }
+        let span = SpanInput {
+            name: b"the name",
+            attributes,
+            ..SpanInput::default()
+        };
+        (span, details)
+    }
+
+    fn text(text: &str) -> Scalar<'_> {
+        Scalar::Text(text.as_bytes())
+    }
+
+    #[test]
+    fn an_error_is_called_by_what_says_most_about_it() {
+        let rows: &[(&[(&str, Scalar<'_>)], &str)] = &[
+            (&[], "error"),
+            (
+                &[("http.response.status_code", Scalar::Int(503))],
+                "HTTP 503",
+            ),
+            (&[("http.status_code", text("404"))], "HTTP 404"),
+            (&[("http.status_code", Scalar::Int(200))], "error"),
+            (
+                &[("rpc.grpc.status_code", Scalar::Int(14))],
+                "gRPC UNAVAILABLE",
+            ),
+            (
+                &[("rpc.response.status_code", text("INTERNAL"))],
+                "gRPC INTERNAL",
+            ),
+            (
+                &[("rpc.grpc.status_code", text("4"))],
+                "gRPC DEADLINE_EXCEEDED",
+            ),
+            (&[("rpc.grpc.status_code", Scalar::Int(99))], "gRPC 99"),
+            (&[("error.type", text("500"))], "HTTP 500"),
+            (&[("error.type", text("UNAVAILABLE"))], "gRPC UNAVAILABLE"),
+            (&[("error.type", text("timeout"))], "timeout"),
+            (
+                &[
+                    ("error.type", text("_OTHER")),
+                    ("http.status_code", Scalar::Int(500)),
+                ],
+                "HTTP 500",
+            ),
+            (
+                &[
+                    ("error.type", text("500")),
+                    ("exception.type", text("java.io.IOException")),
+                ],
+                "java.io.IOException",
+            ),
+        ];
+        for (pairs, wanted) in rows {
+            let (span, details) = read(pairs);
+            assert_eq!(
+                String::from_utf8(details.error_kind(&span)).unwrap(),
+                *wanted,
+                "{pairs:?}"
+            );
+        }
+        let (span, mut details) = read(&[("error.type", text("500"))]);
+        details.set_exception(text("CardDeclined"));
+        assert_eq!(details.error_kind(&span), b"CardDeclined");
+    }
+
+    #[test]
+    fn a_dependency_is_called_by_the_best_name_that_there_is() {
+        let rows: &[(&[(&str, Scalar<'_>)], &str)] = &[
+            (
+                &[
+                    ("peer.service", text("ledger")),
+                    ("server.address", text("10.0.0.7")),
+                ],
+                "ledger",
+            ),
+            (&[("server.address", text("cart"))], "cart"),
+            (
+                &[("server.address", text("cart.shop.svc.cluster.local"))],
+                "cart",
+            ),
+            (&[("server.address", text("cart.shop.svc"))], "cart"),
+            (&[("net.peer.name", text("db-1.eu.internal"))], "db-1"),
+            (
+                &[("server.address", text("api.stripe.com"))],
+                "api.stripe.com",
+            ),
+            (&[("server.address", text("10.0.0.7"))], "10.0.0.7"),
+            (&[("server.address", text("::1"))], "::1"),
+            (
+                &[
+                    ("rpc.service", text("shop.Cart")),
+                    ("rpc.method", text("Get")),
+                ],
+                "shop.Cart",
+            ),
+            (&[("db.system", text("redis"))], "redis"),
+            (&[("db.system.name", text("postgresql"))], "postgresql"),
+            (
+                &[
+                    ("messaging.destination.name", text("orders-17")),
+                    ("messaging.destination.template", text("orders-{shard}")),
+                ],
+                "orders-{shard}",
+            ),
+            (&[("http.route", text("/"))], ""),
+        ];
+        for (pairs, wanted) in rows {
+            let (span, details) = read(pairs);
+            let named = details.dependency(&span).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(named), *wanted, "{pairs:?}");
+        }
+    }
+}

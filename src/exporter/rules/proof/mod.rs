@@ -17,7 +17,7 @@ use crate::exporter::rules::model::Groups;
 use crate::exporter::rules::proof::feed::{Feed, Other};
 use crate::exporter::rules::proof::scenario::{Course, burning, held_since, low_traffic, spending};
 use crate::exporter::rules::proof::simulate::Traffic;
-use crate::exporter::rules::slo::{Pair, Slo};
+use crate::exporter::rules::slo::{Counting, Pair, Slo, counting};
 use crate::exporter::rules::{Untested, groups, to_yaml};
 use crate::openslo::text::{promql_range, promql_string};
 use crate::openslo::v1::RawType;
@@ -188,7 +188,7 @@ impl Tests<'_> {
     fn no_traffic(&self) -> TestGroup {
         let mut traffic = Traffic::new(1);
         traffic.go_on(QUIET_MINUTES, 0, 0);
-        let any = self.slo.series("ALERTS");
+        let any = self.firing_alerts(&[]);
         TestGroup {
             name: format!("{} has no traffic", self.slo.id),
             interval: "1m".to_owned(),
@@ -206,7 +206,11 @@ impl Tests<'_> {
         let alone = course.alone as u64;
         let mut expected = vec![quiet(&self.alert(BURN, &[]), alone)];
         for (pair, fires) in self.slo.pairs().iter().zip(course.fires) {
-            for secs in [pair.rule.long.secs(), pair.rule.short.secs()] {
+            let windows = [pair.rule.long.secs(), pair.rule.short.secs()];
+            for secs in windows
+                .into_iter()
+                .filter(|secs| counting(*secs) == Counting::Direct)
+            {
                 let above = format!("{} > {}", self.slo.ratio(secs), pair.limit.ratio);
                 expected.push(counted(&above, alone, 1));
             }
@@ -304,8 +308,11 @@ impl Tests<'_> {
 
     /// An alert of the SLO, as Prometheus shows it while it fires.
     fn alert(&self, name: &str, labels: &[(&str, &str)]) -> String {
-        let own = [("alertname", name), ("alertstate", "firing")];
-        let labels = own.iter().chain(labels);
+        self.firing_alerts(&[&[("alertname", name)], labels].concat())
+    }
+
+    fn firing_alerts(&self, labels: &[(&str, &str)]) -> String {
+        let labels = [("alertstate", "firing")].iter().chain(labels);
         let matchers = labels.map(|(label, value)| format!("{label}={}", promql_string(value)));
         let matchers: Vec<String> = matchers.collect();
         let series = self.slo.series("ALERTS");

@@ -58,8 +58,8 @@ pub(super) fn burning(slo: &Slo, pair: &Pair) -> Option<Course> {
 /// Minutes of a step that keeps a test of a window within some thousand steps.
 fn step_for(minutes: u64) -> u64 {
     match minutes {
-        0..=1_440 => 1,
-        1_441..=4_320 => 5,
+        0..=360 => 1,
+        361..=4_320 => 5,
         _ => 10,
     }
 }
@@ -84,14 +84,14 @@ impl Plan {
     /// The course with the first error ratio for which every reading of the rules gives the same steps.
     fn course(&self, fires: impl Fn(&Traffic) -> Option<bool>) -> Option<Course> {
         // Some hundred bad events a step, so that ratios can differ little.
-        let total = (400.0 / self.limit).ceil().min(1e9) as u64;
+        let total = whole((400.0 / self.limit).ceil().min(1e9));
         let most = (1.0 / self.limit).min(8.0);
         let least = (1.0 + 0.2 * (most - 1.0)).min(3.0);
         (0..TRIES).find_map(|attempt| {
             // The golden ratio spreads any number of tries over the whole range.
             let place = (0.5 + attempt as f64 * 0.618_034).fract();
             let ratio = self.limit * (least + (most - least) * place);
-            let bad = ((ratio * total as f64).round() as u64).min(total);
+            let bad = whole((ratio * total as f64).round()).min(total);
             self.attempt(total, bad, &fires)
         })
     }
@@ -125,6 +125,15 @@ impl Plan {
             ends,
         })
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rounded count of events, which is not negative"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 /// Goes on with these events, all and bad ones, until the condition holds; nothing if that is not sure at any step.
@@ -177,7 +186,8 @@ pub(super) fn low_traffic(slo: &Slo) -> Option<LowTraffic> {
     let alone = traffic.now();
     traffic.go_on(1, more, more);
     let mut fires = vec![None; pairs.len()];
-    for _ in 0..4 {
+    // Points of summed windows stand half an hour apart.
+    for _ in 0..60 {
         for (pair, fires) in pairs.iter().zip(&mut fires) {
             if fires.is_none() && traffic.burns(slo, pair)? {
                 *fires = Some(traffic.now());

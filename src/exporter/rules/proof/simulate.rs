@@ -204,11 +204,11 @@ mod tests {
     #[test]
     fn long_windows_are_sums_of_points_that_stand_still() {
         let mut traffic = Traffic::new(1);
-        traffic.go_on(12, 100, 1);
+        traffic.go_on(72, 100, 1);
         let month = 30 * 86_400;
-        // The points at 5 and 10; at 0 there was one sample only.
-        let counted = traffic.counts(month, 12, RangeStart::Within);
-        assert_eq!(counted, Some((1_000.0, 10.0)));
-        assert_eq!(traffic.counts(month, 4, RangeStart::Within), None);
+        // The points at 30 and 60; at 0 there was one sample only.
+        let counted = traffic.counts(month, 72, RangeStart::Within);
+        assert_eq!(counted, Some((6_000.0, 60.0)));
+        assert_eq!(traffic.counts(month, 29, RangeStart::Within), None);
     }
 }
