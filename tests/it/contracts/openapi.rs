@@ -107,18 +107,18 @@ async fn what_is_answered_is_what_is_described() {
     let begun: Value = begun.send().await.unwrap().json().await.unwrap();
     let execution = text(&begun["canaryExecutionId"]);
     let mut seen = BTreeSet::new();
-    for (path, url, status) in ASKED {
+    for &(path, url, status) in ASKED {
         let url = url.replace("{execution}", execution);
         let response = client.get(server.admin_url(&url)).send().await.unwrap();
         assert_eq!(
             response.status(),
-            StatusCode::from_u16(*status).unwrap(),
+            StatusCode::from_u16(status).unwrap(),
             "{url}"
         );
         let answer: Value = response.json().await.unwrap();
-        let found = violations(&document, ("get", path), *status, &answer);
+        let found = violations(&document, ("get", path), status, &answer);
         assert_eq!(found, Vec::<String>::new(), "{url}: {answer}");
-        seen.insert(*path);
+        seen.insert(path);
     }
     let begun = violations(
         &document,
