@@ -205,28 +205,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let require = |holds: bool, key: &str, message: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(ConfigError::Value {
-                    key: key.to_owned(),
-                    message: message.to_owned(),
-                })
-            }
-        };
         let ratio = self.evaluator.error_ratio_max;
         let tolerance = self.windows.future_tolerance;
-        require(
-            self.windows.max_series >= 1,
-            "windows.max_series",
-            "must be at least 1",
-        )?;
-        require(
-            self.windows.max_services >= 1,
-            "windows.max_services",
-            "must be at least 1",
-        )?;
         require(
             tolerance <= Duration::from_mins(5),
             "windows.future_tolerance",
@@ -242,40 +222,8 @@ impl Config {
             "evaluator.error_ratio_max",
             "must be above 0 and at most 1",
         )?;
-        require(
-            self.receivers.otlp.grpc.max_concurrent_streams >= 1,
-            "receivers.otlp.grpc.max_concurrent_streams",
-            "must be at least 1",
-        )?;
-        require(
-            self.limits.canary_executions >= 1,
-            "limits.canary_executions",
-            "must be at least 1",
-        )?;
-        self.check_storage()?;
-        let rollouts = &self.rollouts;
-        let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
-        require(
-            bounds.contains(&rollouts.window),
-            "rollouts.window",
-            "must be from 10m to 24h",
-        )?;
-        require(
-            rollouts.silent_after >= Duration::from_mins(1),
-            "rollouts.silent_after",
-            "must be at least 1m",
-        )?;
-        require(
-            !self.sli.version_attribute.is_empty(),
-            "sli.version_attribute",
-            "must name an attribute, for example service.version",
-        )?;
-        self.canary
-            .check()
-            .map_err(|(key, message)| ConfigError::Value {
-                key: format!("canary.{key}"),
-                message: message.to_owned(),
-            })?;
+        self.check_counts()?;
+        self.check_rollouts()?;
         self.objectives.check_policies()?;
         let notifiers = self.notifiers.check();
         notifiers
@@ -339,7 +287,24 @@ impl Config {
         Ok(())
     }
 
-    fn check_canary(&self) -> Result<(), ConfigError> {
+    fn check_rollouts(&self) -> Result<(), ConfigError> {
+        let rollouts = &self.rollouts;
+        let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
+        require(
+            bounds.contains(&rollouts.window),
+            "rollouts.window",
+            "must be from 10m to 24h",
+        )?;
+        require(
+            rollouts.silent_after >= Duration::from_mins(1),
+            "rollouts.silent_after",
+            "must be at least 1m",
+        )?;
+        require(
+            !self.sli.version_attribute.is_empty(),
+            "sli.version_attribute",
+            "must name an attribute, for example service.version",
+        )?;
         self.canary
             .check()
             .map_err(|(key, message)| ConfigError::Value {
@@ -348,15 +313,27 @@ impl Config {
             })
     }
 
-    fn check_storage(&self) -> Result<(), ConfigError> {
+    /// What must not be 0.
+    fn check_counts(&self) -> Result<(), ConfigError> {
+        let streams = self.receivers.otlp.grpc.max_concurrent_streams;
         let counts = [
-            ("history_days", self.storage.history_days as usize),
-            ("max_history_per_slo", self.storage.max_history_per_slo),
+            ("windows.max_series", self.windows.max_series == 0),
+            ("windows.max_services", self.windows.max_services == 0),
+            ("receivers.otlp.grpc.max_concurrent_streams", streams == 0),
+            (
+                "limits.canary_executions",
+                self.limits.canary_executions == 0,
+            ),
+            ("storage.history_days", self.storage.history_days == 0),
+            (
+                "storage.max_history_per_slo",
+                self.storage.max_history_per_slo == 0,
+            ),
         ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
+        match counts.into_iter().find(|(_, is_zero)| *is_zero) {
             None => Ok(()),
             Some((key, _)) => Err(ConfigError::Value {
-                key: format!("storage.{key}"),
+                key: key.to_owned(),
                 message: "must be at least 1".to_owned(),
             }),
         }
@@ -395,6 +372,18 @@ fn json_value(value: &serde_json::Value) -> config::Value {
                 .map(|(key, value)| (key.clone(), json_value(value)));
             fields.collect::<config::Map<_, _>>().into()
         }
+    }
+}
+
+/// Refuses the value of a key unless it holds.
+fn require(holds: bool, key: &str, message: &str) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError::Value {
+            key: key.to_owned(),
+            message: message.to_owned(),
+        })
     }
 }
 

@@ -7,6 +7,67 @@ use serde_json::{Value, json};
 
 use super::{server, text};
 
+/// Paths as they are described, what is asked, and the status.
+const ASKED: &[(&str, &str, u16)] = &[
+    ("/api/openapi.json", "/api/openapi.json", 200),
+    ("/api/v1/report", "/api/v1/report", 200),
+    ("/api/v1/services", "/api/v1/services", 200),
+    ("/api/v1/slos", "/api/v1/slos", 200),
+    ("/api/v1/candidates", "/api/v1/candidates", 200),
+    (
+        "/api/v1/verdict",
+        "/api/v1/verdict?service=bad&window=5m",
+        200,
+    ),
+    ("/api/v1/verdict", "/api/v1/verdict?servcie=bad", 400),
+    ("/api/v1/store", "/api/v1/store", 200),
+    (
+        "/api/v1/store/{name}",
+        "/api/v1/store/availability-good",
+        200,
+    ),
+    ("/api/v1/store/{name}", "/api/v1/store/nothing", 404),
+    ("/api/v1/transitions", "/api/v1/transitions", 200),
+    ("/api/v1/transitions", "/api/v1/transitions?limit=-1", 400),
+    (
+        "/api/v1/query",
+        "/api/v1/query?query=slo_copilot_verdict&time=1790000000",
+        200,
+    ),
+    ("/api/v1/query", "/api/v1/query?query=1", 200),
+    ("/api/v1/query", "/api/v1/query?query=rate(x[5m])", 400),
+    (
+        "/api/v1/query",
+        "/api/v1/query?query=-slo_copilot_sli_ratio%20-%20on(slo)%20slo_copilot_sli_ratio",
+        422,
+    ),
+    (
+        "/api/v1/query_range",
+        "/api/v1/query_range?query=vector(1)&start=0&end=60&step=30",
+        200,
+    ),
+    (
+        "/api/v1/query_range",
+        "/api/v1/query_range?query=vector(1)&start=0",
+        400,
+    ),
+    (
+        "/api/v1/kayenta/canaryConfig",
+        "/api/v1/kayenta/canaryConfig",
+        200,
+    ),
+    (
+        "/api/v1/kayenta/canary/{id}",
+        "/api/v1/kayenta/canary/{execution}",
+        200,
+    ),
+    (
+        "/api/v1/kayenta/canary/{id}",
+        "/api/v1/kayenta/canary/nothing",
+        404,
+    ),
+];
+
 /// What an answer breaks of the schema that the description has for it.
 fn violations(
     document: &Value,
@@ -44,67 +105,11 @@ async fn what_is_answered_is_what_is_described() {
         .post(server.admin_url("/api/v1/kayenta/canary/slo-copilot"))
         .json(&analysis);
     let begun: Value = begun.send().await.unwrap().json().await.unwrap();
-    let execution = format!(
-        "/api/v1/kayenta/canary/{}",
-        text(&begun["canaryExecutionId"])
-    );
+    let execution = text(&begun["canaryExecutionId"]);
     let mut seen = BTreeSet::new();
-    for (path, url, status) in [
-        ("/api/openapi.json", "/api/openapi.json", 200),
-        ("/api/v1/report", "/api/v1/report", 200),
-        ("/api/v1/services", "/api/v1/services", 200),
-        ("/api/v1/slos", "/api/v1/slos", 200),
-        ("/api/v1/candidates", "/api/v1/candidates", 200),
-        (
-            "/api/v1/verdict",
-            "/api/v1/verdict?service=bad&window=5m",
-            200,
-        ),
-        ("/api/v1/verdict", "/api/v1/verdict?servcie=bad", 400),
-        ("/api/v1/store", "/api/v1/store", 200),
-        (
-            "/api/v1/store/{name}",
-            "/api/v1/store/availability-good",
-            200,
-        ),
-        ("/api/v1/store/{name}", "/api/v1/store/nothing", 404),
-        ("/api/v1/transitions", "/api/v1/transitions", 200),
-        ("/api/v1/transitions", "/api/v1/transitions?limit=-1", 400),
-        (
-            "/api/v1/query",
-            "/api/v1/query?query=slo_copilot_verdict&time=1790000000",
-            200,
-        ),
-        ("/api/v1/query", "/api/v1/query?query=1", 200),
-        ("/api/v1/query", "/api/v1/query?query=rate(x[5m])", 400),
-        (
-            "/api/v1/query",
-            "/api/v1/query?query=-slo_copilot_sli_ratio%20-%20on(slo)%20slo_copilot_sli_ratio",
-            422,
-        ),
-        (
-            "/api/v1/query_range",
-            "/api/v1/query_range?query=vector(1)&start=0&end=60&step=30",
-            200,
-        ),
-        (
-            "/api/v1/query_range",
-            "/api/v1/query_range?query=vector(1)&start=0",
-            400,
-        ),
-        (
-            "/api/v1/kayenta/canaryConfig",
-            "/api/v1/kayenta/canaryConfig",
-            200,
-        ),
-        ("/api/v1/kayenta/canary/{id}", &execution, 200),
-        (
-            "/api/v1/kayenta/canary/{id}",
-            "/api/v1/kayenta/canary/nothing",
-            404,
-        ),
-    ] {
-        let response = client.get(server.admin_url(url)).send().await.unwrap();
+    for &(path, url, status) in ASKED {
+        let url = url.replace("{execution}", execution);
+        let response = client.get(server.admin_url(&url)).send().await.unwrap();
         assert_eq!(
             response.status(),
             StatusCode::from_u16(status).unwrap(),

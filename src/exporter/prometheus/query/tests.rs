@@ -78,19 +78,19 @@ fn expressions_come_to_what_prometheus_says() {
             r#"sum(slo_copilot_verdict{service="checkout",verdict=~"pass|warn"}) - sum(slo_copilot_verdict{service="checkout",verdict="fail"})"#,
             -1.0,
         ),
-        (r#"sum(slo_copilot_nothing) or vector(0)"#, 0.0),
+        ("sum(slo_copilot_nothing) or vector(0)", 0.0),
         (
             r#"slo_copilot_verdict{service="checkout",verdict="fail"} == 1"#,
             1.0,
         ),
-        (r#"max(slo_copilot_burn_rate) / 10"#, 10.0),
-        (r#"avg(slo_copilot_verdict)"#, 0.25),
+        ("max(slo_copilot_burn_rate) / 10", 10.0),
+        ("avg(slo_copilot_verdict)", 0.25),
         (
             r#"min without (verdict) (slo_copilot_verdict{service="search"})"#,
             0.0,
         ),
         (
-            r#"slo_copilot_sli_ratio >= bool on (slo, service) slo_copilot_slo_objective_ratio"#,
+            "slo_copilot_sli_ratio >= bool on (slo, service) slo_copilot_slo_objective_ratio",
             0.0,
         ),
         (
@@ -191,7 +191,7 @@ fn what_needs_the_past_or_more_of_the_language_is_refused_with_what_there_is() {
         "histogram_quantile(0.9, slo_copilot_request_duration_seconds_bucket)",
         "sum(slo_copilot_verdict[5m])",
         "1 atan2 2",
-        r#"slo_copilot_sli_ratio * on (slo) group_left slo_copilot_slo_objective_ratio"#,
+        "slo_copilot_sli_ratio * on (slo) group_left slo_copilot_slo_objective_ratio",
         r#""text""#,
     ] {
         match Query::parse(query) {
