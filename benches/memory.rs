@@ -56,7 +56,11 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let names: Vec<String> = (0..series).map(|number| format!("op{number}")).collect();
     let mut resource = ResourceAttributes::default();
-    resource.set(b"service.name", Scalar::Text(b"service"), b"service.version");
+    resource.set(
+        b"service.name",
+        Scalar::Text(b"service"),
+        b"service.version",
+    );
     let step_secs = if events_per_sec < 0.1 { 3_600 } else { 60 };
     #[expect(
         clippy::cast_possible_truncation,

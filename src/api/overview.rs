@@ -147,7 +147,9 @@ fn service(
 }
 
 fn rollouts(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
-    let columns = ["rollout", "versions", "verdict", "requests", "errors", "p95", "why"];
+    let columns = [
+        "rollout", "versions", "verdict", "requests", "errors", "p95", "why",
+    ];
     table(page, "Rollouts", &columns, &report.canaries, |page, row| {
         let arms = [&row.baseline, &row.canary];
         let [requests, errors, p95] = [

@@ -25,10 +25,10 @@ use crate::model::slo::ObjectiveSource;
 use crate::openslo::read::{SourceFile, read};
 use crate::openslo::v1::Document;
 use crate::openslo::write;
-use crate::window::cohort::watch::Scope;
 use crate::service::analysis::{Analysis, Neighbours};
 use crate::service::objective_files;
 use crate::store::{self, file::StoreMode};
+use crate::window::cohort::watch::Scope;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,8 +109,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     } else {
         JudgedAgainst::Objectives
     };
-    let mut analysis =
-        Analysis::new(&config, &objectives, clock.now()).recording(Scope::Versions);
+    let mut analysis = Analysis::new(&config, &objectives, clock.now()).recording(Scope::Versions);
     let neighbours = args.neighbours();
     if !neighbours.expected_signals.is_empty() {
         analysis.collect_signals(&args.observed_signal);

@@ -82,14 +82,18 @@ impl Versions<'_> {
 
 /// A version that nobody has is a mistake of whoever named it.
 fn check(compared: &Compared, canary: &str, baseline: Option<&str>) -> Result<(), Usage> {
-    for (flag, version) in [("--canary-version", Some(canary)), ("--baseline-version", baseline)] {
+    for (flag, version) in [
+        ("--canary-version", Some(canary)),
+        ("--baseline-version", baseline),
+    ] {
         if let Some(version) = version
             && !compared.versions.contains(version)
         {
             let seen: Vec<&str> = compared.versions.iter().map(String::as_str).collect();
             let seen = match listed(&seen) {
                 seen if seen.is_empty() => {
-                    "no resource says a version (sli.version_attribute names the attribute)".to_owned()
+                    "no resource says a version (sli.version_attribute names the attribute)"
+                        .to_owned()
                 }
                 seen => format!("versions seen: {seen}"),
             };
@@ -111,7 +115,12 @@ fn compared_text(compared: &Compared) -> String {
 }
 
 fn listed(names: &[&str]) -> String {
-    let mut text = names.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(NAMES)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if let Some(more) = names.len().checked_sub(NAMES).filter(|more| *more > 0) {
         let _ = write!(text, " and {more} more");
     }
@@ -178,7 +187,10 @@ fn table(canary: &CanaryReport) -> String {
         let _ = writeln!(text, "  {}", change.text);
     }
     if let (Verdict::Inconclusive, Some(needed)) = (canary.verdict, canary.requests_needed) {
-        let _ = writeln!(text, "  needs about {needed} more requests of the new version");
+        let _ = writeln!(
+            text,
+            "  needs about {needed} more requests of the new version"
+        );
     }
     text
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::standings;
 use crate::evaluator::objective::Standing;
-use crate::evaluator::rollout;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
+use crate::evaluator::rollout;
 use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
@@ -176,7 +176,11 @@ pub fn gate(
     };
     if fail_on.includes(GatePart::Canary) {
         let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
-        worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));
+        // Those that suffer from another change come after those that are to blame.
+        worst_first.sort_by_key(|own| {
+            let suffers = own.blame.as_ref().is_some_and(|blame| blame.rank.is_none());
+            (std::cmp::Reverse(own.verdict), suffers)
+        });
         for canary in worst_first {
             match canary.verdict {
                 Verdict::Pass => {}

@@ -1,9 +1,9 @@
 //! One adopted objective against what was measured, and what a verdict is told of it.
 
 use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
+use crate::evaluator::burn_rate::{Limits, check, rules_over};
 use crate::evaluator::rollout;
 use crate::model::canary::CanaryReport;
-use crate::evaluator::burn_rate::{Limits, check, rules_over};
 use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,

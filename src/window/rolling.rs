@@ -405,7 +405,8 @@ impl Tally {
             .flat_map(|excess| excess.minutes())
             .collect();
         let observed = self.observed.minutes();
-        observed.map(move |(minute, counts)| (minute, sums_of(counts, excess.get(&minute).copied())))
+        observed
+            .map(move |(minute, counts)| (minute, sums_of(counts, excess.get(&minute).copied())))
     }
 
     /// Goes on from the counters of an earlier run; the windows stay as they are.

@@ -347,7 +347,10 @@ impl Series {
             let held = latency.entry(minute).or_default();
             *held = held.merged(&sketch);
         }
-        let minutes = self.tally.minutes().filter(|(_, sums)| sums.observed_total > 0);
+        let minutes = self
+            .tally
+            .minutes()
+            .filter(|(_, sums)| sums.observed_total > 0);
         let row = |(minute, sums)| {
             let minute = u32::try_from(minute).ok()?;
             let latency = latency.get(&minute).into_iter().flatten().collect();

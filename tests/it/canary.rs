@@ -103,9 +103,15 @@ async fn a_new_version_that_fails_more_fails_and_the_old_one_does_not() {
     assert_eq!(canary.canary.requests, 1_191);
 
     let new = verdict_about(&server, "1.10.0").await;
-    assert_eq!((&new["verdict"], &new["ok"]), (&"fail".into(), &false.into()));
+    assert_eq!(
+        (&new["verdict"], &new["ok"]),
+        (&"fail".into(), &false.into())
+    );
     let reason = &new["reasons"][0];
-    assert_eq!((&reason["source"], &reason["name"]), (&"canary".into(), &"1.10.0".into()));
+    assert_eq!(
+        (&reason["source"], &reason["name"]),
+        (&"canary".into(), &"1.10.0".into())
+    );
     let old = verdict_about(&server, "1.9.0").await;
     assert_ne!(old["verdict"], "fail", "{old}");
 
@@ -117,7 +123,11 @@ async fn a_new_version_that_fails_more_fails_and_the_old_one_does_not() {
         assert_eq!(verdict["reasons"][0]["source"], "canary");
     }
     let page = server.fresh_page().await;
-    let labels = [("service", "checkout"), ("version", "1.10.0"), ("verdict", "fail")];
+    let labels = [
+        ("service", "checkout"),
+        ("version", "1.10.0"),
+        ("verdict", "fail"),
+    ];
     assert_eq!(page.count("slo_copilot_canary_verdict", &labels), 1);
     let overview = reqwest::get(server.admin_url("/")).await.unwrap();
     let overview = overview.text().await.unwrap();
@@ -133,7 +143,10 @@ async fn a_canary_that_does_not_gate_is_reported_all_the_same() {
     })
     .await;
     side_by_side(&server, None, Some(Every(5))).await;
-    assert_eq!(server.fresh_report().await.canaries[0].verdict, Verdict::Fail);
+    assert_eq!(
+        server.fresh_report().await.canaries[0].verdict,
+        Verdict::Fail
+    );
     let service = server.json("/api/v1/verdict?service=checkout").await;
     assert_eq!(service["verdict"], "pass");
     assert_eq!(verdict_about(&server, "1.10.0").await["verdict"], "fail");
@@ -145,7 +158,12 @@ async fn two_versions_that_do_the_same_do_not_fail() {
     let server = Server::start(|_| {}).await;
     side_by_side(&server, Some(Every(50)), Some(Every(50))).await;
     let report = server.fresh_report().await;
-    assert_ne!(report.canaries[0].verdict, Verdict::Fail, "{:?}", report.canaries);
+    assert_ne!(
+        report.canaries[0].verdict,
+        Verdict::Fail,
+        "{:?}",
+        report.canaries
+    );
     assert!(report.canaries[0].new_error_kinds.is_empty());
     server.stop().await;
 }
@@ -162,14 +180,22 @@ async fn an_undecided_canary_is_listed_with_the_requests_that_it_needs() {
     let verdict = report.service_verdicts().next().unwrap();
     assert_eq!(verdict.verdict, Verdict::Pass);
     let undecided = &verdict.undecided[0];
-    assert_eq!((&*undecided.source, undecided.observed), ("canary", Some(3.0)));
+    assert_eq!(
+        (&*undecided.source, undecided.observed),
+        ("canary", Some(3.0))
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn one_version_is_no_rollout_and_costs_no_recording() {
     let server = Server::start(|_| {}).await;
-    send(&server, "1.9.0", traffic(100, NOW - MINUTE, Some(Every(10)))).await;
+    send(
+        &server,
+        "1.9.0",
+        traffic(100, NOW - MINUTE, Some(Every(10))),
+    )
+    .await;
     assert!(server.fresh_report().await.canaries.is_empty());
     let page = server.fresh_page().await;
     assert_eq!(page.count("slo_copilot_rollouts", &[]), 0);
@@ -217,12 +243,20 @@ async fn versions_that_follow_each_other_are_compared_before_and_after() {
         send(&server, "1.9.0", traffic(100, NOW - minute * MINUTE, None)).await;
     }
     for minute in (1..=9).rev() {
-        send(&server, "1.10.0", traffic(100, NOW - minute * MINUTE, Some(Every(4)))).await;
+        send(
+            &server,
+            "1.10.0",
+            traffic(100, NOW - minute * MINUTE, Some(Every(4))),
+        )
+        .await;
     }
     let report = server.fresh_report().await;
     let canary = &report.canaries[0];
     assert_eq!(canary.pairing, Pairing::BeforeAfter);
-    assert_eq!((canary.baseline.requests, canary.canary.requests), (2_000, 900));
+    assert_eq!(
+        (canary.baseline.requests, canary.canary.requests),
+        (2_000, 900)
+    );
     assert_eq!(canary.verdict, Verdict::Fail, "{canary:?}");
     server.stop().await;
 }
@@ -232,14 +266,24 @@ async fn a_new_way_of_failing_and_a_new_dependency_are_named() {
     let server = Server::start(|_| {}).await;
     side_by_side(&server, None, Some(Every(20))).await;
     let calls = traffic(100, NOW - MINUTE, None);
-    let calls = calls.into_iter().map(|span| call_of("ledger.shop.svc.cluster.local", span));
+    let calls = calls
+        .into_iter()
+        .map(|span| call_of("ledger.shop.svc.cluster.local", span));
     send(&server, "1.10.0", calls.collect()).await;
     let report: Arc<Report> = server.fresh_report().await;
     let canary = &report.canaries[0];
-    let kinds: Vec<&str> = canary.new_error_kinds.iter().map(|own| &*own.kind).collect();
+    let kinds: Vec<&str> = canary
+        .new_error_kinds
+        .iter()
+        .map(|own| &*own.kind)
+        .collect();
     assert_eq!(kinds, ["PaymentDeclined"]);
     assert_eq!(canary.new_error_kinds[0].example_trace_id.len(), 32);
-    let changes: Vec<&str> = canary.dependency_changes.iter().map(|own| &*own.dependency).collect();
+    let changes: Vec<&str> = canary
+        .dependency_changes
+        .iter()
+        .map(|own| &*own.dependency)
+        .collect();
     assert_eq!(changes, ["ledger"]);
     server.stop().await;
 }
@@ -255,16 +299,31 @@ async fn what_goes_over_a_bound_is_counted() {
     .await;
     send(&server, "1.9.0", traffic(5, NOW - 3 * MINUTE, None)).await;
     send(&server, "1.10.0", traffic(1, NOW - 3 * MINUTE, None)).await;
-    let operations = (0..5).map(|number| named_span(number, format!("work {}", "abcde".split_at(number as usize).0), NOW - MINUTE));
+    let operations = (0..5).map(|number| {
+        named_span(
+            number,
+            format!("work {}", "abcde".split_at(number as usize).0),
+            NOW - MINUTE,
+        )
+    });
     send(&server, "1.10.0", operations.collect()).await;
-    let failures = (0..3).map(|number| failed_by(&format!("Oops{}", ["A", "B", "C"][number as usize]), span(number, NOW - MINUTE)));
+    let failures = (0..3).map(|number| {
+        failed_by(
+            &format!("Oops{}", ["A", "B", "C"][number as usize]),
+            span(number, NOW - MINUTE),
+        )
+    });
     send(&server, "1.10.0", failures.collect()).await;
     let calls = ["ledger", "bank", "post"].map(|peer| call_of(peer, span(7, NOW - MINUTE)));
     send(&server, "1.10.0", calls.to_vec()).await;
     let mut client = server.client().await;
     for version in ["1", "2"] {
         let other = [("service.name", "cart"), ("service.version", version)];
-        accepted(&mut client, &request_of(&other, traffic(5, NOW - MINUTE, None))).await;
+        accepted(
+            &mut client,
+            &request_of(&other, traffic(5, NOW - MINUTE, None)),
+        )
+        .await;
     }
     let page = server.fresh_page().await;
     let refused = |bound| page.count("slo_copilot_rollouts_refused_total", &[("bound", bound)]);
@@ -289,8 +348,16 @@ async fn another_attribute_may_tell_the_versions_apart() {
             ("service.version", "7"),
             ("k8s.pod.label.track", track),
         ];
-        let from = if track == "stable" { NOW - 5 * MINUTE } else { NOW - 3 * MINUTE };
-        accepted(&mut client, &request_of(&resource, traffic(300, from, None))).await;
+        let from = if track == "stable" {
+            NOW - 5 * MINUTE
+        } else {
+            NOW - 3 * MINUTE
+        };
+        accepted(
+            &mut client,
+            &request_of(&resource, traffic(300, from, None)),
+        )
+        .await;
     }
     let report = server.fresh_report().await;
     let canary = &report.canaries[0];

@@ -31,8 +31,13 @@ fn payment_fails() -> Faults {
 }
 
 /// The same requests as another version of all services.
-fn of_version(version: &str, mut requests: Vec<ExportTraceServiceRequest>) -> Vec<ExportTraceServiceRequest> {
-    let resources = requests.iter_mut().flat_map(|request| &mut request.resource_spans);
+fn of_version(
+    version: &str,
+    mut requests: Vec<ExportTraceServiceRequest>,
+) -> Vec<ExportTraceServiceRequest> {
+    let resources = requests
+        .iter_mut()
+        .flat_map(|request| &mut request.resource_spans);
     for attribute in resources
         .filter_map(|spans| spans.resource.as_mut())
         .flat_map(|resource| &mut resource.attributes)
@@ -62,9 +67,7 @@ struct Files {
 impl Files {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let write = |name, seed, faults: &Faults| {
-            write(dir.path(), name, &shop(seed, NOW, faults))
-        };
+        let write = |name, seed, faults: &Faults| write(dir.path(), name, &shop(seed, NOW, faults));
         Self {
             old: write("old.pb", 1, &Faults::none()),
             same: write("same.pb", 2, &Faults::none()),
@@ -82,7 +85,9 @@ fn gate(arguments: &[&str]) -> (i32, String, String) {
 
 fn canary_of<'a>(decided: &'a Value, service: &str) -> &'a Value {
     let canaries = decided["canaries"].as_array().unwrap();
-    let found = canaries.iter().find(|own| own["service"]["name"] == service);
+    let found = canaries
+        .iter()
+        .find(|own| own["service"]["name"] == service);
     found.unwrap_or_else(|| panic!("{service} is not compared"))
 }
 
@@ -107,7 +112,14 @@ fn two_sets_of_the_same_do_not_fail_and_one_with_a_bad_service_does() {
 #[test]
 fn a_caller_that_suffers_from_its_changed_callee_is_innocent() {
     let files = Files::new();
-    let (_, text, _) = gate(&["--baseline", &files.old, "--canary", &files.bad, "--format", "json"]);
+    let (_, text, _) = gate(&[
+        "--baseline",
+        &files.old,
+        "--canary",
+        &files.bad,
+        "--format",
+        "json",
+    ]);
     let decided: Value = serde_json::from_str(&text).unwrap();
     let payment = &canary_of(&decided, "payment")["blame"];
     assert_eq!(payment["rank"], 1, "{payment}");
@@ -125,7 +137,14 @@ fn one_set_is_split_by_version() {
     let old = of_version("1.0.0", shop(4, NOW, &Faults::none()));
     let new = of_version("1.1.0", shop(5, NOW, &payment_fails()));
     let both = write(files.dir.path(), "both.pb", &[old, new].concat());
-    let split = ["--trace", &both, "--canary-version", "1.1.0", "--fail-on", "canary"];
+    let split = [
+        "--trace",
+        &both,
+        "--canary-version",
+        "1.1.0",
+        "--fail-on",
+        "canary",
+    ];
     let (code, text, said) = gate(&[&split[..], &["--format", "json"]].concat());
     assert_eq!(code, 1, "{text}\n{said}");
     let decided: Value = serde_json::from_str(&text).unwrap();
@@ -133,7 +152,14 @@ fn one_set_is_split_by_version() {
     assert_eq!(payment["baseline"]["version"], "1.0.0");
     assert_eq!(payment["pairing"], "concurrent");
     assert_eq!(payment["blame"]["rank"], 1);
-    let back = ["--trace", &both, "--canary-version", "1.0.0", "--baseline-version", "1.1.0"];
+    let back = [
+        "--trace",
+        &both,
+        "--canary-version",
+        "1.0.0",
+        "--baseline-version",
+        "1.1.0",
+    ];
     assert_ne!(gate(&back).0, 1);
 
     let analyzed = command(&["analyze", &both]).output().unwrap();
@@ -160,7 +186,14 @@ fn the_other_forms_name_the_canary() {
         ("sarif", ["\"canary", "payment"]),
         ("github", ["::error", "errors"]),
     ] {
-        let sets = ["--baseline", &files.old, "--canary", &files.bad, "--format", format];
+        let sets = [
+            "--baseline",
+            &files.old,
+            "--canary",
+            &files.bad,
+            "--format",
+            format,
+        ];
         let (code, text, said) = gate(&sets);
         assert_eq!(code, 1, "{said}");
         for word in words {
@@ -174,11 +207,27 @@ fn mistakes_are_named_with_their_remedy() {
     let files = Files::new();
     let (code, _, said) = gate(&["--trace", &files.old, "--canary-version", "7"]);
     assert_eq!(code, 2);
-    assert!(said.contains("has version `7`") && said.contains("3.8.1"), "{said}");
+    assert!(
+        said.contains("has version `7`") && said.contains("3.8.1"),
+        "{said}"
+    );
     for (arguments, word) in [
         (&["--canary", &files.old][..], "--baseline"),
-        (&["--trace", &files.old, "--baseline", &files.old, "--canary", &files.same], "--trace"),
-        (&["--trace", &files.old, "--baseline-version", "1"], "--canary-version"),
+        (
+            &[
+                "--trace",
+                &files.old,
+                "--baseline",
+                &files.old,
+                "--canary",
+                &files.same,
+            ],
+            "--trace",
+        ),
+        (
+            &["--trace", &files.old, "--baseline-version", "1"],
+            "--canary-version",
+        ),
     ] {
         let (code, _, said) = gate(arguments);
         assert_eq!(code, 2, "{arguments:?}");
@@ -194,8 +243,18 @@ fn the_report_of_a_comparison_is_described_by_the_schema() {
     let files = Files::new();
     let path = files.dir.path().join("report.json");
     let report = path.to_str().unwrap();
-    gate(&["--baseline", &files.old, "--canary", &files.bad, "--report", report]);
+    gate(&[
+        "--baseline",
+        &files.old,
+        "--canary",
+        &files.bad,
+        "--report",
+        report,
+    ]);
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    assert_eq!(report["canaries"].as_array().unwrap().len(), ShopService::ALL.len());
+    assert_eq!(
+        report["canaries"].as_array().unwrap().len(),
+        ShopService::ALL.len()
+    );
     assert_described("report", &report);
 }

@@ -265,7 +265,11 @@ fn canaries(page: &mut String, report: &Report) {
     for canary in &report.canaries {
         for candidate in Verdict::ALL {
             let labels = labels(canary).and("verdict", candidate.label());
-            family.sample("", &labels, f64::from(u8::from(candidate == canary.verdict)));
+            family.sample(
+                "",
+                &labels,
+                f64::from(u8::from(candidate == canary.verdict)),
+            );
         }
     }
     let mut family = Family::gauge(

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::finding::{Finding, Level, Location};
 use crate::model::span::SpanKind;
+use crate::receiver::collect::hex_of;
 use crate::receiver::file::buffer::Place;
 use crate::receiver::file::source::DiskBytes;
-use crate::receiver::collect::hex_of;
 use crate::receiver::file::{FileSettings, FileSink, FileSummary, SpanLink};
 use crate::window::event::detail::{DetailAttributes, is_call, push_details};
 use crate::window::event::{

@@ -28,15 +28,15 @@ mod tests;
 use std::io;
 
 use crate::disk::find::FindError;
+use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::finding::Finding;
+use crate::model::span::Outcome;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::Collector;
 use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::detect::{Content, DETECTION_BYTES, detect};
 pub use crate::receiver::file::find::{STANDARD_INPUT, TraceInput, find_inputs};
-use crate::model::UnixNanos;
-use crate::model::span::Outcome;
 use crate::window::event::{EventRules, ResourceAttributes};
 
 /// How trace files are read.

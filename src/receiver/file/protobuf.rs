@@ -3,12 +3,12 @@
 use std::io::Read;
 
 use crate::model::span::SpanKind;
+use crate::receiver::collect::read_details;
 use crate::receiver::file::FileSink;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::{Collector, FileSpan};
 use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::lenient::{Time, start_and_end};
-use crate::receiver::collect::read_details;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
 use crate::receiver::wire::Malformed;
 use crate::window::event::detail::DetailAttributes;

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use crate::adapter::coverage::{ObservedSignals, coverage};
 use crate::config::Config;
-use crate::evaluator::{self, Evaluator};
 use crate::evaluator::verdict::timestamp;
+use crate::evaluator::{self, Evaluator};
 use crate::model::batch::EventBatch;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::finding::Finding;
@@ -24,11 +24,9 @@ use crate::model::report::{ObjectiveStatus, Report, Verdict};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
-use crate::receiver::file::{
-    FileError, FileSettings, FileSink, SpanLink, TraceInput, read_traces,
-};
-use crate::service::analysis::versions::Links;
+use crate::receiver::file::{FileError, FileSettings, FileSink, SpanLink, TraceInput, read_traces};
 pub use crate::service::analysis::versions::Compared;
+use crate::service::analysis::versions::Links;
 use crate::service::fit::fit_all;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::Scope;
@@ -97,8 +95,7 @@ impl Analysis {
             max_services: 0,
             ..config.rollouts.clone()
         };
-        let windows =
-            Windows::new(windows, &config.sli).recording(nothing, Scope::Rollouts);
+        let windows = Windows::new(windows, &config.sli).recording(nothing, Scope::Rollouts);
         for objective in objectives {
             windows.adopt(&Arc::new(objective.clone()), 0);
         }
@@ -202,8 +199,8 @@ impl Analysis {
             canary_gates: false,
             ..self.config.evaluator.clone()
         };
-        let mut evaluator = Evaluator::new(settings, self.config.output.scope)
-            .comparing(self.canary_settings());
+        let mut evaluator =
+            Evaluator::new(settings, self.config.output.scope).comparing(self.canary_settings());
         let mut statuses = evaluator.statuses(&snapshot);
         if against == JudgedAgainst::Itself {
             for status in &mut statuses {

@@ -102,7 +102,9 @@ impl Analysis {
             baseline.windows.cohorts().into_iter().collect();
         let mut compared = Compared::default();
         for (service, new) in self.windows.cohorts() {
-            let old = old.remove(&service).and_then(|cohorts| cohorts.into_iter().next());
+            let old = old
+                .remove(&service)
+                .and_then(|cohorts| cohorts.into_iter().next());
             match old.zip(new.into_iter().next()) {
                 Some((old, new)) => {
                     let (old, new) = (labelled(old, "baseline"), labelled(new, "canary"));
@@ -111,7 +113,9 @@ impl Analysis {
                 None => compared.alone.push(service.name.to_string()),
             }
         }
-        compared.alone.extend(old.keys().map(|service| service.name.to_string()));
+        compared
+            .alone
+            .extend(old.keys().map(|service| service.name.to_string()));
         compared.alone.sort();
         let [before, after] = [&baseline.links, &self.links]
             .map(|links| links.as_ref().map(Links::calls).unwrap_or_default());
@@ -196,7 +200,11 @@ impl Links {
 
     pub(super) fn add(&mut self, link: &SpanLink<'_>) {
         let service: &ResourceAttributes<'_> = link.service;
-        let version = if self.is_split { service.version() } else { b"" };
+        let version = if self.is_split {
+            service.version()
+        } else {
+            b""
+        };
         let owner = self
             .join
             .owner(service.service_hash(&mut self.buffer), version, || {

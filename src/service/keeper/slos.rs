@@ -231,7 +231,12 @@ fn canary_key(canary: &CanaryReport) -> CanaryKey {
 /// What changed about the new version of a rollout.
 fn canary_transition(now: UnixNanos, canary: &CanaryReport, before: Option<Verdict>) -> Transition {
     let (subject, to) = (canary_subject(&canary_key(canary)), canary.verdict.label());
-    tracing::info!(canary = subject, to, why = canary.text, "Canary verdict changed.");
+    tracing::info!(
+        canary = subject,
+        to,
+        why = canary.text,
+        "Canary verdict changed."
+    );
     Transition {
         at: now,
         kind: "canary".to_owned(),

@@ -169,7 +169,11 @@ impl Arm {
                 let sums = block.dependencies.entry(to).or_default();
                 sums.calls += call.weight;
                 sums.observed += 1;
-                sums.errors += if call.outcome == Outcome::Error { call.weight } else { 0.0 };
+                sums.errors += if call.outcome == Outcome::Error {
+                    call.weight
+                } else {
+                    0.0
+                };
                 sums.duration_secs += call.weight * call.duration_nanos as f64 / 1e9;
             }
         }
@@ -213,7 +217,12 @@ impl Arm {
         }
         self.blocks.insert(block, Block::default());
         let oldest = block.max(newest).saturating_sub(most - 1);
-        if self.blocks.keys().next().is_some_and(|first| *first < oldest) {
+        if self
+            .blocks
+            .keys()
+            .next()
+            .is_some_and(|first| *first < oldest)
+        {
             self.blocks = self.blocks.split_off(&oldest);
             let minute = oldest * BLOCK_MINUTES;
             self.service.drop_before(minute);

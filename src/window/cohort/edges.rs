@@ -247,7 +247,12 @@ mod tests {
 
     #[test]
     fn what_falls_out_of_a_full_table_is_counted_and_its_edge_is_missing() {
-        let spans = [(1, 0, None, false), (2, 0, None, false), (3, 0, None, false), (4, 1, Some(1), false)];
+        let spans = [
+            (1, 0, None, false),
+            (2, 0, None, false),
+            (3, 0, None, false),
+            (4, 1, Some(1), false),
+        ];
         let join = join_of(&spans, 2);
         assert!(join.calls().is_empty());
         assert!(join.fallen() > 0);

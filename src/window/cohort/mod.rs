@@ -163,7 +163,10 @@ impl Cohorts {
             arms: Vec::new(),
         });
         for seen in versions {
-            let held = recording.arms.iter().position(|arm| arm.version == seen.version);
+            let held = recording
+                .arms
+                .iter()
+                .position(|arm| arm.version == seen.version);
             let is_same = held
                 .and_then(|at| recording.arms.get(at))
                 .is_some_and(|arm| arm.appeared_at == seen.appeared_at);
@@ -227,7 +230,11 @@ impl Cohorts {
         let Some(mut recording) = self.recordings.get_mut(&hash) else {
             return;
         };
-        let name = if scope == Scope::Everything { "" } else { &*version };
+        let name = if scope == Scope::Everything {
+            ""
+        } else {
+            &*version
+        };
         let held = recording.arms.iter().position(|arm| *arm.version == *name);
         let at = match held {
             Some(at) => at,
@@ -271,36 +278,43 @@ impl Cohorts {
             let others = recording.arms.iter();
             let others = others.filter(|arm| arm.version != newest.version);
             let others: Vec<Cohort> = others.map(Arm::cohort).collect();
-            found.push((recording.service.clone(), newest.cohort(), others, operations));
+            found.push((
+                recording.service.clone(),
+                newest.cohort(),
+                others,
+                operations,
+            ));
         }
-        let rollouts = found.into_iter().filter_map(|(service, canary, others, operations)| {
-            let is_only = others.len() == 1;
-            let within = |other: &Cohort| (requests_within(&canary, other), other.until);
-            let baseline = others.into_iter().max_by_key(within)?;
-            if pairing_of(&baseline, &canary) == Pairing::Concurrent {
-                return Some(Rollout {
+        let rollouts = found
+            .into_iter()
+            .filter_map(|(service, canary, others, operations)| {
+                let is_only = others.len() == 1;
+                let within = |other: &Cohort| (requests_within(&canary, other), other.until);
+                let baseline = others.into_iter().max_by_key(within)?;
+                if pairing_of(&baseline, &canary) == Pairing::Concurrent {
+                    return Some(Rollout {
+                        service,
+                        baseline,
+                        canary,
+                        pairing: Pairing::Concurrent,
+                    });
+                }
+                // Only while no third version took requests, an operation's past is the old version's.
+                let operations = if is_only { operations } else { Vec::new() };
+                let baseline = past(&service, &baseline.version, &operations)?;
+                // How it failed and whom it called was not read at that time.
+                let canary = Cohort {
+                    error_kinds: std::collections::BTreeMap::new(),
+                    dependencies: std::collections::BTreeMap::new(),
+                    ..canary
+                };
+                Some(Rollout {
                     service,
                     baseline,
                     canary,
-                    pairing: Pairing::Concurrent,
-                });
-            }
-            // Only while no third version took requests, an operation's past is the old version's.
-            let operations = if is_only { operations } else { Vec::new() };
-            let baseline = past(&service, &baseline.version, &operations)?;
-            // How it failed and whom it called was not read at that time.
-            let canary = Cohort {
-                error_kinds: std::collections::BTreeMap::new(),
-                dependencies: std::collections::BTreeMap::new(),
-                ..canary
-            };
-            Some(Rollout {
-                service,
-                baseline,
-                canary,
-                pairing: Pairing::BeforeAfter,
-            })
-        });
+                    pairing: Pairing::BeforeAfter,
+                })
+            });
         let mut rollouts: Vec<Rollout> = rollouts.collect();
         rollouts.sort_by(|a, b| a.service.cmp(&b.service));
         rollouts
@@ -315,7 +329,9 @@ impl Cohorts {
                 let mut cohorts: Vec<Cohort> = recording.arms.iter().map(Arm::cohort).collect();
                 cohorts.retain(|cohort| !cohort.service.is_empty());
                 cohorts.sort_by(|a, b| {
-                    a.from.cmp(&b.from).then_with(|| compare_versions(&a.version, &b.version))
+                    a.from
+                        .cmp(&b.from)
+                        .then_with(|| compare_versions(&a.version, &b.version))
                 });
                 (recording.service.clone(), cohorts)
             })
@@ -355,13 +371,17 @@ pub fn choose_arms(
     baseline: Option<&str>,
 ) -> Option<(Cohort, Cohort)> {
     let at = match canary {
-        Some(version) => cohorts.iter().position(|cohort| cohort.version == *version)?,
+        Some(version) => cohorts
+            .iter()
+            .position(|cohort| cohort.version == *version)?,
         None => {
             let last = cohorts.iter().map(|cohort| cohort.from).max()?;
             let at_once = |cohort: &&Cohort| cohort.from.saturating_add(AT_ONCE_NANOS) >= last;
             let newest = cohorts.iter().filter(at_once);
             let newest = newest.max_by(|a, b| compare_versions(&a.version, &b.version))?;
-            cohorts.iter().position(|cohort| cohort.version == newest.version)?
+            cohorts
+                .iter()
+                .position(|cohort| cohort.version == newest.version)?
         }
     };
     let canary = cohorts.remove(at);
@@ -374,7 +394,9 @@ pub fn choose_arms(
 /// Whether two arms took requests in the same minutes: at least half of the new one's minutes are the old one's, too.
 pub fn pairing_of(baseline: &Cohort, canary: &Cohort) -> Pairing {
     let shared = canary.service.iter();
-    let shared = shared.filter(|row| holds(&baseline.service, row.minute)).count();
+    let shared = shared
+        .filter(|row| holds(&baseline.service, row.minute))
+        .count();
     if shared > 0 && shared * 2 >= canary.service.len() {
         Pairing::Concurrent
     } else {

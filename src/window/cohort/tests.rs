@@ -37,15 +37,29 @@ fn batch_of(version: &str, rows: &[Row]) -> EventBatch {
             kind: SpanKind::Server,
             start: end - 1_000_000,
             end,
-            status: if *failed { SpanStatus::Error } else { SpanStatus::Unset },
+            status: if *failed {
+                SpanStatus::Error
+            } else {
+                SpanStatus::Unset
+            },
             ..SpanInput::default()
         };
-        push_span(&mut batch, &mut scratch, &span, kinds, crate::window::event::Sampling::Full);
+        push_span(
+            &mut batch,
+            &mut scratch,
+            &span,
+            kinds,
+            crate::window::event::Sampling::Full,
+        );
         let event = u32::try_from(batch.events.len() - 1).unwrap();
         if *failed {
             let kind = batch.push_text(&name);
             let trace_id = batch.push_text(b"00ff");
-            batch.failures.push(Failure { event, kind, trace_id });
+            batch.failures.push(Failure {
+                event,
+                kind,
+                trace_id,
+            });
         }
         let to = batch.push_text(&name);
         batch.calls.push(Call {
@@ -155,13 +169,29 @@ fn sets_are_taken_whole_and_named_by_their_versions() {
 
 #[test]
 fn numbers_in_versions_are_compared_as_numbers() {
-    let sorted = ["1.9.0", "1.10.0", "1.10.0-rc1", "2", "v2.0", "v2.0.1", "v10"];
+    let sorted = [
+        "1.9.0",
+        "1.10.0",
+        "1.10.0-rc1",
+        "2",
+        "v2.0",
+        "v2.0.1",
+        "v10",
+    ];
     for (at, version) in sorted.iter().enumerate() {
         for (other, later) in sorted.iter().enumerate() {
-            assert_eq!(compare_versions(version, later), at.cmp(&other), "{version} {later}");
+            assert_eq!(
+                compare_versions(version, later),
+                at.cmp(&other),
+                "{version} {later}"
+            );
         }
     }
-    assert_eq!(compare_versions("1.01", "1.1"), Order::Less, "a total order");
+    assert_eq!(
+        compare_versions("1.01", "1.1"),
+        Order::Less,
+        "a total order"
+    );
 }
 
 fn cohort_of(version: &str, minutes: impl IntoIterator<Item = u32>) -> Cohort {
@@ -173,7 +203,9 @@ fn cohort_of(version: &str, minutes: impl IntoIterator<Item = u32>) -> Cohort {
     let service: Vec<MinuteRow> = minutes.into_iter().map(row).collect();
     Cohort {
         version: version.to_owned(),
-        from: service.first().map_or(0, |row| u64::from(row.minute) * NANOS_PER_MINUTE),
+        from: service
+            .first()
+            .map_or(0, |row| u64::from(row.minute) * NANOS_PER_MINUTE),
         service,
         ..Cohort::default()
     }
@@ -194,13 +226,28 @@ fn arms_are_concurrent_if_they_share_half_of_the_new_ones_minutes() {
 
 #[test]
 fn the_newest_version_stands_against_the_busiest_one_beside_it() {
-    let all = || vec![cohort_of("1", 0..20), cohort_of("2", 0..5), cohort_of("3", 10..20)];
+    let all = || {
+        vec![
+            cohort_of("1", 0..20),
+            cohort_of("2", 0..5),
+            cohort_of("3", 10..20),
+        ]
+    };
     let versions = |chosen: Option<(Cohort, Cohort)>| {
         chosen.map(|(old, new)| (old.version, new.version)).unwrap()
     };
-    assert_eq!(versions(choose_arms(all(), None, None)), ("1".into(), "3".into()));
-    assert_eq!(versions(choose_arms(all(), Some("2"), None)), ("1".into(), "2".into()));
-    assert_eq!(versions(choose_arms(all(), Some("1"), Some("2"))), ("2".into(), "1".into()));
+    assert_eq!(
+        versions(choose_arms(all(), None, None)),
+        ("1".into(), "3".into())
+    );
+    assert_eq!(
+        versions(choose_arms(all(), Some("2"), None)),
+        ("1".into(), "2".into())
+    );
+    assert_eq!(
+        versions(choose_arms(all(), Some("1"), Some("2"))),
+        ("2".into(), "1".into())
+    );
     assert!(choose_arms(all(), Some("4"), None).is_none());
     assert!(choose_arms(vec![cohort_of("1", 0..3)], None, None).is_none());
 }

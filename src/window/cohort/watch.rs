@@ -48,11 +48,7 @@ impl Watch {
 
     /// Whether the service of a resource is watched.
     #[cold]
-    pub fn includes(
-        &self,
-        resource: &ResourceAttributes<'_>,
-        buffer: &mut Vec<u8>,
-    ) -> bool {
+    pub fn includes(&self, resource: &ResourceAttributes<'_>, buffer: &mut Vec<u8>) -> bool {
         match self.scope {
             Scope::Rollouts => self.contains(resource.service_hash(buffer)),
             Scope::Versions => resource.names_version(),

@@ -116,7 +116,9 @@ fn status_kind(span: &SpanInput<'_>) -> Vec<u8> {
             format!("gRPC {name}").into_bytes()
         }
         Some(Scalar::Text(name)) if name != b"OK" && name != b"0" => {
-            let number = std::str::from_utf8(name).ok().and_then(|text| text.parse::<usize>().ok());
+            let number = std::str::from_utf8(name)
+                .ok()
+                .and_then(|text| text.parse::<usize>().ok());
             let named = number.and_then(|at| GRPC_CODES.get(at));
             [&b"gRPC "[..], named.map_or(name, |named| named.as_bytes())].concat()
         }
@@ -126,8 +128,8 @@ fn status_kind(span: &SpanInput<'_>) -> Vec<u8> {
 
 /// The host of a service, by the rule at the head of this file.
 fn host_name(host: &[u8]) -> &[u8] {
-    let is_address = std::str::from_utf8(host)
-        .is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
+    let is_address =
+        std::str::from_utf8(host).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
     let first = host.split(|byte| *byte == b'.').next().unwrap_or(host);
     let last = host.rsplit(|byte| *byte == b'.').next().unwrap_or(host);
     let is_local = host.windows(5).any(|part| part == b".svc.")
@@ -179,7 +181,11 @@ pub fn push_failure(
     details: &DetailAttributes<'_>,
     trace_id: &[u8],
 ) {
-    let Some(event) = batch.resources.last().and_then(|own| own.events.checked_sub(1)) else {
+    let Some(event) = batch
+        .resources
+        .last()
+        .and_then(|own| own.events.checked_sub(1))
+    else {
         return;
     };
     let mut kind = details.error_kind(span);
@@ -227,7 +233,8 @@ mod tests {
     use crate::window::event::SpanAttributes;
 
     fn read<'a>(pairs: &[(&str, Scalar<'a>)]) -> (SpanInput<'a>, DetailAttributes<'a>) {
-        let (mut attributes, mut details) = (SpanAttributes::default(), DetailAttributes::default());
+        let (mut attributes, mut details) =
+            (SpanAttributes::default(), DetailAttributes::default());
         for (key, value) in pairs {
             attributes.set(key.as_bytes(), *value);
             let before = format!("{details:?}");
@@ -252,28 +259,50 @@ mod tests {
     fn an_error_is_called_by_what_says_most_about_it() {
         let rows: &[(&[(&str, Scalar<'_>)], &str)] = &[
             (&[], "error"),
-            (&[("http.response.status_code", Scalar::Int(503))], "HTTP 503"),
+            (
+                &[("http.response.status_code", Scalar::Int(503))],
+                "HTTP 503",
+            ),
             (&[("http.status_code", text("404"))], "HTTP 404"),
             (&[("http.status_code", Scalar::Int(200))], "error"),
-            (&[("rpc.grpc.status_code", Scalar::Int(14))], "gRPC UNAVAILABLE"),
-            (&[("rpc.response.status_code", text("INTERNAL"))], "gRPC INTERNAL"),
-            (&[("rpc.grpc.status_code", text("4"))], "gRPC DEADLINE_EXCEEDED"),
+            (
+                &[("rpc.grpc.status_code", Scalar::Int(14))],
+                "gRPC UNAVAILABLE",
+            ),
+            (
+                &[("rpc.response.status_code", text("INTERNAL"))],
+                "gRPC INTERNAL",
+            ),
+            (
+                &[("rpc.grpc.status_code", text("4"))],
+                "gRPC DEADLINE_EXCEEDED",
+            ),
             (&[("rpc.grpc.status_code", Scalar::Int(99))], "gRPC 99"),
             (&[("error.type", text("500"))], "HTTP 500"),
             (&[("error.type", text("UNAVAILABLE"))], "gRPC UNAVAILABLE"),
             (&[("error.type", text("timeout"))], "timeout"),
             (
-                &[("error.type", text("_OTHER")), ("http.status_code", Scalar::Int(500))],
+                &[
+                    ("error.type", text("_OTHER")),
+                    ("http.status_code", Scalar::Int(500)),
+                ],
                 "HTTP 500",
             ),
             (
-                &[("error.type", text("500")), ("exception.type", text("java.io.IOException"))],
+                &[
+                    ("error.type", text("500")),
+                    ("exception.type", text("java.io.IOException")),
+                ],
                 "java.io.IOException",
             ),
         ];
         for (pairs, wanted) in rows {
             let (span, details) = read(pairs);
-            assert_eq!(String::from_utf8(details.error_kind(&span)).unwrap(), *wanted, "{pairs:?}");
+            assert_eq!(
+                String::from_utf8(details.error_kind(&span)).unwrap(),
+                *wanted,
+                "{pairs:?}"
+            );
         }
         let (span, mut details) = read(&[("error.type", text("500"))]);
         details.set_exception(text("CardDeclined"));
@@ -283,15 +312,33 @@ mod tests {
     #[test]
     fn a_dependency_is_called_by_the_best_name_that_there_is() {
         let rows: &[(&[(&str, Scalar<'_>)], &str)] = &[
-            (&[("peer.service", text("ledger")), ("server.address", text("10.0.0.7"))], "ledger"),
+            (
+                &[
+                    ("peer.service", text("ledger")),
+                    ("server.address", text("10.0.0.7")),
+                ],
+                "ledger",
+            ),
             (&[("server.address", text("cart"))], "cart"),
-            (&[("server.address", text("cart.shop.svc.cluster.local"))], "cart"),
+            (
+                &[("server.address", text("cart.shop.svc.cluster.local"))],
+                "cart",
+            ),
             (&[("server.address", text("cart.shop.svc"))], "cart"),
             (&[("net.peer.name", text("db-1.eu.internal"))], "db-1"),
-            (&[("server.address", text("api.stripe.com"))], "api.stripe.com"),
+            (
+                &[("server.address", text("api.stripe.com"))],
+                "api.stripe.com",
+            ),
             (&[("server.address", text("10.0.0.7"))], "10.0.0.7"),
             (&[("server.address", text("::1"))], "::1"),
-            (&[("rpc.service", text("shop.Cart")), ("rpc.method", text("Get"))], "shop.Cart"),
+            (
+                &[
+                    ("rpc.service", text("shop.Cart")),
+                    ("rpc.method", text("Get")),
+                ],
+                "shop.Cart",
+            ),
             (&[("db.system", text("redis"))], "redis"),
             (&[("db.system.name", text("postgresql"))], "postgresql"),
             (

@@ -283,7 +283,11 @@ impl EventRules {
 
     /// Whether the spans of this resource are looked at more closely.
     #[inline]
-    pub fn is_watched(&self, resource: &ResourceAttributes<'_>, scratch: &mut OperationScratch) -> bool {
+    pub fn is_watched(
+        &self,
+        resource: &ResourceAttributes<'_>,
+        scratch: &mut OperationScratch,
+    ) -> bool {
         self.watch.is_on() && self.watch.includes(resource, &mut scratch.buffer)
     }
 

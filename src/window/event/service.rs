@@ -82,7 +82,11 @@ mod tests {
     fn attributes(pairs: &[(&str, &'static str)]) -> ResourceAttributes<'static> {
         let mut attributes = ResourceAttributes::default();
         for (key, value) in pairs {
-            attributes.set(key.as_bytes(), Scalar::Text(value.as_bytes()), b"service.version");
+            attributes.set(
+                key.as_bytes(),
+                Scalar::Text(value.as_bytes()),
+                b"service.version",
+            );
         }
         attributes
     }

@@ -422,7 +422,11 @@ fn resources_are_read_by_old_and_new_keys() {
     assert_eq!(batch.text(batch.resources[0].environment), "old");
     assert_eq!(batch.text(batch.resources[0].namespace), "shop");
     assert_eq!(batch.text(batch.resources[0].service), UNKNOWN_SERVICE);
-    resource.set(b"deployment.environment.name", text("new"), b"service.version");
+    resource.set(
+        b"deployment.environment.name",
+        text("new"),
+        b"service.version",
+    );
     resource.set(b"service.name", text(""), b"service.version");
     let batch = batch_of(&resource, &server_span(&[]));
     assert_eq!(batch.text(batch.resources[0].environment), "new");

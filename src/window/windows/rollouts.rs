@@ -112,7 +112,8 @@ impl Windows {
                 minutes,
             })
         };
-        let mut operations: Vec<OperationCohort> = operations.iter().filter_map(operation).collect();
+        let mut operations: Vec<OperationCohort> =
+            operations.iter().filter_map(operation).collect();
         operations.sort_by(|a, b| (&a.operation, a.kind).cmp(&(&b.operation, b.kind)));
         Some(Cohort {
             version: version.to_owned(),
