@@ -459,6 +459,36 @@ mod tests {
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
         );
+        for (set, words) in [
+            (
+                "canary.confidence=1",
+                ["canary.confidence", "0.9 to 0.9999"],
+            ),
+            (
+                "canary.error_tolerance=0",
+                ["canary.error_tolerance", "above 0"],
+            ),
+            (
+                "canary.latency_tolerance=0",
+                ["canary.latency_tolerance", "above 0"],
+            ),
+            (
+                "canary.tail_tolerance=-1",
+                ["canary.tail_tolerance", "above 0"],
+            ),
+            (
+                "canary.min_shift_share=1",
+                ["canary.min_shift_share", "0 to 0.9"],
+            ),
+            (
+                "canary.tail_quantiles=[0.4]",
+                ["canary.tail_quantiles", "0.5 to 0.999"],
+            ),
+            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
+        ] {
+            check_error(set, &words);
+        }
         for key in ["storage.history_days", "storage.max_history_per_slo"] {
             check_error(&format!("{key}=0"), &[key, "at least 1"]);
         }

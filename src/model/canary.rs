@@ -174,7 +174,8 @@ pub struct NewErrorKind {
     pub kind: String,
     /// Entry spans of the new version that failed so.
     pub observed: u64,
-    /// How many the old version would have had at the same ratio, at most, at the configured confidence.
+    /// How many there would be at most if nothing had changed: at the highest ratio that the old version's requests, none of
+    /// which failed so, leave possible at the configured confidence.
     pub expected_max: f64,
     /// Trace id of one of them; empty if it is not known.
     pub example_trace_id: String,
@@ -226,10 +227,11 @@ pub struct CanaryReport {
     pub canary: ArmReport,
     /// How they stand to each other in time.
     pub pairing: Pairing,
-    /// `fail` if a comparison fails beyond chance; `warn` for new ways of failing or changed dependencies alone; `pass` if
-    /// the comparisons of the whole service are conclusive and none fails; else `inconclusive`.
+    /// `fail` if a comparison fails beyond chance; `pass` if the comparisons of the whole service are conclusive and none
+    /// fails, `warn` instead for new ways of failing or changed dependencies alone; else `inconclusive`.
     pub verdict: Verdict,
-    /// 100·Σw·passed/Σw over the conclusive comparisons; null if there are none.
+    /// 100·Σw·passed/Σw over the conclusive comparisons; null if there are none. The service's errors weigh 4, its latency 2,
+    /// its tail quantiles 1 together, all operations 3 together.
     pub score: Option<f64>,
     /// Requests that the new version still needs for an answer; null where one was given or none is in sight.
     pub requests_needed: Option<u64>,

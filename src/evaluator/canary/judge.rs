@@ -171,7 +171,9 @@ impl Judge<'_> {
             upper: Some(shift_at(LATENCY_PASS.level(shares.alpha, information), 1.0)),
             tolerance: self.settings.latency_tolerance.ln_1p(),
             information,
-            of_old: (sizes.1 / (sizes.0 + sizes.1), self.pairing),
+            sizes,
+            quantile: 0.5,
+            pairing: self.pairing,
         };
         let excess = (durations.superiority() - 0.5) / deviation;
         let p_value = if deviation > 0.0 {
@@ -203,7 +205,7 @@ impl Judge<'_> {
         // The order statistic that bounds the quantile of one arm; none where it lies beyond the slowest request.
         let bound = |arm: Arm, requests: f64, sigmas: f64| {
             let rank = wilson(quantile, requests, sigmas);
-            (sigmas.is_finite() && requests * (1.0 - rank) >= 1.0)
+            (sigmas.is_finite() && is_bounded(rank, requests))
                 .then(|| durations.quantile(arm, rank))
         };
         let distance = |level: f64, sign: f64| {
@@ -220,7 +222,9 @@ impl Judge<'_> {
                 .map(|one| estimate + one),
             tolerance: self.settings.tail_tolerance.ln_1p(),
             information,
-            of_old: (sizes.1 / (sizes.0 + sizes.1), self.pairing),
+            sizes,
+            quantile,
+            pairing: self.pairing,
         };
         let p_value = counts.anytime(TAIL_FAIL) / shares.tail;
         let found = Comparison {
@@ -254,9 +258,17 @@ impl Judge<'_> {
         };
         let needed = || {
             let (end, goal, schedule, alpha) = if is_worse {
-                (shift.lower?, bar, fail, fail_alpha)
+                (shift.lower, bar, fail, fail_alpha)
             } else {
-                (shift.upper?, shift.tolerance, pass, pass_alpha)
+                (shift.upper, shift.tolerance, pass, pass_alpha)
+            };
+            let Some(end) = end else {
+                // At least until the quantile has a bound at all.
+                return requests_needed(found.canary_requests, |factor| {
+                    let growth = shift.growth(factor);
+                    let sigmas = sigmas_of(schedule.level(alpha, shift.information * growth));
+                    shift.has_bounds(factor, sigmas)
+                });
             };
             let now = sigmas_of(schedule.level(alpha, shift.information));
             requests_needed(found.canary_requests, |factor| {
@@ -359,6 +371,11 @@ fn whole(number: f64) -> u64 {
     number as u64
 }
 
+/// Whether a request stands for this rank: none is beyond the slowest.
+fn is_bounded(rank: f64, requests: f64) -> bool {
+    requests * (1.0 - rank) >= 1.0
+}
+
 fn information_of((new, old): (f64, f64)) -> f64 {
     new * old / (new + old)
 }
@@ -370,18 +387,33 @@ struct Shift {
     upper: Option<f64>,
     tolerance: f64,
     information: f64,
-    /// The old version's share of the requests, and whether it takes more.
-    of_old: (f64, Pairing),
+    /// Effective requests of the new and of the old version.
+    sizes: (f64, f64),
+    /// The quantile that shifts.
+    quantile: f64,
+    pairing: Pairing,
 }
 
 impl Shift {
     /// How much the information grows with so many times as many requests of the new version.
     fn growth(&self, factor: f64) -> f64 {
-        let (old, pairing) = self.of_old;
-        match pairing {
+        let (new, old) = self.sizes;
+        match self.pairing {
             Pairing::Concurrent => factor,
-            Pairing::BeforeAfter => factor / (old + (1.0 - old) * factor),
+            Pairing::BeforeAfter => factor * (new + old) / (new * factor + old),
         }
+    }
+
+    /// Whether the quantile will have bounds in both arms.
+    fn has_bounds(&self, factor: f64, sigmas: f64) -> bool {
+        let (new, old) = self.sizes;
+        let old_factor = match self.pairing {
+            Pairing::Concurrent => factor,
+            Pairing::BeforeAfter => 1.0,
+        };
+        [new * factor, old * old_factor]
+            .into_iter()
+            .all(|requests| is_bounded(wilson(self.quantile, requests, sigmas), requests))
     }
 
     /// The numbers of a comparison, in seconds; `old` and `new` are logarithms of microseconds.

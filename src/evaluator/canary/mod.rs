@@ -18,6 +18,8 @@
 //!
 //! Invariant: pure. The two cohorts are the only input beside the settings; there is no clock and no memory of earlier looks.
 
+#![doc = include_str!("study.md")]
+
 mod blame;
 mod correction;
 mod counts;
@@ -294,3 +296,6 @@ fn reason(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,9 +58,9 @@ impl Default for Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consequence {
-    /// It is reported.
+    /// It is reported, and that is all.
     Ignore,
-    /// The verdict is `warn` where it would be `pass` or `inconclusive`.
+    /// The verdict is `warn` where it would be `pass`.
     Warn,
     /// The verdict is `fail`.
     Fail,

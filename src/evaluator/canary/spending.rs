@@ -8,7 +8,7 @@
 //!
 //! Mixture boundaries (Robbins 1970; Johari et al. 2017; Howard et al. 2021; for 2×2 tables Turner, Ly and Grünwald 2021)
 //! are as stateless and hold without any calibration. But of the counts that five points more errors leave in two hundred requests, 8 against 20 of 2 000,
-//! even the greatest likelihood ratio is 83: no e-value can reach the 133 that three quarters of one per cent ask for, while the
+//! even the greatest likelihood ratio is 83: no e-value can reach the 119 that 0.84 % ask for, while the
 //! exact p-value is 0.003. That is why the probability is spent here.
 //!
 //! c is α over the inflation: how much likelier it is to cross at any look than at the one of the peak. It was computed by
@@ -33,7 +33,7 @@ impl Schedule {
     pub(super) const fn of_counts(peak: f64) -> Self {
         Self {
             peak,
-            inflation: (1.1, 0.42),
+            inflation: (1.02, 0.425),
         }
     }
 

@@ -16,8 +16,8 @@ const BLOCK_REQUESTS: f64 = 20.0;
 /// Stretches in minutes over which dependence is looked for.
 const WINDOWS_MINUTES: [u32; 3] = [1, 5, 30];
 
-/// What an excess of scatter must surpass to count as dependence: the 90 % quantile of a standard normal number.
-const EVIDENT_SIGMAS: f64 = 1.281_551_6;
+/// What an excess of scatter must surpass to count as dependence: the 95 % quantile of a standard normal number.
+const EVIDENT_SIGMAS: f64 = 1.644_853_6;
 
 /// One stretch of time in both arms; real numbers, since weighted requests count by their effective number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -190,7 +190,7 @@ impl Residual {
 }
 
 /// Over-dispersion as far as it is evident: the ratio of the squared residuals to their variance, over what chance makes of
-/// it in one of ten independent streams. The chance is that of a χ² of as many degrees of freedom as the
+/// it in one of twenty independent streams. The chance is that of a χ² of as many degrees of freedom as the
 /// squares vary by (Satterthwaite), by the approximation of Wilson and Hilferty, so that few minutes and rare errors alone make nothing dependent.
 fn evident(residuals: impl Iterator<Item = Residual> + Clone) -> f64 {
     let mut most = 1.0_f64;
