@@ -471,6 +471,28 @@ mod tests {
     }
 
     #[test]
+    fn the_comparison_of_two_versions_decides_alone_or_with_the_others() {
+        let decided = |fail_on: FailOn, baseline, canary| {
+            let part = |part, verdict| PartVerdict {
+                part,
+                verdict,
+                text: String::new(),
+                decides: fail_on.includes(part),
+            };
+            let parts = [
+                part(GatePart::Baseline, baseline),
+                part(GatePart::Canary, canary),
+            ];
+            decide(&parts, false)
+        };
+        assert_eq!(decided(FailOn::Any, Pass, Fail), Fail);
+        assert_eq!(decided(FailOn::Baseline, Pass, Fail), Pass);
+        assert_eq!(decided(FailOn::Canary, Fail, Pass), Pass);
+        assert_eq!(decided(FailOn::Canary, Pass, Inconclusive), Inconclusive);
+        assert_eq!(decided(FailOn::Any, Pass, Inconclusive), Pass);
+    }
+
+    #[test]
     fn an_open_requirement_keeps_a_gate_from_passing_and_hides_no_failure() {
         let part = |verdict| PartVerdict {
             part: GatePart::Baseline,
