@@ -56,19 +56,18 @@ impl Versions<'_> {
         };
         let mut analysis = new(objectives);
         read_all(&mut analysis, inputs)?;
-        let compared = match self {
+        let mut notes = match self {
             Self::Sets { baseline } => {
                 let mut old = new(&[]);
                 read_all(&mut old, &find_inputs(baseline)?)?;
-                analysis.compare_with(&old).clone()
+                compared_text(analysis.compare_with(&old))
             }
             Self::Split { canary, baseline } => {
-                let compared = analysis.compare_versions(Some(canary), *baseline).clone();
-                check(&compared, canary, *baseline)?;
-                compared
+                let compared = analysis.compare_versions(Some(canary), *baseline);
+                check(compared, canary, *baseline)?;
+                compared_text(compared)
             }
         };
-        let mut notes = compared_text(&compared);
         let unlinked = analysis.unlinked_spans();
         if unlinked > 0 {
             let _ = write!(

@@ -187,7 +187,11 @@ pub fn gate(
     }
     if fail_on.includes(GatePart::Canary) {
         let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
-        worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));
+        // Those that suffer from another change come after those that are to blame.
+        worst_first.sort_by_key(|own| {
+            let suffers = own.blame.as_ref().is_some_and(|blame| blame.rank.is_none());
+            (std::cmp::Reverse(own.verdict), suffers)
+        });
         for canary in worst_first {
             match canary.verdict {
                 Verdict::Pass => {}
@@ -501,6 +505,28 @@ mod tests {
             assert_eq!(decided(FailOn::Tests, parts), tests, "{parts:?}");
             assert_eq!(decided(FailOn::Guardrail, parts), guardrail, "{parts:?}");
         }
+    }
+
+    #[test]
+    fn the_comparison_of_two_versions_decides_alone_or_with_the_others() {
+        let decided = |fail_on: FailOn, baseline, canary| {
+            let part = |part, verdict| PartVerdict {
+                part,
+                verdict,
+                text: String::new(),
+                decides: fail_on.includes(part),
+            };
+            let parts = [
+                part(GatePart::Baseline, baseline),
+                part(GatePart::Canary, canary),
+            ];
+            decide(&parts, false)
+        };
+        assert_eq!(decided(FailOn::Any, Pass, Fail), Fail);
+        assert_eq!(decided(FailOn::Baseline, Pass, Fail), Pass);
+        assert_eq!(decided(FailOn::Canary, Fail, Pass), Pass);
+        assert_eq!(decided(FailOn::Canary, Pass, Inconclusive), Inconclusive);
+        assert_eq!(decided(FailOn::Any, Pass, Inconclusive), Pass);
     }
 
     #[test]

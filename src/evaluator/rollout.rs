@@ -117,8 +117,18 @@ pub fn reason(report: &CanaryReport) -> Option<Reason> {
         window: None,
         observed,
         limit,
-        text: report.text.clone(),
+        text: reason_text(report),
     })
+}
+
+/// Whose version it is, what was found, and whether another change explains it.
+fn reason_text(report: &CanaryReport) -> String {
+    let (service, version) = (&report.service.name, &report.canary.version);
+    let blame = report.blame.as_ref();
+    match blame.filter(|blame| blame.suffers_from.is_some()) {
+        Some(blame) => format!("{service} {version}: {} ({})", report.text, blame.text),
+        None => format!("{service} {version}: {}", report.text),
+    }
 }
 
 /// The verdicts about the two versions of a rollout. Nothing holds a finding back here: the comparison is made to be looked

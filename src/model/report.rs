@@ -325,7 +325,7 @@ pub struct CompositeStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
-    /// `burn_rate`, `error_budget`, `objective`, `canary`, `policy_step`.
+    /// `burn_rate`, `error_budget`, `objective`, `canary`, `test`, `policy_step`.
     pub source: String,
     /// Name of the objective; of a canary, the new version.
     pub name: String,

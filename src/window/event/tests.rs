@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::window::settings::SliConfig;
 
 const NO_ATTRIBUTES: &[(&str, Scalar<'static>)] = &[];
 
