@@ -279,7 +279,12 @@ async fn the_body_says_its_version_and_the_signature_covers_it_with_id_and_time(
 #[tokio::test]
 async fn what_was_not_taken_before_a_stop_is_told_after_it_and_nothing_else_again() {
     // The second message is refused until the server stops.
-    let mut receiver = Receiver::start(&[Answer::Status(200), Answer::Status(500)]).await;
+    let answers = [
+        Answer::Status(200),
+        Answer::Status(500),
+        Answer::Status(500),
+    ];
+    let mut receiver = Receiver::start(&answers).await;
     let log = Arc::new(Log::default());
     log.push("verdict", None);
     log.push("verdict", None);
@@ -291,6 +296,7 @@ async fn what_was_not_taken_before_a_stop_is_told_after_it_and_nothing_else_agai
     let running = run(&slow, &log);
     assert_eq!(receiver.sequences(2).await, [1, 2]);
     running.stop().await;
+    assert_eq!(receiver.sequences(1).await, [2], "the last attempt");
     assert_eq!(log.cursor_of("webhook/restarted"), Some(1));
     log.push("verdict", None);
     let running = run(&slow, &log);
