@@ -92,19 +92,17 @@ impl Alerts {
         }
         for (labels, annotations) in firing {
             let known = self.held.get_mut(&labels);
-            match known.filter(|held| held.ended.is_none()) {
-                Some(held) => held.annotations = annotations,
-                None => {
-                    let (since, ended) = (now, None);
-                    let held = Held {
-                        annotations,
-                        since,
-                        ended,
-                    };
-                    self.held.insert(labels, held);
-                    is_news = true;
-                }
+            if let Some(held) = known.filter(|held| held.ended.is_none()) {
+                held.annotations = annotations;
+                continue;
             }
+            let held = Held {
+                annotations,
+                since: now,
+                ended: None,
+            };
+            self.held.insert(labels, held);
+            is_news = true;
         }
         is_news
     }

@@ -44,16 +44,16 @@ struct Received {
 /// A server that answers as it is told to, then with 200.
 struct Receiver {
     url: String,
-    received: mpsc::UnboundedReceiver<Received>,
+    received: mpsc::Receiver<Received>,
 }
 
-type Script = (Mutex<VecDeque<Answer>>, mpsc::UnboundedSender<Received>);
+type Script = (Mutex<VecDeque<Answer>>, mpsc::Sender<Received>);
 
 async fn receive(State(script): State<Arc<Script>>, headers: HeaderMap, raw: Bytes) -> Response {
     let (answers, out) = &*script;
     let body = serde_json::from_slice(&raw).unwrap();
     let received = Received { headers, body, raw };
-    out.send(received).unwrap();
+    out.send(received).await.unwrap();
     let next = answers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -72,7 +72,7 @@ impl Receiver {
     async fn start(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (out, received) = mpsc::unbounded_channel();
+        let (out, received) = mpsc::channel(64);
         let script = Arc::new((Mutex::new(answers.iter().copied().collect()), out));
         let app = Router::new().fallback(receive).with_state(script);
         tokio::spawn(async move { axum::serve(listener, app).await });

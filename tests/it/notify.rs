@@ -46,12 +46,12 @@ async fn send(server: &Server, good: u64, bad: u64) {
 }
 
 /// A receiver of webhooks that takes everything.
-async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
+async fn receiver() -> (SocketAddr, mpsc::Receiver<(HeaderMap, Bytes)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (out, received) = mpsc::unbounded_channel();
+    let (out, received) = mpsc::channel(64);
     let app = Router::new().fallback(async move |headers: HeaderMap, body: Bytes| {
-        out.send((headers, body)).unwrap();
+        out.send((headers, body)).await.unwrap();
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, received)
@@ -64,7 +64,7 @@ fn webhook(url: &str) -> WebhookConfig {
     serde_saphyr::from_str(&text).unwrap()
 }
 
-type Received = mpsc::UnboundedReceiver<(HeaderMap, Bytes)>;
+type Received = mpsc::Receiver<(HeaderMap, Bytes)>;
 
 /// From and to of the next message.
 async fn change(received: &mut Received) -> (HeaderMap, Bytes, [String; 2]) {
