@@ -1,6 +1,6 @@
 //! What fires, as Alertmanager wants it: which alerts there are, since when, and when they ended.
 //!
-//! Labels are those of the Prometheus rules of the same SLOs (`alertname`, `severity`, `long`, `short`, `sloth_*`), so
+//! Names and labels are those of the Prometheus rules of the same SLOs (`alertname`, `severity`, `long`, `short`, `sloth_*`), so
 //! that one silence holds for both, and `slo` and `service` besides.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use crate::model::report::{
 use crate::model::slo::exact_ratio;
 
 /// A burn-rate rule fires.
-pub(super) const BURN: &str = "ErrorBudgetBurn";
+pub(super) const BURN: &str = "SLOErrorBudgetBurn";
 /// Nothing is left of a budget.
-pub(super) const SPENT: &str = "ErrorBudgetSpent";
+pub(super) const SPENT: &str = "SLOErrorBudgetSpent";
 
 /// An alert that is not renewed for so many resends ends by itself; one that ended is told for as many.
 const LIFE: u32 = 4;
@@ -163,6 +163,7 @@ impl Alerts {
         let own = [
             ("alertname", Some(name)),
             ("severity", Some(severity)),
+            ("sloth_severity", Some(severity)),
             ("slo", Some(subject.slo)),
             ("service", Some(&*subject.service)),
             ("namespace", subject.namespace),

@@ -322,7 +322,10 @@ async fn a_real_alertmanager_gets_groups_and_resolves_our_alerts() {
     assert_eq!(groups[0]["labels"]["service"], "checkout");
     let page = "/api/v2/alerts?filter=severity%3D%22page%22&filter=long%3D%221h%22";
     let page = alertmanager.json(page).await;
-    assert_eq!(page[0]["labels"]["alertname"], "ErrorBudgetBurn", "{page}");
+    assert_eq!(
+        page[0]["labels"]["alertname"], "SLOErrorBudgetBurn",
+        "{page}"
+    );
     assert_eq!(page[0]["labels"]["slo"], "availability-checkout");
     let summary = page[0]["annotations"]["summary"].as_str().unwrap();
     assert!(summary.contains("50.0 times too fast"), "{summary}");
