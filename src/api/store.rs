@@ -26,7 +26,7 @@ const MAX_LIMIT: usize = 10_000;
 /// Which transitions.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Since {
+pub(super) struct WhichTransitions {
     /// RFC 3339; the newest ones if it is left out.
     since: Option<Timestamp>,
     /// The `sequence` of the last one that was seen, in place of `since`.
@@ -71,9 +71,9 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(name): Path<Str
 /// Changes of verdicts and objectives, the oldest first.
 pub(super) async fn transitions(
     State(shared): State<Arc<Shared>>,
-    question: Result<Query<Since>, QueryRejection>,
+    question: Result<Query<WhichTransitions>, QueryRejection>,
 ) -> Response {
-    let Query(Since {
+    let Query(WhichTransitions {
         since,
         after,
         limit,

@@ -70,6 +70,10 @@ pub struct Args {
     #[arg(long, default_value = "./slo-copilot-out", value_name = "DIR")]
     pub output_dir: std::path::PathBuf,
 
+    /// Set one configuration key, for example of a notifier; the demo's own settings win. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
     /// Seed of the traffic.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
@@ -126,7 +130,7 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
 
 /// Starts the server on its usual ports, or on free ones if somebody has them.
 async fn start(args: &Args, store: &std::path::Path, clock: Clock) -> anyhow::Result<Service> {
-    let mut config = Config::default();
+    let mut config = Config::load(None, [], &args.sets)?;
     config.storage.dir = store.to_owned();
     config.output.dir.clone_from(&args.output_dir);
     config.objectives.adopt = Adopt::Auto;

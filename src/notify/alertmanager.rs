@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::Clock;
 use crate::evaluator::burn_rate::Limits;
@@ -92,7 +92,8 @@ impl Alertmanagers {
                 is_due: false,
             });
         let mut targets: Vec<Target> = targets.collect();
-        let mut resends = interval(self.config.resend_interval);
+        let every = self.config.resend_interval;
+        let mut resends = interval_at(Instant::now() + every, every);
         resends.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reports.mark_changed();
         loop {

@@ -1,6 +1,6 @@
 //! What fires, as Alertmanager wants it: which alerts there are, since when, and when they ended.
 //!
-//! Labels are those of the Prometheus rules of the same SLOs (`alertname`, `severity`, `long`, `short`, `sloth_*`), so
+//! Names and labels are those of the Prometheus rules of the same SLOs (`alertname`, `severity`, `long`, `short`, `sloth_*`), so
 //! that one silence holds for both, and `slo` and `service` besides.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use crate::model::report::{
 use crate::model::slo::exact_ratio;
 
 /// A burn-rate rule fires.
-pub(super) const BURN: &str = "ErrorBudgetBurn";
+pub(super) const BURN: &str = "SLOErrorBudgetBurn";
 /// Nothing is left of a budget.
-pub(super) const SPENT: &str = "ErrorBudgetSpent";
+pub(super) const SPENT: &str = "SLOErrorBudgetSpent";
 
 /// An alert that is not renewed for so many resends ends by itself; one that ended is told for as many.
 const LIFE: u32 = 4;
@@ -92,19 +92,17 @@ impl Alerts {
         }
         for (labels, annotations) in firing {
             let known = self.held.get_mut(&labels);
-            match known.filter(|held| held.ended.is_none()) {
-                Some(held) => held.annotations = annotations,
-                None => {
-                    let (since, ended) = (now, None);
-                    let held = Held {
-                        annotations,
-                        since,
-                        ended,
-                    };
-                    self.held.insert(labels, held);
-                    is_news = true;
-                }
+            if let Some(held) = known.filter(|held| held.ended.is_none()) {
+                held.annotations = annotations;
+                continue;
             }
+            let held = Held {
+                annotations,
+                since: now,
+                ended: None,
+            };
+            self.held.insert(labels, held);
+            is_news = true;
         }
         is_news
     }
@@ -165,6 +163,7 @@ impl Alerts {
         let own = [
             ("alertname", Some(name)),
             ("severity", Some(severity)),
+            ("sloth_severity", Some(severity)),
             ("slo", Some(subject.slo)),
             ("service", Some(&*subject.service)),
             ("namespace", subject.namespace),

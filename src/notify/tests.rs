@@ -44,16 +44,16 @@ struct Received {
 /// A server that answers as it is told to, then with 200.
 struct Receiver {
     url: String,
-    received: mpsc::UnboundedReceiver<Received>,
+    received: mpsc::Receiver<Received>,
 }
 
-type Script = (Mutex<VecDeque<Answer>>, mpsc::UnboundedSender<Received>);
+type Script = (Mutex<VecDeque<Answer>>, mpsc::Sender<Received>);
 
 async fn receive(State(script): State<Arc<Script>>, headers: HeaderMap, raw: Bytes) -> Response {
     let (answers, out) = &*script;
     let body = serde_json::from_slice(&raw).unwrap();
     let received = Received { headers, body, raw };
-    out.send(received).unwrap();
+    out.send(received).await.unwrap();
     let next = answers
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -72,7 +72,7 @@ impl Receiver {
     async fn start(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (out, received) = mpsc::unbounded_channel();
+        let (out, received) = mpsc::channel(64);
         let script = Arc::new((Mutex::new(answers.iter().copied().collect()), out));
         let app = Router::new().fallback(receive).with_state(script);
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -279,7 +279,12 @@ async fn the_body_says_its_version_and_the_signature_covers_it_with_id_and_time(
 #[tokio::test]
 async fn what_was_not_taken_before_a_stop_is_told_after_it_and_nothing_else_again() {
     // The second message is refused until the server stops.
-    let mut receiver = Receiver::start(&[Answer::Status(200), Answer::Status(500)]).await;
+    let answers = [
+        Answer::Status(200),
+        Answer::Status(500),
+        Answer::Status(500),
+    ];
+    let mut receiver = Receiver::start(&answers).await;
     let log = Arc::new(Log::default());
     log.push("verdict", None);
     log.push("verdict", None);
@@ -291,6 +296,7 @@ async fn what_was_not_taken_before_a_stop_is_told_after_it_and_nothing_else_agai
     let running = run(&slow, &log);
     assert_eq!(receiver.sequences(2).await, [1, 2]);
     running.stop().await;
+    assert_eq!(receiver.sequences(1).await, [2], "the last attempt");
     assert_eq!(log.cursor_of("webhook/restarted"), Some(1));
     log.push("verdict", None);
     let running = run(&slow, &log);

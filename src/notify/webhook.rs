@@ -115,8 +115,21 @@ impl Webhook {
     }
 
     /// Tells what comes after the last transition that is done with; a webhook that is new is told nothing of the past.
-    pub(super) async fn run(
+    ///
+    /// What is the past is said by `told` at the time of this call.
+    pub(super) fn run(
+        self,
+        log: Arc<dyn TransitionLog>,
+        told: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        let start = *told.borrow();
+        self.run_from(start, log, told, stop)
+    }
+
+    async fn run_from(
         mut self,
+        start: u64,
         log: Arc<dyn TransitionLog>,
         mut told: watch::Receiver<u64>,
         stop: CancellationToken,
@@ -126,7 +139,6 @@ impl Webhook {
             name: format!("webhook/{}", self.config.name),
             log,
         };
-        let start = *told.borrow();
         let mut cursor = loop {
             match reader.begin(start).await {
                 Ok(cursor) => break cursor,

@@ -296,13 +296,7 @@ async fn supervise(
     );
     let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
     let mut exporters = start_exporters(&config, &api.reports);
-    let log: Arc<dyn TransitionLog> = Arc::clone(&keeper) as _;
-    for notifier in notifiers.run(&log, &keeper.told(), &api.reports, notifying) {
-        exporters.spawn(async move {
-            notifier.await;
-            Ok(())
-        });
-    }
+    start_notifiers(&mut exporters, notifiers, &keeper, &api.reports, notifying);
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
@@ -398,6 +392,23 @@ fn start_exporters(
         });
     }
     exporters
+}
+
+/// One task for each notifier, among the exporters.
+fn start_notifiers(
+    tasks: &mut JoinSet<Result<(), ServiceError>>,
+    notifiers: Notifiers,
+    keeper: &Arc<Keeper>,
+    reports: &watch::Receiver<Option<Arc<Report>>>,
+    stop: &CancellationToken,
+) {
+    let log: Arc<dyn TransitionLog> = Arc::clone(keeper) as _;
+    for notifier in notifiers.run(&log, &keeper.told(), reports, stop) {
+        tasks.spawn(async move {
+            notifier.await;
+            Ok(())
+        });
+    }
 }
 
 /// Lets the requests under way finish. A client that stalls must not cost the others what was acknowledged to them, so

@@ -30,7 +30,7 @@ async fn gate(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 /// A gate under way, whose lines on standard error come one by one.
 struct Waiting {
-    lines: mpsc::UnboundedReceiver<String>,
+    lines: mpsc::Receiver<String>,
     ended: tokio::task::JoinHandle<(Option<i32>, String)>,
 }
 
@@ -42,12 +42,12 @@ impl Waiting {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (out, lines) = mpsc::unbounded_channel();
+        let (out, lines) = mpsc::channel(64);
         let said = BufReader::new(child.stderr.take().unwrap());
         let reading = std::thread::spawn(move || {
             for line in said.lines() {
                 // The test may have heard enough.
-                drop(out.send(line.unwrap()));
+                drop(out.try_send(line.unwrap()));
             }
         });
         let ended = tokio::task::spawn_blocking(move || {

@@ -46,12 +46,12 @@ async fn send(server: &Server, good: u64, bad: u64) {
 }
 
 /// A receiver of webhooks that takes everything.
-async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
+async fn receiver() -> (SocketAddr, mpsc::Receiver<(HeaderMap, Bytes)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (out, received) = mpsc::unbounded_channel();
+    let (out, received) = mpsc::channel(64);
     let app = Router::new().fallback(async move |headers: HeaderMap, body: Bytes| {
-        out.send((headers, body)).unwrap();
+        out.send((headers, body)).await.unwrap();
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, received)
@@ -64,7 +64,7 @@ fn webhook(url: &str) -> WebhookConfig {
     serde_saphyr::from_str(&text).unwrap()
 }
 
-type Received = mpsc::UnboundedReceiver<(HeaderMap, Bytes)>;
+type Received = mpsc::Receiver<(HeaderMap, Bytes)>;
 
 /// From and to of the next message.
 async fn change(received: &mut Received) -> (HeaderMap, Bytes, [String; 2]) {
@@ -322,7 +322,10 @@ async fn a_real_alertmanager_gets_groups_and_resolves_our_alerts() {
     assert_eq!(groups[0]["labels"]["service"], "checkout");
     let page = "/api/v2/alerts?filter=severity%3D%22page%22&filter=long%3D%221h%22";
     let page = alertmanager.json(page).await;
-    assert_eq!(page[0]["labels"]["alertname"], "ErrorBudgetBurn", "{page}");
+    assert_eq!(
+        page[0]["labels"]["alertname"], "SLOErrorBudgetBurn",
+        "{page}"
+    );
     assert_eq!(page[0]["labels"]["slo"], "availability-checkout");
     let summary = page[0]["annotations"]["summary"].as_str().unwrap();
     assert!(summary.contains("50.0 times too fast"), "{summary}");

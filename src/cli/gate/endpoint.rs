@@ -23,7 +23,8 @@ const ATTEMPTS_AT_ONE_EVALUATION: usize = 5;
 /// Whose verdict is asked for, and how long.
 #[derive(Debug, ClapArgs)]
 pub(super) struct EndpointArgs {
-    /// Admin endpoint of a running server, for example 127.0.0.1:9464 or https://slo.example: its verdict decides.
+    /// Admin endpoint of a running server, for example 127.0.0.1:9464; with https before it where TLS is. Its
+    /// verdict decides.
     #[arg(long, value_name = "URL", conflicts_with_all = ["traces", "more_traces", "baseline", "objectives", "storage_dir"])]
     pub(super) endpoint: Option<String>,
 
@@ -238,17 +239,13 @@ fn said(verdict: &VerdictReport, good_for: Option<Duration>) -> String {
         .as_ref()
         .map_or("all services", service_name);
     let label = verdict.verdict.label();
-    match good_for {
-        Some(good_for) => {
-            let secs = Duration::from_secs(good_for.as_secs());
-            format!("{whose}: {label} for {}", format_duration(secs))
-        }
-        None => {
-            let reasons = verdict.reasons.iter().chain(&verdict.undecided);
-            let why: Vec<&str> = reasons.take(1).map(|reason| &*reason.text).collect();
-            format!("{whose}: {label}; {}", why.join(""))
-        }
+    if let Some(good_for) = good_for {
+        let secs = Duration::from_secs(good_for.as_secs());
+        return format!("{whose}: {label} for {}", format_duration(secs));
     }
+    let mut reasons = verdict.reasons.iter().chain(&verdict.undecided);
+    let why = reasons.next().map_or("", |reason| &*reason.text);
+    format!("{whose}: {label}; {why}")
 }
 
 fn service_name(service: &ServiceKey) -> &str {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
+use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::model::UnixNanos;
 use crate::model::canary::CanaryReport;
 use crate::model::record::{Transition, TransitionPage};
@@ -136,8 +137,13 @@ impl Shown {
         before: Option<&ShownVerdict>,
         now: &ShownVerdict,
     ) {
-        let texts = verdict.reasons.iter().map(|reason| reason.text.as_str());
-        let text = texts.collect::<Vec<_>>().join("; ");
+        let text_of = |kind: &str| {
+            let reasons = verdict.reasons.iter();
+            let about = reasons
+                .filter(|reason| kind != "action" || reason.source == POLICY_STEP_SOURCE)
+                .map(|reason| reason.text.as_str());
+            about.collect::<Vec<_>>().join("; ")
+        };
         let service = verdict.service.as_ref();
         let subject = service.map_or_else(|| "*".to_owned(), |service| service.name.to_string());
         let changes = [
@@ -156,6 +162,7 @@ impl Shown {
             if from == to {
                 continue;
             }
+            let text = text_of(kind);
             if before.is_some() {
                 tracing::info!(
                     service = subject,
@@ -174,7 +181,7 @@ impl Shown {
                 service: verdict.service.clone(),
                 from: from.to_owned(),
                 to: to.to_owned(),
-                text: text.clone(),
+                text,
             });
         }
     }
