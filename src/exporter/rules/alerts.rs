@@ -226,7 +226,7 @@ fn alert(
         ("description", description),
     ];
     Alert {
-        alert: name.to_owned(),
+        name: name.to_owned(),
         expr,
         hold: None,
         labels,
