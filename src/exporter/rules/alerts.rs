@@ -10,7 +10,6 @@ use crate::exporter::rules::model::{Alert, Group, Labels, Rule};
 use crate::exporter::rules::recording::identity;
 use crate::exporter::rules::slo::{Pair, Slo};
 use crate::model::report::Severity;
-use crate::model::slo::exact_ratio;
 use crate::model::window::Window;
 use crate::openslo::text::{percent, promql_range};
 
@@ -71,7 +70,11 @@ fn burn(slo: &Slo, pair: &Pair) -> Rule {
         expr.push_str(&guard);
     }
     let (id, name) = (&slo.service, &slo.name);
-    let factor = exact_ratio(limit / budget);
+    let factor = if pair.limit.capped {
+        (limit / budget * 1e6).round() / 1e6
+    } else {
+        pair.rule.factor
+    };
     let period = promql_range(slo.period.secs());
     let mut description = format!(
         "Over {} the error budget burns {{{{ $value | humanize }}}} times as fast as it may, over {}{{{{ with query {} }}}} \
@@ -226,7 +229,7 @@ fn alert(
         ("description", description),
     ];
     Alert {
-        alert: name.to_owned(),
+        name: name.to_owned(),
         expr,
         hold: None,
         labels,

@@ -49,7 +49,8 @@ pub(super) struct Recording {
 /// A condition that somebody is told about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Alert {
-    pub(super) alert: String,
+    #[serde(rename = "alert")]
+    pub(super) name: String,
     pub(super) expr: String,
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub(super) hold: Option<String>,

@@ -323,14 +323,14 @@ mod tests {
     #[test]
     fn a_rate_becomes_an_increase_and_what_only_looks_like_one_stays() {
         let query = Query::of_events(
-            r#"sum(rate (a{rate="rate(x)",b='\'rate('}[{{.window}}])) - sum(my_rate{c=`\`}) - sum(rate{a="b"})"#,
+            r#"sum(rate (a{rate="rate(x)",b='\'rate('}[{{.window}}])) - sum(my_rate{c=`rate(`}) - sum(rate{a="b"})"#,
             false,
         )
         .unwrap();
         assert!(query.was_rate);
         assert_eq!(
             query.over("5m"),
-            r#"sum(sum(increase (a{rate="rate(x)",b='\'rate('}[5m])) - sum(my_rate{c=`\`}) - sum(rate{a="b"}))"#
+            r#"sum(sum(increase (a{rate="rate(x)",b='\'rate('}[5m])) - sum(my_rate{c=`rate(`}) - sum(rate{a="b"}))"#
         );
         assert!(
             !Query::of_events("sum(increase(a[{{.window}}]))", false)

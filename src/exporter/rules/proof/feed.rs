@@ -131,7 +131,7 @@ fn candidates<'m>(matchers: &[&'m Matcher], label: &str) -> impl Iterator<Item =
             .replace(['.'], "0")
             .replace("[0-9]", "0")
             .replace("\\d", "0");
-        [text.to_owned(), digits.replace('\u{0}', ".")]
+        [digits.replace('\u{0}', "."), text.to_owned()]
     });
     filled.chain(USUAL_VALUES.map(str::to_owned))
 }
