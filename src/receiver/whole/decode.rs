@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::span::SpanKind;
-use crate::model::trace::AttributeValue;
-use crate::model::trace::{Attributes, TraceResource, TraceSpan};
+use crate::model::trace::{AttributeValue, Attributes, TraceResource, TraceSpan};
 use crate::receiver::json::read::Span;
 use crate::receiver::json::value::{Number, text_of};
 use crate::receiver::json::{has_parent, numbers, span_id};
