@@ -150,7 +150,7 @@ pub(super) async fn list(
 ) -> Result<Response, Response> {
     let Query(filter) =
         filter.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
-    let buffer = buffer(&shared)?;
+    let buffer = shared.state.traces.clone().ok_or_else(nothing_kept)?;
     Ok(json(move || serde_json::to_vec(&select(&buffer, &filter))).await)
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn show(
 ) -> Result<Response, Response> {
     let Query(shape) =
         shape.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
-    let buffer = buffer(&shared)?;
+    let buffer = shared.state.traces.clone().ok_or_else(nothing_kept)?;
     let body = spawn_blocking(move || {
         let trace = buffer.trace(&id.to_ascii_lowercase())?;
         Some(match shape.format {
@@ -218,10 +218,7 @@ pub(super) async fn show(
     }
 }
 
-#[expect(clippy::result_large_err, reason = "an answer, made once a request")]
-fn buffer(shared: &Shared) -> Result<Arc<TraceBuffer>, Response> {
-    shared.state.traces.clone().ok_or_else(|| {
-        let text = "no whole traces are kept: trace_buffer.enabled is false";
-        error(StatusCode::NOT_FOUND, text)
-    })
+fn nothing_kept() -> Response {
+    let text = "no whole traces are kept: trace_buffer.enabled is false";
+    error(StatusCode::NOT_FOUND, text)
 }

@@ -148,13 +148,7 @@ impl Service {
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
-        let traces_task = traces.clone().map(|buffer| TracesTask {
-            buffer,
-            max_bytes: config.trace_buffer.max_bytes,
-            feed: feed.clone(),
-            clock: clock.clone(),
-            reports: reports.clone(),
-        });
+        let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
         let evaluation = EvaluationTask {
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope),
             config: config.evaluator.clone(),
