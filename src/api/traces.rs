@@ -85,7 +85,7 @@ impl Filter {
 }
 
 #[derive(Serialize)]
-struct Traces {
+struct TraceList {
     /// In the order that was asked for.
     traces: Vec<TraceView>,
     /// All that the filter selects, of those that are kept.
@@ -154,7 +154,7 @@ pub(super) async fn list(
     Ok(json(move || serde_json::to_vec(&select(&buffer, &filter))).await)
 }
 
-fn select(buffer: &TraceBuffer, filter: &Filter) -> Traces {
+fn select(buffer: &TraceBuffer, filter: &Filter) -> TraceList {
     let mut traces = buffer.summaries();
     traces.retain(|trace| filter.selects(trace));
     match filter.sort {
@@ -165,7 +165,7 @@ fn select(buffer: &TraceBuffer, filter: &Filter) -> Traces {
     }
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let shown = traces.iter().take(limit);
-    Traces {
+    TraceList {
         traces: shown.map(|trace| TraceView::new(trace)).collect(),
         matched: traces.len(),
         sampled_ratio: buffer.counts().sampled_ratio,

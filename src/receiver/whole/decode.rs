@@ -88,13 +88,12 @@ impl DecodeSpans for Decoder {
             let known = resources
                 .iter()
                 .find(|(known, _)| Arc::ptr_eq(known, origin));
-            let resource = match known {
-                Some((_, resource)) => Arc::clone(resource),
-                None => {
-                    let resource = Arc::new(resource_of(origin));
-                    resources.push((origin, Arc::clone(&resource)));
-                    resource
-                }
+            let resource = if let Some((_, resource)) = known {
+                Arc::clone(resource)
+            } else {
+                let resource = Arc::new(resource_of(origin));
+                resources.push((origin, Arc::clone(&resource)));
+                resource
             };
             let scope = String::from_utf8_lossy(&origin.scope);
             let span = match origin.encoding {
@@ -122,7 +121,7 @@ fn resource_of(origin: &RawOrigin) -> TraceResource {
     for (key, value) in &attributes {
         match value {
             AttributeValue::Text(text) => {
-                service.set(key.as_bytes(), Scalar::Text(text.as_bytes()))
+                service.set(key.as_bytes(), Scalar::Text(text.as_bytes()));
             }
             AttributeValue::Int(number) => service.set(key.as_bytes(), Scalar::Int(*number)),
             AttributeValue::Bool(_)

@@ -38,7 +38,10 @@ fn common((trace_id, span): &(String, TraceSpan)) -> String {
     let text = |value: &AttributeValue| match value {
         AttributeValue::Text(text) => text.to_string(),
         AttributeValue::Int(number) => number.to_string(),
-        other => panic!("{other:?}"),
+        AttributeValue::Bool(_)
+        | AttributeValue::Float(_)
+        | AttributeValue::List(_)
+        | AttributeValue::Map(_) => panic!("{value:?}"),
     };
     let attributes: std::collections::BTreeMap<_, _> =
         attributes.map(|(key, value)| (key, text(value))).collect();
