@@ -85,7 +85,7 @@ impl Filter {
 }
 
 #[derive(Serialize)]
-struct Traces {
+struct TraceList {
     /// In the order that was asked for.
     traces: Vec<TraceView>,
     /// All that the filter selects, of those that are kept.
@@ -150,11 +150,11 @@ pub(super) async fn list(
 ) -> Result<Response, Response> {
     let Query(filter) =
         filter.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
-    let buffer = buffer(&shared)?;
+    let buffer = shared.state.traces.clone().ok_or_else(nothing_kept)?;
     Ok(json(move || serde_json::to_vec(&select(&buffer, &filter))).await)
 }
 
-fn select(buffer: &TraceBuffer, filter: &Filter) -> Traces {
+fn select(buffer: &TraceBuffer, filter: &Filter) -> TraceList {
     let mut traces = buffer.summaries();
     traces.retain(|trace| filter.selects(trace));
     match filter.sort {
@@ -165,7 +165,7 @@ fn select(buffer: &TraceBuffer, filter: &Filter) -> Traces {
     }
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let shown = traces.iter().take(limit);
-    Traces {
+    TraceList {
         traces: shown.map(|trace| TraceView::new(trace)).collect(),
         matched: traces.len(),
         sampled_ratio: buffer.counts().sampled_ratio,
@@ -197,7 +197,7 @@ pub(super) async fn show(
 ) -> Result<Response, Response> {
     let Query(shape) =
         shape.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
-    let buffer = buffer(&shared)?;
+    let buffer = shared.state.traces.clone().ok_or_else(nothing_kept)?;
     let body = spawn_blocking(move || {
         let trace = buffer.trace(&id.to_ascii_lowercase())?;
         Some(match shape.format {
@@ -218,10 +218,7 @@ pub(super) async fn show(
     }
 }
 
-#[expect(clippy::result_large_err, reason = "an answer, made once a request")]
-fn buffer(shared: &Shared) -> Result<Arc<TraceBuffer>, Response> {
-    shared.state.traces.clone().ok_or_else(|| {
-        let text = "no whole traces are kept: trace_buffer.enabled is false";
-        error(StatusCode::NOT_FOUND, text)
-    })
+fn nothing_kept() -> Response {
+    let text = "no whole traces are kept: trace_buffer.enabled is false";
+    error(StatusCode::NOT_FOUND, text)
 }

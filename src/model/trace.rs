@@ -22,9 +22,9 @@ pub enum AttributeValue {
     /// Text; bytes stand here in base64.
     Text(Box<str>),
     /// A list.
-    List(Vec<AttributeValue>),
+    List(Vec<Self>),
     /// Values by key.
-    Map(BTreeMap<Box<str>, AttributeValue>),
+    Map(BTreeMap<Box<str>, Self>),
 }
 
 /// Attributes in the order that the span has them; a key stands once, the last value holds.

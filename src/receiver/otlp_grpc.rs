@@ -94,7 +94,7 @@ impl TraceService for Receiver {
             Ok(consumed) => {
                 self.count(&consumed);
                 self.pipeline.keep(&consumed, |traces, now| {
-                    keep_protobuf(&message, traces, now)
+                    keep_protobuf(&message, traces, now);
                 });
                 Ok(tonic::Response::new(export_response_bytes(&consumed)))
             }

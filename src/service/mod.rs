@@ -166,13 +166,7 @@ impl Service {
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
-        let traces_task = traces.clone().map(|buffer| TracesTask {
-            buffer,
-            max_bytes: config.trace_buffer.max_bytes,
-            feed: feed.clone(),
-            clock: clock.clone(),
-            reports: reports.clone(),
-        });
+        let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,

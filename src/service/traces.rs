@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::model::report::Report;
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::trace::Trace;
@@ -49,14 +50,31 @@ impl TraceFeed {
 
 /// Looks for traces that are over, until `stop`.
 pub(super) struct TracesTask {
-    pub(super) buffer: Arc<TraceBuffer>,
-    pub(super) max_bytes: u64,
-    pub(super) feed: TraceFeed,
-    pub(super) clock: Clock,
-    pub(super) reports: watch::Receiver<Option<Arc<Report>>>,
+    buffer: Arc<TraceBuffer>,
+    max_bytes: u64,
+    feed: TraceFeed,
+    clock: Clock,
+    reports: watch::Receiver<Option<Arc<Report>>>,
 }
 
 impl TracesTask {
+    /// The task of a buffer, if there is one.
+    pub(super) fn of(
+        buffer: Option<Arc<TraceBuffer>>,
+        config: &Config,
+        feed: &TraceFeed,
+        clock: &Clock,
+        reports: &watch::Receiver<Option<Arc<Report>>>,
+    ) -> Option<Self> {
+        Some(Self {
+            buffer: buffer?,
+            max_bytes: config.trace_buffer.max_bytes,
+            feed: feed.clone(),
+            clock: clock.clone(),
+            reports: reports.clone(),
+        })
+    }
+
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), ServiceError> {
         let metrics = TraceBufferMetrics::new();
         metrics.bytes_limit.set(self.max_bytes as f64);

@@ -64,41 +64,33 @@ async fn traces(server: &Server, query: &str, count: usize) -> Value {
     .await
 }
 
-#[tokio::test]
-async fn a_trace_comes_together_over_requests_and_can_be_sent_again() {
-    let server = Server::start(|_| {}).await;
-    let mut told = server.service.traces.subscribe();
-    accepted(
-        &mut server.client().await,
-        &request("shop", vec![span(0, NOW)]),
-    )
-    .await;
+fn ids_of(answer: &Value) -> Vec<String> {
+    let traces = answer["traces"].as_array().unwrap().iter();
+    traces
+        .map(|trace| trace["trace_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Sends a trace in three requests, and one of a single span that failed.
+async fn send(server: &Server) {
+    let mut client = server.client().await;
+    accepted(&mut client, &request("shop", vec![span(0, NOW)])).await;
+    let body = request("cart", vec![child(5)]).encode_to_vec();
+    post(server, "application/x-protobuf", body).await;
     post(
-        &server,
-        "application/x-protobuf",
-        request("cart", vec![child(5)]).encode_to_vec(),
-    )
-    .await;
-    post(
-        &server,
+        server,
         "application/json",
         child_json(6).to_string().into_bytes(),
     )
     .await;
-    accepted(
-        &mut server.client().await,
-        &request("shop", vec![failed_span(1, NOW)]),
-    )
-    .await;
+    accepted(&mut client, &request("shop", vec![failed_span(1, NOW)])).await;
+}
 
-    let listed = traces(&server, "", 2).await;
-    assert_eq!(listed["sampled_ratio"], 1.0);
-    let of = |answer: &Value| -> Vec<String> {
-        let traces = answer["traces"].as_array().unwrap().iter();
-        traces
-            .map(|trace| trace["trace_id"].as_str().unwrap().to_owned())
-            .collect()
-    };
+#[tokio::test]
+async fn kept_traces_are_found_by_what_they_say() {
+    let server = Server::start(|_| {}).await;
+    send(&server).await;
+    traces(&server, "", 2).await;
     // The work began a millisecond before its parent, by another clock.
     for (query, wanted) in [
         ("?service=stock", vec![id(0)]),
@@ -110,9 +102,17 @@ async fn a_trace_comes_together_over_requests_and_can_be_sent_again() {
         ("?version=2", vec![]),
     ] {
         let answer = server.json(&format!("/api/v1/traces{query}")).await;
-        assert_eq!(of(&answer), wanted, "{query}");
+        assert_eq!(ids_of(&answer), wanted, "{query}");
     }
+}
 
+#[tokio::test]
+async fn a_trace_comes_together_over_requests_and_can_be_sent_again() {
+    let server = Server::start(|_| {}).await;
+    let mut told = server.service.traces.subscribe();
+    send(&server).await;
+    let listed = traces(&server, "", 2).await;
+    assert_eq!(listed["sampled_ratio"], 1.0);
     let mut complete = Vec::new();
     while complete.len() < 2 {
         complete.extend(told.recv().await.unwrap().iter().cloned());

@@ -165,6 +165,7 @@ pub trait FileSink {
     const IS_WHOLE: bool = false;
 
     /// A usable span of any kind with all that it says, and the id of its trace; only if [`Self::IS_WHOLE`].
+    #[expect(clippy::boxed_local, reason = "who takes it keeps it so")]
     fn trace_span(&mut self, _trace_id: Box<str>, _span: TraceSpan) {}
 
     /// A usable span of any kind, with the name of its service.

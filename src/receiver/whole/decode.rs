@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::span::SpanKind;
-use crate::model::trace::AttributeValue;
-use crate::model::trace::{Attributes, TraceResource, TraceSpan};
+use crate::model::trace::{AttributeValue, Attributes, TraceResource, TraceSpan};
 use crate::receiver::json::read::Span;
 use crate::receiver::json::value::{Few, Number, text_of};
 use crate::receiver::json::{has_parent, numbers, span_id};
@@ -89,13 +88,12 @@ impl DecodeSpans for Decoder {
             let known = resources
                 .iter()
                 .find(|(known, _)| Arc::ptr_eq(known, origin));
-            let resource = match known {
-                Some((_, resource)) => Arc::clone(resource),
-                None => {
-                    let resource = Arc::new(resource_of(origin, self.rules.version_key()));
-                    resources.push((origin, Arc::clone(&resource)));
-                    resource
-                }
+            let resource = if let Some((_, resource)) = known {
+                Arc::clone(resource)
+            } else {
+                let resource = Arc::new(resource_of(origin, self.rules.version_key()));
+                resources.push((origin, Arc::clone(&resource)));
+                resource
             };
             let scope = String::from_utf8_lossy(&origin.scope);
             let span = match origin.encoding {

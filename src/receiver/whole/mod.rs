@@ -9,9 +9,9 @@ pub(in crate::receiver) mod protobuf;
 
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
-
-use crate::model::trace::{Attributes, SpanEvent, SpanLink, StatusCode, TraceResource, TraceSpan};
+use crate::model::trace::{
+    AttributeValue, Attributes, SpanEvent, SpanLink, StatusCode, TraceResource, TraceSpan,
+};
 use crate::window::event::{EventRules, ResourceAttributes, SpanInput, SpanStatus, describe};
 
 /// What only whole spans hold.
@@ -78,20 +78,14 @@ pub(in crate::receiver) fn trace_resource(
 
 /// Ids of hexadecimal digits in one case, so that one id is one text; others as they are.
 pub(in crate::receiver) fn lower_case(mut id: String) -> String {
-    if HEXLOWER_PERMISSIVE.decode_len(id.len()).is_ok()
-        && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-    {
+    if id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         id.make_ascii_lowercase();
     }
     id
 }
 
 /// Adds an attribute; of those with one key the last holds, in the place of the first.
-pub(in crate::receiver) fn put(
-    attributes: &mut Attributes,
-    key: &str,
-    value: crate::model::trace::AttributeValue,
-) {
+pub(in crate::receiver) fn put(attributes: &mut Attributes, key: &str, value: AttributeValue) {
     match attributes.iter_mut().find(|(name, _)| **name == *key) {
         Some((_, held)) => *held = value,
         None => attributes.push((key.into(), value)),

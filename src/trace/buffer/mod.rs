@@ -20,6 +20,7 @@ pub mod raw;
 mod settings;
 mod summary;
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "halves are exact")]
 mod tests;
 
 use std::fmt::Write;

@@ -8,10 +8,10 @@ use crate::model::span::Outcome;
 use crate::trace::sampling::{Randomness, Threshold};
 
 /// Traces that are wanted at once, a power of two: 32 KiB. A further one takes the place of an older one.
-const WANTED: usize = 4_096;
+const WANTED: u64 = 4_096;
 
 /// Operations whose slowness is known, a power of two: 64 KiB. One takes the place of another with the same low bits.
-const SLOW: usize = 4_096;
+const SLOW: u128 = 4_096;
 
 /// No randomness has so many bits.
 const NOBODY: u64 = u64::MAX;
@@ -60,20 +60,20 @@ impl Picker {
     /// Whether a trace is kept because an error or a slow entry span was seen in it.
     #[inline]
     pub(super) fn is_wanted(&self, randomness: u64) -> bool {
-        let place = self.wanted.get(randomness as usize % WANTED);
+        let place = self.wanted.get((randomness % WANTED) as usize);
         place.is_some_and(|place| place.load(Ordering::Relaxed) == randomness)
     }
 
     #[cold]
     fn want(&self, randomness: u64) {
-        if let Some(place) = self.wanted.get(randomness as usize % WANTED) {
+        if let Some(place) = self.wanted.get((randomness % WANTED) as usize) {
             place.store(randomness, Ordering::Relaxed);
         }
     }
 
     #[inline]
     fn is_slow(&self, series: SeriesId, duration_nanos: u64) -> bool {
-        let place = self.slow.get(series.0 as usize % SLOW);
+        let place = self.slow.get((series.0 % SLOW) as usize);
         place.is_some_and(|[tag, nanos]| {
             duration_nanos > nanos.load(Ordering::Relaxed)
                 && tag.load(Ordering::Relaxed) == tag_of(series)
@@ -82,9 +82,9 @@ impl Picker {
 
     /// From here on, events of these series are slow if they take longer than this, and others never are.
     pub(super) fn set_slow(&self, limits: impl IntoIterator<Item = (SeriesId, u64)>) {
-        let mut limits_by_place = vec![[NOBODY, NOBODY]; SLOW];
+        let mut limits_by_place = vec![[NOBODY, NOBODY]; SLOW as usize];
         for (series, nanos) in limits {
-            if let Some(place) = limits_by_place.get_mut(series.0 as usize % SLOW) {
+            if let Some(place) = limits_by_place.get_mut((series.0 % SLOW) as usize) {
                 *place = [tag_of(series), nanos];
             }
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Whether whole traces are kept at all. Default true.
     pub enabled: bool,
-    /// Memory of the kept traces in bytes. Default 32 MiB; at least 1 MiB.
+    /// Memory of the kept traces in bytes. Default 16 MiB; at least 1 MiB.
     pub max_bytes: u64,
     /// Bytes of one trace; further spans of it are left out. Default 1 MiB; at most an eighth of `max_bytes`.
     pub max_trace_bytes: u64,
@@ -32,7 +32,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             enabled: true,
-            max_bytes: 32 << 20,
+            max_bytes: 16 << 20,
             max_trace_bytes: 1 << 20,
             wanted_share: 0.5,
             retention: Duration::from_mins(10),

@@ -55,17 +55,14 @@ impl TraceTree<'_> {
                     break Some((child, start, end));
                 }
             };
-            match next {
-                Some((child, start, end)) => {
-                    push(&mut path, index, end, step.cursor);
-                    step.cursor = start;
-                    let below = self.step(child, start, end);
-                    open.push(below);
-                }
-                None => {
-                    push(&mut path, index, step.from, step.cursor);
-                    open.pop();
-                }
+            if let Some((child, start, end)) = next {
+                push(&mut path, index, end, step.cursor);
+                step.cursor = start;
+                let below = self.step(child, start, end);
+                open.push(below);
+            } else {
+                push(&mut path, index, step.from, step.cursor);
+                open.pop();
             }
         }
         path.reverse();

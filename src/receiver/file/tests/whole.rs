@@ -38,7 +38,10 @@ fn common((trace_id, span): &(String, TraceSpan)) -> String {
     let text = |value: &AttributeValue| match value {
         AttributeValue::Text(text) => text.to_string(),
         AttributeValue::Int(number) => number.to_string(),
-        other => panic!("{other:?}"),
+        AttributeValue::Bool(_)
+        | AttributeValue::Float(_)
+        | AttributeValue::List(_)
+        | AttributeValue::Map(_) => panic!("{value:?}"),
     };
     let attributes: std::collections::BTreeMap<_, _> =
         attributes.map(|(key, value)| (key, text(value))).collect();
@@ -239,15 +242,24 @@ fn all_that_otlp_says_of_a_span_is_read() {
     assert_is_full(&spans[0]);
 }
 
-/// The same as [`full_document`].
-fn full_request() -> ExportTraceServiceRequest {
-    let value = |value| Some(AnyValue { value: Some(value) });
-    let pair = |key: &str, value: Option<AnyValue>| KeyValue {
+fn value(value: Any) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(value) })
+}
+
+fn string(text: &str) -> Option<AnyValue> {
+    value(Any::StringValue(text.to_owned()))
+}
+
+fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
+    KeyValue {
         key: key.to_owned(),
         value,
         ..KeyValue::default()
-    };
-    let string = |text: &str| value(Any::StringValue(text.to_owned()));
+    }
+}
+
+/// The same as [`full_span`].
+fn full_message() -> otlp::Span {
     let id = |digits: &str| data_encoding::HEXLOWER.decode(digits.as_bytes()).unwrap();
     let list = ArrayValue {
         values: [value(Any::IntValue(-1)), string("x")]
@@ -264,7 +276,7 @@ fn full_request() -> ExportTraceServiceRequest {
         attributes,
         ..otlp::span::Event::default()
     };
-    let span = otlp::Span {
+    otlp::Span {
         trace_id: id(TRACE),
         span_id: id("00f067aa0ba902b7"),
         parent_span_id: id("53995c3f42cd8ad8"),
@@ -301,7 +313,11 @@ fn full_request() -> ExportTraceServiceRequest {
             code: 2,
         }),
         ..otlp::Span::default()
-    };
+    }
+}
+
+/// The same as [`full_document`].
+fn full_request() -> ExportTraceServiceRequest {
     let resource = Resource {
         attributes: vec![
             pair("service.name", string("users")),
@@ -319,7 +335,7 @@ fn full_request() -> ExportTraceServiceRequest {
             resource: Some(resource),
             scope_spans: vec![otlp::ScopeSpans {
                 scope: Some(scope),
-                spans: vec![span],
+                spans: vec![full_message()],
                 ..otlp::ScopeSpans::default()
             }],
             ..otlp::ResourceSpans::default()
