@@ -18,6 +18,7 @@ use crate::model::UnixNanos;
 use crate::traffic::batch::BatchShape;
 use crate::traffic::report::{LoadReport, ProcessUsage};
 use crate::traffic::send::{Load, Sender, Target, Totals};
+use crate::traffic::shop;
 use crate::traffic::workload::Workload;
 
 const EXAMPLES: &str = "\
@@ -184,7 +185,7 @@ impl Args {
 
     fn workload(&self) -> Workload {
         match self.profile {
-            Profile::Shop => Workload::shop(self.seed),
+            Profile::Shop => Workload::model(shop::generator(self.seed)),
             Profile::Batch => {
                 let shape = BatchShape {
                     spans_per_request: count(self.spans_per_request),

@@ -6,6 +6,8 @@ pub mod batch;
 pub mod canary;
 pub mod candidate;
 pub mod coverage;
+pub mod distribution;
+pub mod fault;
 pub mod finding;
 pub mod history;
 pub mod input;

@@ -1,6 +1,6 @@
-//! What a load run sends: one request after the other, from the templates or from the shop.
+//! What a load run sends: one request after the other, from the templates or from a model.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -8,18 +8,18 @@ use prost::Message;
 
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::batch::{BatchShape, BatchTemplate, Variation};
-use crate::traffic::shop::{Faults, Shop, ShopService, export_request};
+use crate::traffic::generate::{Faults, Generator, Reporter, export_request};
 
-/// Time for the slowest visit to the shop to end before it is sent.
-const SHOP_LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
+/// Time for the slowest visit to end before it is sent.
+const LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
 
 /// A source of encoded requests, shared by everyone who sends.
 #[derive(Debug)]
 pub enum Workload {
     /// Patched templates: the cheapest for the client.
     Batch(BatchWorkload),
-    /// Visits to the shop, encoded one by one.
-    Shop(Box<ShopWorkload>),
+    /// Visits as a model has them, encoded one by one.
+    Model(Box<ModelWorkload>),
 }
 
 impl Workload {
@@ -28,10 +28,10 @@ impl Workload {
         Self::Batch(BatchWorkload::new(shape, seed))
     }
 
-    /// Requests from a healthy shop with this seed.
-    pub fn shop(seed: u64) -> Self {
-        Self::Shop(Box::new(ShopWorkload {
-            shop: Mutex::new((Shop::new(seed), Vec::new())),
+    /// Requests of whole visits from a generator, whatever its model says about load and faults.
+    pub fn model(generator: Generator) -> Self {
+        Self::Model(Box::new(ModelWorkload {
+            visits: Mutex::new((generator, Vec::new())),
         }))
     }
 
@@ -39,7 +39,7 @@ impl Workload {
     pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Bytes {
         match self {
             Self::Batch(batch) => batch.request(number, spans, now),
-            Self::Shop(shop) => shop.request(spans, now),
+            Self::Model(model) => model.request(spans, now),
         }
     }
 
@@ -47,7 +47,7 @@ impl Workload {
     pub fn recycle(&self, number: u64, request: Bytes) {
         match self {
             Self::Batch(batch) => batch.recycle(number, request),
-            Self::Shop(_) => {}
+            Self::Model(_) => {}
         }
     }
 }
@@ -119,22 +119,26 @@ impl BatchWorkload {
     }
 }
 
-/// The shop, and the spans of its last visit that did not fit into the last request.
+/// A generator, and the spans of its last visit that did not fit into the last request.
 #[derive(Debug)]
-pub struct ShopWorkload {
-    shop: Mutex<(Shop, Vec<(ShopService, Span)>)>,
+pub struct ModelWorkload {
+    visits: Mutex<(Generator, Vec<(Arc<Reporter>, Span)>)>,
 }
 
-impl ShopWorkload {
+impl ModelWorkload {
     fn request(&self, spans: usize, now: UnixNanos) -> Bytes {
-        let start = now.saturating_sub(SHOP_LAG_NANOS);
+        let start = now.saturating_sub(LAG_NANOS);
         let taken = {
-            let mut guard = lock(&self.shop);
-            let (shop, waiting) = &mut *guard;
+            let mut guard = lock(&self.visits);
+            let (generator, waiting) = &mut *guard;
             while waiting.len() < spans {
-                waiting.extend(shop.trace(start, &Faults::none()).into_spans());
+                let visit = generator.trace(start, &Faults::none()).into_spans();
+                if visit.is_empty() {
+                    break;
+                }
+                waiting.extend(visit);
             }
-            let later = waiting.split_off(spans);
+            let later = waiting.split_off(spans.min(waiting.len()));
             std::mem::replace(waiting, later)
         };
         export_request(taken).encode_to_vec().into()
@@ -151,7 +155,8 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
     use super::*;
-    use crate::traffic::shop::span_count;
+    use crate::traffic::generate::span_count;
+    use crate::traffic::shop;
 
     const NOW: UnixNanos = 1_800_000_000 * NANOS_PER_SEC;
 
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_request_has_the_wanted_number_of_spans() {
-        for workload in [Workload::batch(BatchShape::default(), 1), Workload::shop(1)] {
+        for workload in [Workload::batch(BatchShape::default(), 1), Workload::model(shop::generator(1))] {
             for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
                 let request = workload.request(number, spans, NOW);
                 assert_eq!(span_count(&decode(&request)), spans);
@@ -200,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_the_shop_have_ended_when_they_are_sent() {
-        let request = decode(&Workload::shop(1).request(0, 500, NOW));
+    fn spans_of_a_model_have_ended_when_they_are_sent() {
+        let request = decode(&Workload::model(shop::generator(1)).request(0, 500, NOW));
         let spans = request
             .resource_spans
             .iter()

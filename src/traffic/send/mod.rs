@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::otlp::trace_service_client::TraceServiceClient;
 use crate::traffic::send::run::{Run, send_load};
 use crate::traffic::send::totals::Answer;
-use crate::traffic::shop::span_count;
+use crate::traffic::generate::span_count;
 use crate::traffic::workload::Workload;
 
 pub use run::Load;
