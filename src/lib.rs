@@ -62,6 +62,8 @@ pub mod pipeline;
 // Counted, and kept.
 pub mod window;
 
+pub mod trace;
+
 pub mod store;
 
 // Judged.

@@ -11,6 +11,7 @@ pub mod otlp_grpc;
 pub mod otlp_http;
 pub mod respond;
 pub mod scan;
+pub mod whole;
 pub mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};

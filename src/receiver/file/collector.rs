@@ -7,7 +7,9 @@ use crate::model::finding::{Finding, Level, Location};
 use crate::model::span::SpanKind;
 use crate::receiver::file::buffer::Place;
 use crate::receiver::file::source::DiskBytes;
+use crate::receiver::file::whole::{FileDetails, Resources};
 use crate::receiver::file::{FileSettings, FileSink, FileSummary};
+use crate::receiver::whole::trace_span;
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
     SpanStatus, push_resource, push_span,
@@ -47,6 +49,7 @@ pub(super) struct Collector<'s, S> {
     batch: EventBatch,
     scratch: OperationScratch,
     sampling: Sampling,
+    resources: Resources,
     summary: FileSummary,
     /// Where the record begins that is being read.
     record: Place,
@@ -71,6 +74,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             batch: EventBatch::default(),
             scratch: OperationScratch::default(),
             sampling: Sampling::Full,
+            resources: Resources::default(),
             summary: FileSummary::default(),
             record: Place { byte: 0, line: 1 },
             is_text: true,
@@ -87,9 +91,14 @@ impl<'s, S: FileSink> Collector<'s, S> {
         self.record = place;
     }
 
-    /// Takes a span of a service.
+    /// Takes a span of a service. `details` are asked for where whole spans are wanted.
     #[inline]
-    pub(super) fn span(&mut self, service: &ResourceAttributes<'_>, span: &FileSpan<'_>) {
+    pub(super) fn span<E: Display>(
+        &mut self,
+        service: &ResourceAttributes<'_>,
+        span: &FileSpan<'_>,
+        details: impl FnOnce() -> Result<FileDetails, E>,
+    ) {
         let Some((start, end)) = span.times.filter(|(start, end)| start <= end) else {
             self.batch.reject(Rejection::EndBeforeStart);
             return;
@@ -109,6 +118,12 @@ impl<'s, S: FileSink> Collector<'s, S> {
             status: span.status,
             attributes: span.attributes,
         };
+        if S::IS_WHOLE {
+            match details() {
+                Ok(details) => self.trace_span(service, &input, details),
+                Err(error) => self.unreadable("the rest of a span of the record", error),
+            }
+        }
         let entry_kinds = self.rules.entry_kinds;
         push_span(
             &mut self.batch,
@@ -120,6 +135,18 @@ impl<'s, S: FileSink> Collector<'s, S> {
         if self.batch.spans >= BATCH_SPANS || self.batch.text_bytes() >= BATCH_TEXT_BYTES {
             self.flush();
         }
+    }
+
+    fn trace_span(
+        &mut self,
+        service: &ResourceAttributes<'_>,
+        span: &SpanInput<'_>,
+        FileDetails { resource, details }: FileDetails,
+    ) {
+        let resource = self.resources.intern(service, &resource);
+        let trace_id = details.trace_id.as_str().into();
+        let span = trace_span(span, resource, details, self.rules);
+        self.sink.trace_span(trace_id, span);
     }
 
     /// Events from here on are of this service.

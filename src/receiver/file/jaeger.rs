@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::model::trace::{Attributes, SpanEvent, SpanLink};
 use crate::receiver::file::FileSink;
 use crate::receiver::file::collector::{Collector, FileSpan};
 use crate::receiver::file::cursor::{Cursor, Fault};
 use crate::receiver::file::documents::read_next;
 use crate::receiver::file::lenient::{NoTime, Time, start_and_duration};
-use crate::receiver::file::tags::Tags;
+use crate::receiver::file::tags::{Tags, attributes_of, tag_details, text_of_value};
+use crate::receiver::file::whole::{FileDetails, instant};
 use crate::receiver::json::read::for_each;
 use crate::receiver::json::value::{BorrowedText, Number, text_of};
 use crate::receiver::json::{has_parent, span_id_bytes};
+use crate::receiver::whole::json::{list, number, string};
+use crate::receiver::whole::{Details, lower_case};
 use crate::window::event::{ResourceAttributes, Scalar};
 
 /// A trace. It is a record: the processes that its spans name stand behind them.
@@ -92,10 +98,10 @@ fn trace<S: FileSink>(
     let Some(spans) = trace.spans else {
         return Ok(());
     };
-    for_each(spans.get(), |span: JaegerSpan<'_>| {
+    for_each(spans.get(), S::IS_WHOLE, |span: JaegerSpan<'_>, text| {
         let by_id = processes.get(text_of(span.process_id.as_ref()));
         let process = span.process.as_ref().or(by_id);
-        if let Err(error) = take(&span, process, collector) {
+        if let Err(error) = take(&span, process, text, collector) {
             collector.unreadable("a span of the trace", error);
         }
     })
@@ -104,23 +110,25 @@ fn trace<S: FileSink>(
 fn take<S: FileSink>(
     span: &JaegerSpan<'_>,
     process: Option<&Process<'_>>,
+    text: &str,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), NoTime> {
     let start = Time::read("startTime", &span.start_time)?;
     let times = start_and_duration(start, &span.duration)?;
     let said = span.tags.read();
-    let process = process.map_or_else(ResourceAttributes::default, Process::service);
-    let service = if process.names_service() {
-        process
+    let of_process = process.map_or_else(ResourceAttributes::default, Process::service);
+    let service = if of_process.names_service() {
+        of_process
     } else {
-        said.service.or(process)
+        said.service.or(of_process)
     };
     let span_id = text_of(span.span_id.as_ref());
     let span_id_bytes = span_id_bytes(span_id);
-    let span = FileSpan {
+    let parent_span_id = span.parent();
+    let file_span = FileSpan {
         name: text_of(span.operation_name.as_ref()).as_bytes(),
         kind: said.kind,
-        has_parent: span.has_parent(),
+        has_parent: parent_span_id.is_some(),
         span_id: span_id_bytes
             .as_ref()
             .map_or(span_id.as_bytes(), |bytes| bytes),
@@ -129,8 +137,55 @@ fn take<S: FileSink>(
         status: said.status,
         attributes: said.attributes,
     };
-    collector.span(&service, &span);
+    collector.span(&service, &file_span, || {
+        Ok::<_, serde_json::Error>(FileDetails {
+            resource: Arc::new(
+                process.map_or_else(Attributes::new, |process| process.tags.attributes()),
+            ),
+            details: Details {
+                parent_span_id: parent_span_id.unwrap_or_default().to_owned(),
+                ..details(&serde_json::from_str(text)?)
+            },
+        })
+    });
     Ok(())
+}
+
+/// What the windows do not read.
+fn details(span: &Value) -> Details {
+    let trace_id = string(span, "traceID");
+    let tags = tag_details(list(span, "tags").map(pair));
+    let events = list(span, "logs").map(|log| {
+        let mut attributes = attributes_of(list(log, "fields").map(pair));
+        let name = attributes.iter().position(|(key, _)| **key == *"event");
+        let name = name.map(|place| attributes.remove(place).1);
+        SpanEvent {
+            at: instant(&number(log, "timestamp")).unwrap_or(0),
+            name: name.map_or_else(Box::default, text_of_value),
+            attributes,
+        }
+    });
+    let links = list(span, "references")
+        .filter(|reference| string(reference, "traceID") != trace_id)
+        .map(|reference| SpanLink {
+            trace_id: lower_case(string(reference, "traceID")).into(),
+            span_id: lower_case(string(reference, "spanID")).into(),
+        });
+    Details {
+        events: events.collect(),
+        links: links.collect(),
+        trace_id: lower_case(trace_id),
+        span_id: string(span, "spanID"),
+        ..tags
+    }
+}
+
+fn pair(tag: &Value) -> (&str, &Value) {
+    let key = tag.get("key").and_then(Value::as_str);
+    (
+        key.unwrap_or_default(),
+        tag.get("value").unwrap_or(&Value::Null),
+    )
 }
 
 impl Process<'_> {
@@ -145,14 +200,14 @@ impl Process<'_> {
 
 impl JaegerSpan<'_> {
     /// References of either type are parents, if they are of the same trace; others are links.
-    fn has_parent(&self) -> bool {
+    fn parent(&self) -> Option<&str> {
         let trace_id = text_of(self.trace_id.as_ref());
-        let is_parent = |reference: &Reference<'_>| {
+        let of_trace = self.references.iter().flatten().filter(|reference| {
             let of_trace = reference.trace_id.as_ref();
             of_trace.is_none_or(|of_trace| of_trace.as_ref() == trace_id)
-                && has_parent(text_of(reference.span_id.as_ref()))
-        };
-        has_parent(text_of(self.parent_span_id.as_ref()))
-            || self.references.iter().flatten().any(is_parent)
+        });
+        let referred = of_trace.map(|reference| text_of(reference.span_id.as_ref()));
+        let mut named = std::iter::once(text_of(self.parent_span_id.as_ref())).chain(referred);
+        named.find(|id| has_parent(id))
     }
 }

@@ -20,6 +20,7 @@ mod otlp_json;
 mod protobuf;
 mod source;
 mod tags;
+mod whole;
 mod zipkin;
 
 #[cfg(test)]
@@ -30,11 +31,13 @@ use std::io;
 use crate::disk::find::FindError;
 use crate::model::batch::EventBatch;
 use crate::model::finding::Finding;
+use crate::model::trace::TraceSpan;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::Collector;
 use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::detect::{Content, DETECTION_BYTES, detect};
 pub use crate::receiver::file::find::{STANDARD_INPUT, TraceInput, find_inputs};
+pub use crate::receiver::file::whole::{TraceSink, read_whole_traces};
 use crate::window::event::EventRules;
 
 /// How trace files are read.
@@ -132,6 +135,12 @@ pub enum FileError {
 pub trait FileSink {
     /// Some thousand spans. The batch is cleared afterwards.
     fn batch(&mut self, batch: &mut EventBatch);
+
+    /// Whether whole spans are wanted, too. They take more time and memory.
+    const IS_WHOLE: bool = false;
+
+    /// A usable span of any kind with all that it says, and the id of its trace; only if [`Self::IS_WHOLE`].
+    fn trace_span(&mut self, _trace_id: Box<str>, _span: TraceSpan) {}
 
     /// A usable span of any kind, with the name of its service.
     #[inline]

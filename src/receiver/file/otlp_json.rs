@@ -1,17 +1,21 @@
 //! OTLP/JSON documents of any size, and spans that are written as in OTLP/JSON.
 
 use std::io::Read;
+use std::sync::Arc;
 
+use crate::model::trace::Attributes;
 use crate::receiver::file::FileSink;
 use crate::receiver::file::collector::{Collector, FileSpan};
 use crate::receiver::file::cursor::{Cursor, Fault};
 use crate::receiver::file::documents::{read_next, read_record};
 use crate::receiver::file::lenient::{NoTime, Time, span_kind, span_status, start_and_end};
+use crate::receiver::file::whole::{FileDetails, instant};
 use crate::receiver::json::read::{
     Span, SpanVisitor, read_request, read_resource, read_resource_spans, read_scope_spans,
 };
 use crate::receiver::json::value::text_of;
 use crate::receiver::json::{has_parent, span_id_bytes};
+use crate::receiver::whole::json::{details, resource_attributes, string};
 use crate::window::event::{ResourceAttributes, SpanStatus};
 
 /// The list of a request; Tempo calls it `batches`.
@@ -22,7 +26,7 @@ pub(super) fn request<S: FileSink>(
     text: &str,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), serde_json::Error> {
-    read_request(text, &LISTS, &mut Spans(collector))
+    read_request(text, &LISTS, &mut Spans::new(collector))
 }
 
 /// Reads a span of a flat list.
@@ -31,7 +35,7 @@ pub(super) fn span<S: FileSink>(
     collector: &mut Collector<'_, S>,
 ) -> Result<(), serde_json::Error> {
     let span: Span<'_> = serde_json::from_str(text)?;
-    Spans(collector).span(&ResourceAttributes::default(), &span)
+    Spans::new(collector).span(&ResourceAttributes::default(), &span, text)
 }
 
 /// Reads an `ExportTraceServiceRequest` resource by resource; one that is longer than a record is read in parts.
@@ -66,7 +70,7 @@ fn resource_spans<R: Read, S: FileSink>(
                 len,
                 "the element of resourceSpans",
                 collector,
-                |text, collector| read_resource_spans(text, &mut Spans(collector)),
+                |text, collector| read_resource_spans(text, &mut Spans::new(collector)),
             );
             Ok(())
         }
@@ -104,7 +108,10 @@ fn resource_spans_in_parts<R: Read, S: FileSink>(
         "scopeSpans" => {
             has_spans = true;
             let read = read_resource(&resource, |attributes| {
-                let resource = attributes.of_resource();
+                let resource = PartsOf {
+                    read: attributes.of_resource(),
+                    whole: whole_resource::<S>(&resource),
+                };
                 cursor.for_each_element(|cursor| scope_spans(cursor, &resource, collector))
             });
             read.unwrap_or_else(|error| Err(Fault::Unreadable(error.to_string())))
@@ -115,7 +122,7 @@ fn resource_spans_in_parts<R: Read, S: FileSink>(
 
 fn scope_spans<R: Read, S: FileSink>(
     cursor: &mut Cursor<R>,
-    resource: &ResourceAttributes<'_>,
+    resource: &PartsOf<'_>,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), Fault> {
     match cursor.value_len_within(WHOLE_BYTES_MAX) {
@@ -125,38 +132,98 @@ fn scope_spans<R: Read, S: FileSink>(
                 len,
                 "the element of scopeSpans",
                 collector,
-                |text, collector| read_scope_spans(text, resource, &mut Spans(collector)),
+                |text, collector| {
+                    let spans = &mut Spans::of(resource, "", collector);
+                    read_scope_spans(text, &resource.read, spans)
+                },
             );
             Ok(())
         }
-        Err(Fault::TooLarge { .. }) => cursor.for_each_member(|cursor, name| match name {
-            "spans" => cursor.for_each_element(|cursor| {
-                read_next(cursor, "the span", collector, |text, collector| {
-                    let span: Span<'_> = serde_json::from_str(text)?;
-                    Spans(collector).span(resource, &span)
-                })
-            }),
-            _ => cursor.skip_value(),
-        }),
+        Err(Fault::TooLarge { .. }) => {
+            let mut scope = String::new();
+            cursor.for_each_member(|cursor, name| match name {
+                "spans" => cursor.for_each_element(|cursor| {
+                    read_next(cursor, "the span", collector, |text, collector| {
+                        let span: Span<'_> = serde_json::from_str(text)?;
+                        Spans::of(resource, &scope, collector).span(&resource.read, &span, text)
+                    })
+                }),
+                "scope" if S::IS_WHOLE => read_next(cursor, "the scope", collector, |text, _| {
+                    scope = string(&serde_json::from_str(text)?, "name");
+                    Ok(())
+                }),
+                _ => cursor.skip_value(),
+            })
+        }
         Err(fault) => Err(fault),
     }
 }
 
+/// A resource that is longer than a record.
+struct PartsOf<'a> {
+    /// As the windows read it.
+    read: ResourceAttributes<'a>,
+    /// Where whole spans are wanted.
+    whole: Arc<Attributes>,
+}
+
+fn whole_resource<S: FileSink>(text: &str) -> Arc<Attributes> {
+    Arc::new(if S::IS_WHOLE {
+        resource_attributes(text)
+    } else {
+        Attributes::new()
+    })
+}
+
 /// Takes spans in every way of writing them.
-struct Spans<'c, 's, S>(&'c mut Collector<'s, S>);
+struct Spans<'c, 's, S> {
+    collector: &'c mut Collector<'s, S>,
+    /// Where whole spans are wanted: attributes of the resource, and name of the scope.
+    resource: Arc<Attributes>,
+    scope: String,
+}
+
+impl<'c, 's, S: FileSink> Spans<'c, 's, S> {
+    fn new(collector: &'c mut Collector<'s, S>) -> Self {
+        Self {
+            collector,
+            resource: Arc::default(),
+            scope: String::new(),
+        }
+    }
+
+    fn of(resource: &PartsOf<'_>, scope: &str, collector: &'c mut Collector<'s, S>) -> Self {
+        Self {
+            collector,
+            resource: Arc::clone(&resource.whole),
+            scope: scope.to_owned(),
+        }
+    }
+}
 
 impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
-    fn resource(&mut self, _: &ResourceAttributes<'_>) {}
+    const KEEPS_TEXT: bool = S::IS_WHOLE;
+
+    fn resource(&mut self, _: &ResourceAttributes<'_>, text: &str) {
+        if S::IS_WHOLE {
+            self.resource = whole_resource::<S>(text);
+        }
+    }
+
+    fn scope(&mut self, name: &str) {
+        name.clone_into(&mut self.scope);
+    }
 
     fn span(
         &mut self,
         resource: &ResourceAttributes<'_>,
         span: &Span<'_>,
+        text: &str,
     ) -> Result<(), serde_json::Error> {
         let times = match times(span) {
             Ok(times) => times,
             Err(error) => {
-                self.0.unreadable("a span of the record", error);
+                self.collector.unreadable("a span of the record", error);
                 return Ok(());
             }
         };
@@ -182,7 +249,13 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
                 .map_or(SpanStatus::Unset, |status| span_status(&status.code)),
             attributes: span.attributes.of_span(),
         };
-        self.0.span(&service, &span);
+        let (whole, scope) = (&self.resource, &self.scope);
+        self.collector.span(&service, &span, || {
+            details(text, scope, instant).map(|details| FileDetails {
+                resource: Arc::clone(whole),
+                details,
+            })
+        });
         Ok(())
     }
 }

@@ -1,14 +1,21 @@
 //! OTLP in protobuf: one `ExportTraceServiceRequest`, or many with their lengths before them.
 
 use std::io::Read;
+use std::sync::Arc;
+
+use prost::DecodeError;
 
 use crate::model::span::SpanKind;
+use crate::model::trace::Attributes;
 use crate::receiver::file::FileSink;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::{Collector, FileSpan};
 use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::lenient::{Time, start_and_end};
-use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
+use crate::receiver::file::whole::{FileDetails, instant};
+use crate::receiver::json::value::Number;
+use crate::receiver::scan::{ResourceView, ScopeView, SpanView, Visitor, scan};
+use crate::receiver::whole::protobuf::{details, resource_attributes};
 use crate::receiver::wire::Malformed;
 use crate::window::event::{ResourceAttributes, SpanAttributes, SpanStatus};
 
@@ -176,6 +183,8 @@ pub(super) fn read<R: Read, S: FileSink>(
                 let mut spans = Spans {
                     collector,
                     resource: ResourceAttributes::default(),
+                    whole: Arc::default(),
+                    scope: String::new(),
                 };
                 if let Err(malformed) = scan(message, &mut spans) {
                     collector.unreadable("the message", malformed);
@@ -227,23 +236,46 @@ fn skip<R: Read>(buffer: &mut Buffer<R>, mut len: u64) {
 struct Spans<'a, 'c, 's, S> {
     collector: &'c mut Collector<'s, S>,
     resource: ResourceAttributes<'a>,
+    /// Where whole spans are wanted: attributes of the resource, and name of the scope.
+    whole: Arc<Attributes>,
+    scope: String,
 }
 
 impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
     fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
+        if S::IS_WHOLE {
+            let mut parts = Vec::new();
+            resource.for_each_part(|part| parts.extend_from_slice(part))?;
+            match resource_attributes(&parts) {
+                Ok(attributes) => self.whole = Arc::new(attributes),
+                Err(error) => self
+                    .collector
+                    .unreadable("a resource of the message", error),
+            }
+        }
         self.resource = ResourceAttributes::default();
         resource.for_each_attribute(|key, value| self.resource.set(key, value))
+    }
+
+    #[inline]
+    fn scope(&mut self, scope: ScopeView<'a>) {
+        if S::IS_WHOLE {
+            let name = scope.name().unwrap_or_default();
+            self.scope = String::from_utf8_lossy(name).into_owned();
+        }
     }
 
     #[inline]
     fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed> {
         let kind = SpanKind::from_otlp(span.kind);
         let has_parent = span.parent_span_id.iter().any(|byte| *byte != 0);
-        let is_entry = self.collector.rules.entry_kinds.is_entry(kind, has_parent);
+        // Whole spans of every kind have an operation and an outcome.
+        let is_described =
+            S::IS_WHOLE || self.collector.rules.entry_kinds.is_entry(kind, has_parent);
         let names_service = self.resource.names_service();
         let mut attributes = SpanAttributes::default();
         let mut service = ResourceAttributes::default();
-        if is_entry || !names_service {
+        if is_described || !names_service {
             let is_read = |key: &[u8]| {
                 SpanAttributes::may_read(key)
                     || (!names_service && ResourceAttributes::may_read(key))
@@ -256,6 +288,7 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
             })?;
         }
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        let message = span.message;
         let span = FileSpan {
             name: span.name,
             kind,
@@ -266,7 +299,18 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
             status: SpanStatus::from_otlp(span.status_code),
             attributes,
         };
-        self.collector.span(&service.or(self.resource), &span);
+        let (whole, scope) = (&self.whole, &self.scope);
+        let service = service.or(self.resource);
+        self.collector.span(&service, &span, || {
+            let mut details = details(message, scope)?;
+            for event in &mut details.events {
+                event.at = instant(&Number::Whole(event.at)).unwrap_or(0);
+            }
+            Ok::<_, DecodeError>(FileDetails {
+                resource: Arc::clone(whole),
+                details,
+            })
+        });
         Ok(())
     }
 }

@@ -5,10 +5,14 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::model::span::SpanKind;
+use crate::model::trace::{AttributeValue, Attributes};
 use crate::receiver::file::lenient::{span_kind, span_status};
 use crate::receiver::json::value::{BorrowedText, Number};
+use crate::receiver::whole::json::plain_value;
+use crate::receiver::whole::{Details, put};
 use crate::window::event::{ResourceAttributes, Scalar, SpanAttributes, SpanStatus};
 
 /// A tag.
@@ -74,6 +78,23 @@ pub(super) struct Said<'a> {
 }
 
 impl Tags<'_> {
+    /// All tags as attributes, as far as they are scalars.
+    pub(super) fn attributes(&self) -> Attributes {
+        let mut attributes = Attributes::new();
+        for Tag { key, value } in &self.0 {
+            let value = match value {
+                Number::Absent | Number::Other => continue,
+                Number::Whole(number) => AttributeValue::Int(number.cast_signed()),
+                Number::Negative(number) => AttributeValue::Int(*number),
+                Number::Fraction(number) => AttributeValue::Float(*number),
+                Number::Text(text) => AttributeValue::Text(text.as_ref().into()),
+                Number::Bool(value) => AttributeValue::Bool(*value),
+            };
+            put(&mut attributes, key.as_ref(), value);
+        }
+        attributes
+    }
+
     /// Reads the tags, as the Collector's translation from Jaeger and Zipkin does.
     pub(super) fn read(&self) -> Said<'_> {
         let mut said = Said::default();
@@ -101,6 +122,43 @@ impl Tags<'_> {
             said.status = SpanStatus::Error;
         }
         said
+    }
+}
+
+/// All tags as attributes.
+pub(super) fn attributes_of<'a>(tags: impl Iterator<Item = (&'a str, &'a Value)>) -> Attributes {
+    let mut attributes = Attributes::new();
+    for (key, value) in tags {
+        if let Some(value) = plain_value(value) {
+            put(&mut attributes, key, value);
+        }
+    }
+    attributes
+}
+
+/// The tags of a span as attributes, and what has a place of its own there.
+pub(super) fn tag_details<'a>(tags: impl Iterator<Item = (&'a str, &'a Value)>) -> Details {
+    let mut details = Details::default();
+    for (key, value) in attributes_of(tags) {
+        match &*key {
+            "span.kind" | "otel.status_code" | "w3c.tracestate" => {}
+            "otel.status_description" => details.status_message = text_of_value(value).into(),
+            "otel.scope.name" | "otel.library.name" => details.scope = text_of_value(value).into(),
+            _ => details.attributes.push((key, value)),
+        }
+    }
+    details
+}
+
+/// A value that should be text.
+pub(super) fn text_of_value(value: AttributeValue) -> Box<str> {
+    match value {
+        AttributeValue::Text(text) => text,
+        AttributeValue::Bool(_)
+        | AttributeValue::Int(_)
+        | AttributeValue::Float(_)
+        | AttributeValue::List(_)
+        | AttributeValue::Map(_) => Box::default(),
     }
 }
 

@@ -1,14 +1,21 @@
 //! Zipkin v2 JSON: a list of spans, or a list of traces that are such lists, times in microseconds.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::model::span::SpanKind;
+use crate::model::trace::{Attributes, SpanEvent};
 use crate::receiver::file::FileSink;
 use crate::receiver::file::collector::{Collector, FileSpan};
 use crate::receiver::file::lenient::{Time, span_kind, start_and_duration};
-use crate::receiver::file::tags::Tags;
+use crate::receiver::file::tags::{Tags, tag_details};
+use crate::receiver::file::whole::{FileDetails, instant};
 use crate::receiver::json::value::{BorrowedText, Number, text_of};
 use crate::receiver::json::{has_parent, span_id_bytes};
+use crate::receiver::whole::json::{list, number, plain_value, string};
+use crate::receiver::whole::{Details, lower_case};
 use crate::window::event::Scalar;
 
 #[derive(Deserialize)]
@@ -68,7 +75,7 @@ pub(super) fn span<S: FileSink>(
     let kind = span_kind(&span.kind);
     let id = text_of(span.id.as_ref());
     let id_bytes = span_id_bytes(id);
-    let span = FileSpan {
+    let file_span = FileSpan {
         name: text_of(span.name.as_ref()).as_bytes(),
         // No kind means work inside a service.
         kind: if kind == SpanKind::Unspecified {
@@ -83,6 +90,55 @@ pub(super) fn span<S: FileSink>(
         status: said.status,
         attributes: said.attributes,
     };
-    collector.span(&service, &span);
+    collector.span(&service, &file_span, || details(text));
     Ok(())
 }
+
+/// What the windows do not read.
+fn details(text: &str) -> Result<FileDetails, serde_json::Error> {
+    let span: Value = serde_json::from_str(text)?;
+    let span_id = string(&span, "id");
+    let tags = span.get("tags").and_then(Value::as_object);
+    let tags = tags
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value));
+    let mut said = tag_details(tags);
+    if let Some(remote) = span.get("remoteEndpoint") {
+        for (member, key) in REMOTE {
+            if let Some(value) = remote.get(member).and_then(plain_value) {
+                said.attributes.push((key.into(), value));
+            }
+        }
+    }
+    let events = list(&span, "annotations").map(|annotation| SpanEvent {
+        at: instant(&number(annotation, "timestamp")).unwrap_or(0),
+        name: string(annotation, "value").into(),
+        attributes: Attributes::new(),
+    });
+    let is_shared = span.get("shared") == Some(&Value::Bool(true));
+    let details = Details {
+        events: events.collect(),
+        trace_id: lower_case(string(&span, "traceId")),
+        // The client's half has the same id.
+        parent_span_id: if is_shared {
+            span_id.clone()
+        } else {
+            string(&span, "parentId")
+        },
+        span_id,
+        ..said
+    };
+    Ok(FileDetails {
+        resource: Arc::default(),
+        details,
+    })
+}
+
+/// The members of an endpoint, and the attributes that say the same.
+const REMOTE: [(&str, &str); 4] = [
+    ("serviceName", "peer.service"),
+    ("ipv4", "network.peer.address"),
+    ("ipv6", "network.peer.address"),
+    ("port", "network.peer.port"),
+];

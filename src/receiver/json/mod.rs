@@ -45,7 +45,7 @@ struct Collector<'b> {
 }
 
 impl SpanVisitor for Collector<'_> {
-    fn resource(&mut self, resource: &ResourceAttributes<'_>) {
+    fn resource(&mut self, resource: &ResourceAttributes<'_>, _text: &str) {
         self.sampling = self.rules.sampling_of(resource.service_name());
         self.is_pushed = false;
     }
@@ -54,6 +54,7 @@ impl SpanVisitor for Collector<'_> {
         &mut self,
         resource: &ResourceAttributes<'_>,
         span: &Span<'_>,
+        _text: &str,
     ) -> Result<(), serde_json::Error> {
         let (kind, start, end, status) = numbers(span)?;
         let Some(span_id) = span_id(span) else {

@@ -9,18 +9,23 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::receiver::json::value::{Attributes, BorrowedText, Number};
+use crate::receiver::json::value::{Attributes, BorrowedText, Number, text_of};
 use crate::window::event::ResourceAttributes;
 
 /// Takes what a reader finds: a resource, then its spans.
 pub(in crate::receiver) trait SpanVisitor {
+    /// Whether the texts of resources and spans are handed over too; they are empty otherwise.
+    const KEEPS_TEXT: bool = false;
     /// A resource begins.
-    fn resource(&mut self, resource: &ResourceAttributes<'_>);
+    fn resource(&mut self, resource: &ResourceAttributes<'_>, text: &str);
+    /// A scope begins whose spans follow. Told only where texts are kept.
+    fn scope(&mut self, _name: &str) {}
     /// A span of the newest resource, which is said again.
     fn span(
         &mut self,
         resource: &ResourceAttributes<'_>,
         span: &Span<'_>,
+        text: &str,
     ) -> Result<(), serde_json::Error>;
 }
 
@@ -131,7 +136,7 @@ pub(in crate::receiver) fn read_scope_spans(
     resource: &ResourceAttributes<'_>,
     visitor: &mut impl SpanVisitor,
 ) -> Result<(), serde_json::Error> {
-    read(text, scope_spans(resource, visitor))
+    read(text, ScopeSpansSeed(resource, visitor))
 }
 
 /// Reads the attributes of a `Resource`, and hands them over.
@@ -145,19 +150,41 @@ pub(in crate::receiver) fn read_resource<T>(
     ))
 }
 
-/// Calls `take` with each element of a list.
+/// Calls `take` with each element of a list, and with its text if that is kept.
 pub(in crate::receiver) fn for_each<'a, T: Deserialize<'a>>(
     list: &'a str,
-    take: impl FnMut(T),
+    keeps_text: bool,
+    take: impl FnMut(T, &'a str),
 ) -> Result<(), serde_json::Error> {
-    struct Each<T, F>(F, PhantomData<T>);
-    impl<'de, T: Deserialize<'de>, F: FnMut(T)> Elements<'de> for Each<T, F> {
+    struct Each<T, F>(bool, F, PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, F: FnMut(T, &'de str)> Elements<'de> for Each<T, F> {
         fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-            let element = list.next_element()?;
-            Ok(element.map(&mut self.0).is_some())
+            let element = next_element(list, self.0)?;
+            let is_there = element.is_some();
+            if let Some((value, text)) = element {
+                (self.1)(value, text);
+            }
+            Ok(is_there)
         }
     }
-    read(list, List(Each(take, PhantomData)))
+    read(list, List(Each(keeps_text, take, PhantomData)))
+}
+
+/// The next element of a list, with its text if that is kept.
+#[inline]
+fn next_element<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    list: &mut A,
+    keeps_text: bool,
+) -> Result<Option<(T, &'de str)>, A::Error> {
+    if !keeps_text {
+        return Ok(list.next_element()?.map(|value| (value, "")));
+    }
+    let raw: Option<&'de RawValue> = list.next_element()?;
+    raw.map(|raw| {
+        let value = serde_json::from_str(raw.get()).map_err(Error::custom)?;
+        Ok((value, raw.get()))
+    })
+    .transpose()
 }
 
 fn read<'a>(
@@ -280,9 +307,15 @@ impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
             match key.as_ref() {
                 "resource" if resource.is_some() => return Err(Error::duplicate_field("resource")),
                 "resource" => {
-                    let read: Option<Resource<'de>> = map.next_value()?;
+                    let mut text = "";
+                    let read: Option<Resource<'de>> = if V::KEEPS_TEXT {
+                        text = map.next_value::<&'de RawValue>()?.get();
+                        serde_json::from_str(text).map_err(Error::custom)?
+                    } else {
+                        map.next_value()?
+                    };
                     let read = read.map_or_else(Attributes::default, |read| read.attributes);
-                    self.0.resource(&read.of_resource());
+                    self.0.resource(&read.of_resource(), text);
                     resource = Some(read);
                 }
                 "scopeSpans" => match &resource {
@@ -298,7 +331,7 @@ impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
             }
         }
         let resource = resource.unwrap_or_else(|| {
-            self.0.resource(&ResourceAttributes::default());
+            self.0.resource(&ResourceAttributes::default(), "");
             Attributes::default()
         });
         for list in waiting {
@@ -313,29 +346,65 @@ struct ScopeSpansElements<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
 
 impl<'de, V: SpanVisitor> Elements<'de> for ScopeSpansElements<'_, V> {
     fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        let element = list.next_element_seed(scope_spans(self.0, self.1))?;
+        let element = list.next_element_seed(ScopeSpansSeed(self.0, self.1))?;
         Ok(element.is_some())
     }
 }
 
-fn scope_spans<'v, V>(
-    resource: &'v ResourceAttributes<'v>,
-    visitor: &'v mut V,
-) -> ObjectWithList<'static, SpanElements<'v, V>> {
-    ObjectWithList {
-        members: &["spans"],
-        elements: SpanElements(resource, visitor),
+struct ScopeSpansSeed<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
+
+impl<'de, V: SpanVisitor> DeserializeSeed<'de> for ScopeSpansSeed<'_, V> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
     }
+}
+
+impl<'de, V: SpanVisitor> Visitor<'de> for ScopeSpansSeed<'_, V> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object with `spans`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(resource, visitor) = self;
+        if V::KEEPS_TEXT {
+            visitor.scope("");
+        }
+        while let Some(key) = map.next_key::<BorrowedText<'_>>()? {
+            match key.as_ref() {
+                "spans" => map.next_value_seed(List(SpanElements(resource, &mut *visitor)))?,
+                "scope" if V::KEEPS_TEXT => {
+                    let scope: Option<Scope<'de>> = map.next_value()?;
+                    let name = scope.as_ref().and_then(|scope| scope.name.as_ref());
+                    visitor.scope(text_of(name));
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every known writer puts it before its spans.
+#[derive(Deserialize)]
+struct Scope<'a> {
+    #[serde(borrow, default)]
+    name: Option<BorrowedText<'a>>,
 }
 
 struct SpanElements<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
 
 impl<'de, V: SpanVisitor> Elements<'de> for SpanElements<'_, V> {
     fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        let Some(span) = list.next_element::<Span<'de>>()? else {
+        let Some((span, text)) = next_element::<Span<'de>, A>(list, V::KEEPS_TEXT)? else {
             return Ok(false);
         };
-        self.1.span(self.0, &span).map_err(Error::custom)?;
+        self.1.span(self.0, &span, text).map_err(Error::custom)?;
         Ok(true)
     }
 }

@@ -11,6 +11,9 @@ use crate::window::event::Scalar;
 pub trait Visitor<'a> {
     /// A resource begins.
     fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed>;
+    /// A `ScopeSpans` begins, whose spans follow.
+    #[inline]
+    fn scope(&mut self, _scope: ScopeView<'a>) {}
     /// A span of the newest resource.
     fn span(&mut self, span: &SpanView<'a>) -> Result<(), Malformed>;
 }
@@ -34,6 +37,7 @@ fn scan_resource_spans<'a>(
     let mut fields = Fields::new(resource_spans);
     while let Some((number, value)) = fields.next_field()? {
         if let (2, Value::Bytes(scope_spans)) = (number, value) {
+            visitor.scope(ScopeView { scope_spans });
             let mut fields = Fields::new(scope_spans);
             while let Some((number, value)) = fields.next_field()? {
                 if let (2, Value::Bytes(span)) = (number, value) {
@@ -52,24 +56,62 @@ pub struct ResourceView<'a> {
 }
 
 impl<'a> ResourceView<'a> {
+    /// Calls `take` with the bytes of the `Resource`; where a message is split, with each part.
+    pub fn for_each_part(&self, mut take: impl FnMut(&'a [u8])) -> Result<(), Malformed> {
+        let mut fields = Fields::new(self.resource_spans);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (1, Value::Bytes(resource)) = (number, value) {
+                take(resource);
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `take` with each attribute.
     pub fn for_each_attribute(
         &self,
         mut take: impl FnMut(&'a [u8], Scalar<'a>),
     ) -> Result<(), Malformed> {
-        let mut fields = Fields::new(self.resource_spans);
+        let mut outcome = Ok(());
+        self.for_each_part(|resource| {
+            if outcome.is_ok() {
+                outcome = for_each_attribute(resource, 1, |_| true, &mut take);
+            }
+        })?;
+        outcome
+    }
+}
+
+/// The scope of a `ScopeSpans`, wherever in it its fields stand.
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeView<'a> {
+    scope_spans: &'a [u8],
+}
+
+impl<'a> ScopeView<'a> {
+    /// Its name, empty if it is not said.
+    pub fn name(&self) -> Result<&'a [u8], Malformed> {
+        let mut name = &[][..];
+        let mut fields = Fields::new(self.scope_spans);
         while let Some((number, value)) = fields.next_field()? {
-            if let (1, Value::Bytes(resource)) = (number, value) {
-                for_each_attribute(resource, 1, |_| true, &mut take)?;
+            if let (1, Value::Bytes(scope)) = (number, value) {
+                let mut fields = Fields::new(scope);
+                while let Some((number, value)) = fields.next_field()? {
+                    if let (1, Value::Bytes(text)) = (number, value) {
+                        name = text;
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(name)
     }
 }
 
 /// A span.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpanView<'a> {
+    /// The whole message.
+    pub message: &'a [u8],
     /// Field 1, 16 bytes.
     pub trace_id: &'a [u8],
     /// Field 2, 8 bytes.
@@ -94,7 +136,10 @@ pub struct SpanView<'a> {
 
 impl<'a> SpanView<'a> {
     fn read(span: &'a [u8]) -> Result<Self, Malformed> {
-        let mut view = SpanView::default();
+        let mut view = SpanView {
+            message: span,
+            ..SpanView::default()
+        };
         let mut fields = Fields::new(span);
         let mut before = fields.rest();
         let mut attributes: Option<(&'a [u8], &'a [u8])> = None;

@@ -2,6 +2,7 @@
 //!
 //! Old and new keys of the semantic conventions are both read.
 
+mod described;
 mod service;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
+pub use crate::window::event::described::{Described, describe};
 pub use crate::window::operation::OperationScratch;
 use crate::window::operation::{OPERATION_BYTES_MAX, template};
 use crate::window::settings::SliConfig;

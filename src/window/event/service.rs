@@ -1,6 +1,7 @@
 //! Whose spans they are, where that may stand in more than one place.
 
 use crate::model::batch::{BatchResource, EventBatch};
+use crate::model::series::ServiceKey;
 use crate::window::event::ResourceAttributes;
 
 impl ResourceAttributes<'_> {
@@ -19,6 +20,17 @@ impl ResourceAttributes<'_> {
             environment_old: self.environment_old.or(other.environment_old),
             version: self.version.or(other.version),
         }
+    }
+
+    /// The service's key and version, cut where a batch cuts them.
+    pub fn key(&self) -> (ServiceKey, Box<str>) {
+        let [name, namespace, environment, version] = self.identity().map(String::from_utf8_lossy);
+        let key = ServiceKey {
+            namespace: namespace.into(),
+            environment: environment.into(),
+            name: name.into(),
+        };
+        (key, version.into())
     }
 
     /// Whether a resource of a batch is what these attributes make.

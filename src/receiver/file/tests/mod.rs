@@ -2,6 +2,7 @@
 
 mod broken;
 mod render;
+mod whole;
 
 use std::fs;
 
