@@ -71,6 +71,8 @@ pub mod evaluator;
 
 pub mod openslo;
 
+pub mod tracetest;
+
 pub mod adapter;
 
 // Out.

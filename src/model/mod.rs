@@ -15,6 +15,7 @@ pub mod period;
 pub mod record;
 pub mod report;
 pub mod series;
+pub mod simulation;
 pub mod slo;
 pub mod slug;
 pub mod span;

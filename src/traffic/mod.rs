@@ -15,3 +15,4 @@ pub mod report;
 pub mod send;
 pub mod shop;
 pub mod workload;
+pub mod write;

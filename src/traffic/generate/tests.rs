@@ -124,10 +124,11 @@ fn a_slow_and_failing_service_shows_in_itself_and_in_its_callers_only() {
 #[test]
 fn the_home_page_does_without_the_cart() {
     let spans = entries("frontend", 500, &on("cart", Fault::error(1.0)));
-    for span in &spans {
-        let needs_cart = span.name.starts_with("POST");
-        assert_eq!(is_error(span), needs_cart, "{}", span.name);
-    }
+    let (writes, reads): (Vec<Span>, Vec<Span>) =
+        spans.into_iter().partition(|span| span.name.starts_with("POST"));
+    assert!(writes.iter().all(is_error), "nothing is bought without a cart");
+    // One page in ten thousand fails by itself.
+    assert!(error_ratio(&reads) < 0.01, "{}", error_ratio(&reads));
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! Tests on whole traces.
+
+pub mod fault;
