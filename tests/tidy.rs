@@ -21,7 +21,7 @@ const LAYERS: &str = "
     trace: model pii
     openslo: model pii
     evaluator: model telemetry clock pii window trace openslo
-    tracetest: model pii window trace openslo
+    tracetest: model pii window trace openslo evaluator
 
     adapter: model telemetry clock pii window trace openslo evaluator tracetest
     exporter: model telemetry clock disk pii window trace openslo evaluator

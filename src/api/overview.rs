@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::candidate::{Candidate, CandidateState, Replay};
 use crate::model::period::Period;
 use crate::model::report::{ErrorBudget, Report, ServiceReport, Verdict, VerdictReport};
@@ -79,9 +80,10 @@ impl Display for Overview<'_> {
 fn summary(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     writeln!(
         page,
-        "<p>{} {} at {:.0}</p>",
+        "<p>{} {}{} at {:.0}</p>",
         Badge(report.verdict.verdict),
         Score(&report.verdict),
+        Action(report.verdict.action.as_deref()),
         report.generated_at
     )?;
     let said = report
@@ -129,7 +131,8 @@ fn service(
     }
     page.write_str("</td><td>")?;
     if let Some(verdict) = verdict {
-        write!(page, "{} {}", Badge(verdict.verdict), Score(verdict))?;
+        let action = Action(verdict.action.as_deref());
+        write!(page, "{} {}{action}", Badge(verdict.verdict), Score(verdict))?;
     }
     writeln!(
         page,
@@ -148,6 +151,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "target",
         "state",
         "budget left",
+        "policy",
         "why",
     ];
     let composites = report.composites.iter().map(|row| Row {
@@ -156,6 +160,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         target: (row.target, &row.window, row.budgeting),
         state: row.state,
         budget: &row.budget,
+        policy: row.policy.as_ref(),
         text: &row.text,
     });
     let objectives = report.baseline_evaluations.iter().map(|row| Row {
@@ -168,6 +173,7 @@ fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         ),
         state: row.state,
         budget: &row.budget,
+        policy: row.policy.as_ref(),
         text: &row.text,
     });
     // Composites gate in place of their members, so they come first.
@@ -182,6 +188,7 @@ struct Row<'a> {
     target: (f64, &'a Period, Budgeting),
     state: Verdict,
     budget: &'a ErrorBudget,
+    policy: Option<&'a PolicyStatus>,
     text: &'a str,
 }
 
@@ -213,11 +220,38 @@ fn objective(page: &mut Formatter<'_>, row: &Row<'_>) -> fmt::Result {
     }
     writeln!(
         page,
-        "{}{}</td><td>{}</td></tr>",
+        "{}{}</td><td>{}</td><td>{}</td></tr>",
         Known(row.budget.remaining_ratio.map(percent), 1, " %"),
         Projected(row.budget.projected_remaining_ratio),
+        Steps(row.policy),
         Escaped(row.text)
     )
+}
+
+/// What the error budget policy asks for.
+struct Action<'a>(Option<&'a str>);
+
+impl Display for Action<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(action) => write!(page, " <strong>{}</strong>", Escaped(action)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The steps of a policy that apply.
+struct Steps<'a>(Option<&'a PolicyStatus>);
+
+impl Display for Steps<'_> {
+    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
+        let steps = self.0.iter().flat_map(|policy| &policy.steps);
+        for step in steps.filter(|step| step.applies) {
+            let (action, window) = (Escaped(&step.action), Escaped(&step.window));
+            write!(page, "<strong>{action}</strong> <small>{window}</small> ")?;
+        }
+        Ok(())
+    }
 }
 
 /// What is left of the whole calendar period's budget, where there is one.

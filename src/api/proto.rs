@@ -1,6 +1,7 @@
 //! The messages and services of `slo_copilot.v1`, and the way from reports to them.
 
 use crate::model;
+use crate::model::budget_policy::{self, StepMeasure};
 use crate::model::report;
 
 #[expect(clippy::pedantic, reason = "generated code")]
@@ -118,6 +119,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             burn_rates,
             budget,
             slices,
+            policy,
             good_events,
             bad_events,
         } = status;
@@ -157,6 +159,7 @@ impl From<&report::ObjectiveStatus> for ObjectiveStatus {
             bad_events: *bad_events,
             budgeting_method: BudgetingMethod::from(objective.budgeting).into(),
             slices: slice_coverage(slices.as_ref(), objective.budgeting),
+            policy: policy.as_ref().map(PolicyStatus::from),
             composite: objective
                 .composite
                 .as_ref()
@@ -183,6 +186,7 @@ impl From<&report::CompositeStatus> for CompositeStatus {
             burn_rates,
             budget,
             slices,
+            policy,
         } = status;
         Self {
             name: name.clone(),
@@ -197,6 +201,7 @@ impl From<&report::CompositeStatus> for CompositeStatus {
             burn_rates: burn_rates.iter().map(BurnRate::from).collect(),
             budget: Some(budget.into()),
             slices: slice_coverage(slices.as_ref(), *budgeting),
+            policy: policy.as_ref().map(PolicyStatus::from),
             required: *required,
             weight: *weight,
         }
@@ -220,6 +225,39 @@ impl From<model::slo::Budgeting> for BudgetingMethod {
             model::slo::Budgeting::Occurrences => Self::Occurrences,
             model::slo::Budgeting::Timeslices { .. } => Self::Timeslices,
             model::slo::Budgeting::RatioTimeslices { .. } => Self::RatioTimeslices,
+        }
+    }
+}
+
+impl From<&budget_policy::PolicyStatus> for PolicyStatus {
+    fn from(policy: &budget_policy::PolicyStatus) -> Self {
+        let budget_policy::PolicyStatus {
+            name,
+            steps,
+            action,
+        } = policy;
+        Self {
+            name: name.clone(),
+            steps: steps.iter().map(PolicyStep::from).collect(),
+            action: action.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&budget_policy::PolicyStepStatus> for PolicyStep {
+    fn from(step: &budget_policy::PolicyStepStatus) -> Self {
+        let measure = match step.measure {
+            StepMeasure::BurnRate => PolicyMeasure::BurnRate,
+            StepMeasure::Remaining => PolicyMeasure::Remaining,
+        };
+        Self {
+            action: step.action.clone(),
+            message: step.message.clone(),
+            window: step.window.clone(),
+            measure: measure.into(),
+            observed: step.observed,
+            limit: step.limit,
+            applies: step.applies,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod serve;
 mod source;
 pub mod store;
 mod summary;
+pub mod test;
 mod text;
 pub mod traces;
 pub mod validate;
@@ -61,6 +62,8 @@ pub enum CliCommand {
     Demo(demo::Args),
     /// May this go on? Trace files → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
     Gate(gate::Args),
+    /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
+    Test(test::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
     /// List suggested objectives, accept and reject them; in a store or on a running server.
@@ -151,6 +154,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
         CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
+        CliCommand::Test(args) => runtime
+            .block_on(test::run(args, clock))
+            .map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,

@@ -79,6 +79,7 @@ impl TraceArgs {
                 !objectives.is_empty(),
                 Usage("--objectives holds no adopted objective; a suggestion is adopted by its annotation slo-copilot.dev/state: adopted".to_owned())
             );
+            objective_files::check_policies(&objectives, config)?;
             return Ok(objectives);
         }
         if let Some(dir) = &self.storage_dir {
@@ -117,11 +118,21 @@ impl TraceArgs {
 
 /// Reads all inputs, with a progress bar on a terminal, and says on standard error what could not be read.
 pub(super) fn read_all(analysis: &mut Analysis, inputs: &[TraceInput]) -> anyhow::Result<()> {
+    read_each(inputs, |input, progress| analysis.read(input, progress))?;
+    show_findings(analysis.findings())?;
+    Ok(())
+}
+
+/// Gives all inputs to `take`, with a progress bar on a terminal.
+pub(super) fn read_each(
+    inputs: &[TraceInput],
+    mut take: impl FnMut(&TraceInput, &mut dyn FnMut(u64)) -> Result<(), FileError>,
+) -> anyhow::Result<()> {
     let bar = progress_bar(inputs);
     let (mut before, mut read, mut passed_over) = (0, 0, 0);
     for input in inputs {
         bar.set_message(input.name().to_owned());
-        match analysis.read(input, |bytes| bar.set_position(before + bytes)) {
+        match take(input, &mut |bytes| bar.set_position(before + bytes)) {
             Ok(()) => read += 1,
             // Directories hold other files too.
             Err(error @ FileError::UnknownContent { .. }) if !input.is_named() => {
@@ -146,7 +157,6 @@ pub(super) fn read_all(analysis: &mut Analysis, inputs: &[TraceInput]) -> anyhow
         read > 0,
         Usage("none of the files that were found holds traces".to_owned())
     );
-    show_findings(analysis.findings())?;
     Ok(())
 }
 

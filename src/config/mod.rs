@@ -16,8 +16,9 @@ use crate::model::slo::Objective;
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, receiver, store};
+use crate::{api, evaluator, exporter, receiver, store, tracetest};
 
+pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
 
 const ENV_PREFIX: &str = "SLO_COPILOT__";
@@ -38,6 +39,8 @@ pub struct Config {
     pub objectives: ObjectivesConfig,
     /// Burn rates and verdicts.
     pub evaluator: evaluator::Config,
+    /// Trace-based tests.
+    pub tests: tracetest::Config,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -236,6 +239,17 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
+        require(
+            self.tests.max_traces_per_test >= 1,
+            "tests.max_traces_per_test",
+            "must be at least 1",
+        )?;
+        require(
+            self.tests.max_failures_per_check >= 1,
+            "tests.max_failures_per_check",
+            "must be at least 1",
+        )?;
+        self.objectives.check_policies()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),

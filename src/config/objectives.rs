@@ -1,5 +1,6 @@
 //! Section `objectives`: what is promised, and how suggestions are made.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 use crate::evaluator::candidate;
+use crate::evaluator::error_budget_policy::Policies;
+use crate::model::budget_policy::{
+    DEFAULT_POLICY, INLINE_POLICY, NO_POLICY, PolicyChoice, PolicyStep,
+};
 use crate::model::period::Period;
 use crate::model::slo::{Budgeting, CompositeMember, Objective, ObjectiveSource, Sli};
 use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
@@ -19,6 +24,12 @@ pub struct ObjectivesConfig {
     pub adopt: Adopt,
     /// OpenSLO files, directories of them and patterns, whose annotated SLOs are adopted from the start. Default none.
     pub files: Vec<PathBuf>,
+    /// Error budget policies by name, which objectives may choose. Default none.
+    pub policies: BTreeMap<String, Vec<PolicyStep>>,
+    /// The error budget policy of objectives that choose none: `default`, `none`, one of `policies`, or a list of steps.
+    pub policy: PolicyChoice,
+    /// Actions of policies that make a verdict fail. Default none: an action alone changes no verdict.
+    pub fail_on_actions: Vec<String>,
     /// Objectives that are adopted from the start. Default none.
     pub list: Vec<ObjectiveConfig>,
     /// How candidates are fitted.
@@ -76,6 +87,9 @@ pub struct ObjectiveConfig {
     /// Weight in the score, above 0. Default 1.
     #[serde(default = "default_weight")]
     pub weight: f64,
+    /// The error budget policy: `default`, `none`, one of `objectives.policies`, or a list of steps. Default that of all.
+    #[serde(default)]
+    pub policy: Option<PolicyChoice>,
 }
 
 /// What an objective of the configuration measures.
@@ -103,6 +117,73 @@ fn not_a_label(name: &str) -> String {
     )
 }
 
+impl ObjectivesConfig {
+    /// The error budget policies.
+    pub fn policies(&self) -> Policies {
+        Policies {
+            global: self.policy.clone(),
+            named: self.policies.clone(),
+            fail_on_actions: self.fail_on_actions.clone(),
+        }
+    }
+
+    /// Policies must be known where they are chosen, and their steps be possible.
+    pub(super) fn check_policies(&self) -> Result<(), ConfigError> {
+        let reserved = [DEFAULT_POLICY, NO_POLICY, INLINE_POLICY];
+        for (name, steps) in &self.policies {
+            let key = format!("objectives.policies.{name}");
+            if !is_rfc1123_label(name) || reserved.contains(&name.as_str()) {
+                let message = format!(
+                    "the name of a policy must be an RFC 1123 label and none of {}",
+                    reserved.join(", ")
+                );
+                return Err(ConfigError::Value { key, message });
+            }
+            check_steps(&key, steps)?;
+        }
+        self.check_choice("objectives.policy", &self.policy)?;
+        for (at, objective) in self.list.iter().enumerate() {
+            if let Some(choice) = &objective.policy {
+                self.check_choice(&format!("objectives.list[{at}].policy"), choice)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_choice(&self, key: &str, choice: &PolicyChoice) -> Result<(), ConfigError> {
+        match choice {
+            PolicyChoice::Steps(steps) => check_steps(key, steps),
+            PolicyChoice::Named(name) if self.policies().knows(name) => Ok(()),
+            PolicyChoice::Named(name) => Err(ConfigError::Value {
+                key: key.to_owned(),
+                message: unknown_policy(name, &self.policies),
+            }),
+        }
+    }
+}
+
+/// Says which policies there are.
+pub(crate) fn unknown_policy(name: &str, policies: &BTreeMap<String, Vec<PolicyStep>>) -> String {
+    let mut known = vec![DEFAULT_POLICY, NO_POLICY];
+    known.extend(policies.keys().map(String::as_str));
+    format!(
+        "there is no policy `{name}`; define it in objectives.policies, or use one of: {}",
+        known.join(", ")
+    )
+}
+
+fn check_steps(key: &str, steps: &[PolicyStep]) -> Result<(), ConfigError> {
+    for (at, step) in steps.iter().enumerate() {
+        if let Err((field, message)) = step.check() {
+            return Err(ConfigError::Value {
+                key: format!("{key}[{at}].{field}"),
+                message: message.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl ObjectiveConfig {
     pub(super) fn objective(&self) -> Objective {
         Objective {
@@ -123,6 +204,7 @@ impl ObjectiveConfig {
             composite: self.composite.clone(),
             required: self.required,
             weight: self.weight,
+            policy: self.policy.clone(),
             source: ObjectiveSource::Config,
         }
     }

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod burn_rate;
 pub mod candidate;
 pub mod composite;
+pub mod error_budget_policy;
 pub mod gate;
 pub mod objective;
 pub mod policy;
@@ -19,14 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
+use crate::evaluator::error_budget_policy::{Policies, Spending};
 use crate::evaluator::objective::{status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
     CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
     SeriesCounters, ServiceReport, VerdictEvidence, VerdictReport, VersionReport, WindowSli,
 };
 use crate::model::series::{SeriesScope, ServiceKey};
+use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
@@ -82,6 +86,7 @@ pub struct Evaluator {
     config: Config,
     scope: OutputScope,
     recovery: Recovery,
+    policies: Policies,
 }
 
 impl Evaluator {
@@ -91,17 +96,34 @@ impl Evaluator {
             config,
             scope,
             recovery: Recovery::default(),
+            policies: Policies::default(),
         }
+    }
+
+    /// The same with these error budget policies.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Measures every adopted objective: the hot part of a tick.
     pub fn statuses(&self, snapshot: &Snapshot) -> Vec<ObjectiveStatus> {
         let limits = self.config.limits();
-        snapshot
-            .objectives
-            .iter()
-            .map(|view| status_of(view, limits))
-            .collect()
+        let measured = snapshot.objectives.iter().map(|view| {
+            let mut status = status_of(view, limits);
+            let objective = &status.objective;
+            let spending = Spending {
+                budget_ratio: objective.budget(),
+                period: &objective.window,
+                windows: &status.windows,
+                budget: &status.budget,
+                min_bad_events: limits.min_bad_events,
+            };
+            let policy = self.policies.apply(objective.policy.as_ref(), &spending);
+            status.policy = Some(policy);
+            status
+        });
+        measured.collect()
     }
 
     /// The report of a snapshot. `roots` are the root spans accepted so far.
@@ -124,7 +146,10 @@ impl Evaluator {
         roots: u64,
     ) -> Report {
         let now = snapshot.now;
-        let composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        let mut composites = composite_statuses(&snapshot, &statuses, self.config.limits());
+        for composite in &mut composites {
+            composite.policy = Some(self.composite_policy(composite, &statuses));
+        }
         let verdicts = self.verdicts(&snapshot, &statuses, &composites);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
@@ -134,6 +159,7 @@ impl Evaluator {
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
         let mut overall = judge_standings(None, &standings(&all, &composites), now);
         overall.evidence = evidence;
+        let overall = self.policies.enforce(overall);
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
@@ -217,9 +243,32 @@ impl Evaluator {
                 .collect();
             let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
             verdict.evidence = evidence_of(snapshot, service, &own);
+            let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
         }
         verdicts
+    }
+
+    /// The first member with a policy of its own chooses for all of them.
+    fn composite_policy(
+        &self,
+        composite: &CompositeStatus,
+        statuses: &[ObjectiveStatus],
+    ) -> PolicyStatus {
+        let is_member = |status: &&ObjectiveStatus| {
+            let mut members = composite.members.iter();
+            members.any(|member| member.name == status.objective.name)
+        };
+        let mut members = statuses.iter().filter(is_member);
+        let choice = members.find_map(|status| status.objective.policy.as_ref());
+        let spending = Spending {
+            budget_ratio: exact_ratio(1.0 - composite.target),
+            period: &composite.window,
+            windows: &composite.windows,
+            budget: &composite.budget,
+            min_bad_events: self.config.min_bad_events,
+        };
+        self.policies.apply(choice, &spending)
     }
 
     fn service_reports(

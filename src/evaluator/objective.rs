@@ -2,6 +2,8 @@
 
 use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
 use crate::evaluator::burn_rate::{Limits, check, rules_over};
+use crate::evaluator::error_budget_policy;
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,
@@ -64,6 +66,7 @@ pub fn status_of(view: &ObjectiveView, limits: Limits) -> ObjectiveStatus {
         burn_rates: judgement.burn_rates,
         budget: judgement.budget,
         slices: judgement.slices,
+        policy: None,
         good_events: view.since_start.total - view.since_start.bad,
         bad_events: view.since_start.bad,
     }
@@ -199,6 +202,7 @@ pub struct Standing<'a> {
     pub text: &'a str,
     burn_rates: &'a [BurnRateCheck],
     budget: &'a ErrorBudget,
+    policy: Option<&'a PolicyStatus>,
 }
 
 impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
@@ -213,6 +217,7 @@ impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
             text: &status.text,
             burn_rates: &status.burn_rates,
             budget: &status.budget,
+            policy: status.policy.as_ref(),
         }
     }
 }
@@ -229,11 +234,22 @@ impl<'a> From<&'a CompositeStatus> for Standing<'a> {
             text: &status.text,
             burn_rates: &status.burn_rates,
             budget: &status.budget,
+            policy: status.policy.as_ref(),
         }
     }
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    /// What its error budget policy asks for.
+    pub fn action(&self) -> Option<&'a str> {
+        self.policy?.action.as_deref()
+    }
+
+    /// What a verdict says of the step of its policy that applies; `None` while none does.
+    pub fn policy_reason(&self) -> Option<Reason> {
+        error_budget_policy::reason(self.name, self.policy?)
+    }
+
     /// What a verdict says of it; `None` while it passes.
     pub fn reason(&self) -> Option<Reason> {
         let reason = |source: &str, window: String, observed, limit| Reason {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::evaluator::error_budget_policy::strictest_action;
 use crate::evaluator::objective::Standing;
 use crate::model::report::{ObjectiveStatus, Reason, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
@@ -44,6 +45,7 @@ pub fn judge_standings(
     worst_first.sort_by_key(|standing| std::cmp::Reverse(standing.state));
     let reasons = worst_first.iter();
     let mut reasons: Vec<Reason> = reasons.filter_map(|standing| standing.reason()).collect();
+    reasons.extend(standings.iter().filter_map(Standing::policy_reason));
     if standings.is_empty() {
         reasons.push(Reason {
             source: "objective".to_owned(),
@@ -67,7 +69,7 @@ pub fn judge_standings(
             .filter_map(|standing| standing.reason())
             .collect(),
         evidence: VerdictEvidence::default(),
-        action: None,
+        action: strictest_action(standings.iter().filter_map(Standing::action)).map(str::to_owned),
         generated_at: timestamp(now),
     }
 }

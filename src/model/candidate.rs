@@ -287,6 +287,7 @@ impl Candidate {
             window: self.window.into(),
             budgeting: Budgeting::Occurrences,
             composite: None,
+            policy: None,
             required: false,
             weight: 1.0,
             source,

@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
 pub mod batch;
+pub mod budget_policy;
 pub mod canary;
 pub mod candidate;
 pub mod coverage;
@@ -19,6 +20,7 @@ pub mod simulation;
 pub mod slo;
 pub mod slug;
 pub mod span;
+pub mod test_result;
 pub mod trace;
 pub mod window;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
+use crate::model::budget_policy::PolicyStatus;
 use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::coverage::CoverageReport;
@@ -13,6 +14,7 @@ use crate::model::period::Period;
 use crate::model::series::ServiceKey;
 use crate::model::slo::{Budgeting, Objective};
 use crate::model::span::SpanKind;
+use crate::model::test_result::TestReport;
 use crate::model::window::{Window, WindowSums};
 
 /// Version of the JSON shape of [`Report`].
@@ -258,6 +260,9 @@ pub struct ObjectiveStatus {
     /// Slices of the period; null where events are counted.
     #[serde(default)]
     pub slices: Option<SliceCoverage>,
+    /// The error budget policy, with the steps that apply now; null where it was not looked at.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
     /// Monotonic adjusted count of good events since the first start.
     pub good_events: f64,
     /// Monotonic adjusted count of bad events since the first start.
@@ -311,13 +316,16 @@ pub struct CompositeStatus {
     /// Slices of the period; null where events are counted.
     #[serde(default)]
     pub slices: Option<SliceCoverage>,
+    /// The error budget policy: that of the first member that has one of its own.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
 }
 
 /// One reason of a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
-    /// `burn_rate`, `error_budget`, `objective`.
+    /// `burn_rate`, `error_budget`, `objective`, `policy_step`.
     pub source: String,
     /// Name of the objective.
     pub name: String,
@@ -365,7 +373,7 @@ pub struct VerdictReport {
     pub undecided: Vec<Reason>,
     /// What it rests on.
     pub evidence: VerdictEvidence,
-    /// What the error budget policy asks for, null without a policy.
+    /// What the error budget policy asks for: the action of the strictest step that applies; null if none does.
     pub action: Option<String>,
     /// When, RFC 3339.
     pub generated_at: jiff::Timestamp,
@@ -420,7 +428,7 @@ pub struct Report {
     #[serde(default)]
     pub canaries: Vec<CanaryReport>,
     /// Trace-based tests; null while no suites are configured.
-    pub test_results: Option<serde_json::Value>,
+    pub test_results: Option<TestReport>,
     /// Coverage of the expected signals; null where none are.
     pub coverage: Option<CoverageReport>,
     /// Sampling advice; null while the adapter is off.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::budget_policy::PolicyChoice;
 use crate::model::period::{Period, Shorthand};
 use crate::model::series::ServiceKey;
 
@@ -211,6 +212,9 @@ pub struct Objective {
     pub required: bool,
     /// Weight in the score.
     pub weight: f64,
+    /// The error budget policy; null means the one that holds for all.
+    #[serde(default)]
+    pub policy: Option<PolicyChoice>,
     /// Who adopted it.
     pub source: ObjectiveSource,
 }
@@ -232,6 +236,7 @@ impl Objective {
             composite: None,
             required: false,
             weight: 1.0,
+            policy: None,
             source: ObjectiveSource::Config,
         }
     }

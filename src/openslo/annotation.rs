@@ -20,6 +20,8 @@ pub(super) const THRESHOLD: &str = "threshold";
 pub(super) const REQUIRED: &str = "required";
 /// Weight in the score, by default 1.
 pub(super) const WEIGHT: &str = "weight";
+/// Name of the error budget policy; the one that holds for all without it.
+pub(super) const POLICY: &str = "policy";
 /// `good`, `bad` or `excluded`, by default the first.
 pub(super) const EMPTY_SLICES: &str = "empty-slices";
 /// Name of the member of a composite.
@@ -34,7 +36,7 @@ pub(super) const SCOPE: &str = "scope";
 pub(super) const EVIDENCE: &str = "evidence";
 
 /// All of them.
-pub(super) const ALL: [&str; 14] = [
+pub(super) const ALL: [&str; 15] = [
     SERVICE,
     NAMESPACE,
     ENVIRONMENT,
@@ -43,6 +45,7 @@ pub(super) const ALL: [&str; 14] = [
     THRESHOLD,
     REQUIRED,
     WEIGHT,
+    POLICY,
     EMPTY_SLICES,
     OBJECTIVE,
     STATE,

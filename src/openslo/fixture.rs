@@ -109,6 +109,7 @@ pub(crate) fn status(objective: Objective) -> ObjectiveStatus {
             ..ErrorBudget::default()
         },
         slices: None,
+        policy: None,
         good_events: 3_999.0,
         bad_events: 1.0,
     }

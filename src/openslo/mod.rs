@@ -5,7 +5,7 @@ mod annotation;
 pub mod grouping;
 pub mod read;
 pub mod rules;
-mod suggest;
+pub mod suggest;
 pub mod text;
 pub mod tree;
 pub mod v1;

@@ -3,7 +3,7 @@
 use strsim::damerau_levenshtein;
 
 /// The allowed word that differs in case alone, or by few letters.
-pub(super) fn nearest<'w>(found: &str, allowed: &[&'w str]) -> Option<&'w str> {
+pub fn nearest<'w>(found: &str, allowed: &[&'w str]) -> Option<&'w str> {
     let folded = found.to_ascii_lowercase();
     let distance = |word: &&str| damerau_levenshtein(&folded, &word.to_ascii_lowercase());
     let nearest = allowed.iter().min_by_key(|word| distance(word)).copied()?;
@@ -12,7 +12,7 @@ pub(super) fn nearest<'w>(found: &str, allowed: &[&'w str]) -> Option<&'w str> {
 }
 
 /// What is not known, what was probably meant, and what is allowed.
-pub(super) fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
+pub fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
     match nearest(found, allowed) {
         Some(near) => format!("{what} `{found}` is unknown; did you mean `{near}`?"),
         None => format!(

@@ -173,7 +173,8 @@ impl Analysis {
         let snapshot = self
             .windows
             .snapshot(now, self.config.evaluator.report_operations_per_service);
-        let mut evaluator = Evaluator::new(self.config.evaluator.clone(), self.config.output.scope);
+        let mut evaluator = Evaluator::new(self.config.evaluator.clone(), self.config.output.scope)
+            .with_policies(self.config.objectives.policies());
         let mut statuses = evaluator.statuses(&snapshot);
         if against == JudgedAgainst::Itself {
             for status in &mut statuses {

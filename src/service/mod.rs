@@ -8,7 +8,9 @@ mod fit;
 mod keeper;
 pub mod objective_files;
 pub mod simulation;
+pub mod suite_files;
 mod tasks;
+pub mod whole_traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -141,7 +143,8 @@ impl Service {
         let rules = EventRules::new(&config.sli);
         let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
         let evaluation = EvaluationTask {
-            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope),
+            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
+                .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
             windows,
             pipeline: Arc::clone(&pipeline),

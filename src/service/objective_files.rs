@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, unknown_policy};
 use crate::disk;
 use crate::disk::find::{FindError, How, identity};
+use crate::model::budget_policy::PolicyChoice;
 use crate::model::finding::{Finding, Level};
 use crate::model::slo::Objective;
 use crate::openslo::adopt;
@@ -56,6 +57,14 @@ pub enum ObjectiveFilesError {
         /// The name.
         name: String,
     },
+    /// The error budget policy that one chooses is not known.
+    #[error("the objective `{objective}`, annotation slo-copilot.dev/policy: {message}")]
+    Policy {
+        /// The objective.
+        objective: String,
+        /// What is wrong, with the policies that there are.
+        message: String,
+    },
 }
 
 fn list(findings: &[Finding]) -> String {
@@ -101,7 +110,27 @@ pub fn configured(config: &Config) -> Result<Vec<Objective>, ObjectiveFilesError
         return Err(ObjectiveFilesError::NameTaken { name });
     }
     objectives.extend(adopted);
+    check_policies(&objectives, config)?;
     Ok(objectives)
+}
+
+/// The error budget policies that objectives choose by name must be in the configuration.
+pub fn check_policies(
+    objectives: &[Objective],
+    config: &Config,
+) -> Result<(), ObjectiveFilesError> {
+    let policies = config.objectives.policies();
+    for objective in objectives {
+        if let Some(PolicyChoice::Named(name)) = &objective.policy
+            && !policies.knows(name)
+        {
+            return Err(ObjectiveFilesError::Policy {
+                objective: objective.name.clone(),
+                message: unknown_policy(name, &policies.named),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The objectives of these files and what else was found there; errors in them are refused.

@@ -115,6 +115,7 @@ fn status_of(
         burn_rates: judgement.burn_rates,
         budget: judgement.budget,
         slices: judgement.slices,
+        policy: None,
     })
 }
 

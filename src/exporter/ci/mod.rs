@@ -112,7 +112,7 @@ fn percent_left(status: &ObjectiveStatus) -> String {
 }
 
 /// The text with its control characters as `\u{1b}`, line breaks and tabs excepted: no terminal obeys them, XML forbids them.
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         let is_forbidden = matches!(character, '\u{fffe}' | '\u{ffff}');

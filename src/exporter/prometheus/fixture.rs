@@ -145,6 +145,7 @@ pub(crate) fn objective_status(name: &str, service: &str) -> ObjectiveStatus {
             ..ErrorBudget::default()
         },
         slices: None,
+        policy: None,
         good_events: 900.0,
         bad_events: 100.0,
     }
@@ -174,6 +175,7 @@ pub(crate) fn composite(name: &str, services: &[&str]) -> CompositeStatus {
         burn_rates: status.burn_rates,
         budget: status.budget,
         slices: None,
+        policy: None,
     }
 }
 

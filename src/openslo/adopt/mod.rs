@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::budget_policy::PolicyChoice;
 use crate::model::finding::{Finding, Level, Location};
 use crate::model::period::{CalendarPeriod, DurationUnit, Period, Shorthand};
 use crate::model::slo::{Budgeting, CompositeMember, Objective, ObjectiveSource};
@@ -291,6 +292,7 @@ impl Reader<'_, '_> {
             composite,
             required,
             weight,
+            policy: text(annotation::POLICY).map(PolicyChoice::Named),
             source: ObjectiveSource::File,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::budget_policy::PolicyChoice;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::period::Period;
 use crate::model::report::OutputScope;
@@ -187,16 +188,22 @@ fn method(budgeting: Budgeting) -> BudgetingMethod {
 }
 
 /// How an adopted objective is judged.
-fn standing(objective: &Objective) -> [(String, String); 3] {
-    [
+fn standing(objective: &Objective) -> Vec<(String, String)> {
+    let mut said = vec![
         (
             annotation::SOURCE,
             source_label(objective.source).to_owned(),
         ),
         (annotation::REQUIRED, objective.required.to_string()),
         (annotation::WEIGHT, objective.weight.to_string()),
-    ]
-    .map(|(key, value)| (annotation::key(key), value))
+    ];
+    // Steps of its own have no form here; a reader gives it the policy of all.
+    if let Some(PolicyChoice::Named(name)) = &objective.policy {
+        said.push((annotation::POLICY, name.clone()));
+    }
+    said.into_iter()
+        .map(|(key, value)| (annotation::key(key), value))
+        .collect()
 }
 
 fn state(label: &str) -> (String, String) {

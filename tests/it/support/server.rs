@@ -152,6 +152,7 @@ pub(crate) fn availability(service: &str, target: f64) -> ObjectiveConfig {
         composite: None,
         required: false,
         weight: 1.0,
+        policy: None,
     }
 }
 

@@ -1,0 +1,93 @@
+//! Where the traces of tests come from: files, or a running server.
+
+use std::io::{Write, stderr};
+use std::path::PathBuf;
+
+use crate::cli::Usage;
+use crate::cli::test::session;
+use crate::cli::traces::{read_each, show_findings};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::model::UnixNanos;
+use crate::model::test_result::TestReport;
+use crate::model::trace::Trace;
+use crate::receiver::file::{TraceInput, find_inputs};
+use crate::service::whole_traces::WholeTraces;
+use crate::tracetest::language::Variables;
+use crate::tracetest::suite::Suite;
+
+/// Where traces are.
+#[derive(Debug, clap::Args)]
+pub struct SourceArgs {
+    /// Trace files, directories or globs; `-` reads standard input. All formats that `analyze` reads.
+    #[arg(long = "trace", value_name = "TRACE", num_args = 1..)]
+    pub traces: Vec<String>,
+
+    /// Configuration file (YAML), as `serve` takes it.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set one configuration key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+impl SourceArgs {
+    /// The configuration.
+    pub(super) fn load_config(&self) -> anyhow::Result<Config> {
+        let environment = std::env::vars();
+        Ok(Config::load(self.config.as_deref(), environment, &self.sets)?)
+    }
+
+    /// The traces that are there now.
+    pub(super) fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
+        anyhow::ensure!(
+            !self.traces.is_empty(),
+            Usage("name at least one trace file with --trace, or a server with --endpoint".to_owned())
+        );
+        read_files(config, &find_inputs(&self.traces)?)
+    }
+
+    /// The results of the suites on these traces.
+    pub(super) async fn judge(
+        &self,
+        config: &Config,
+        suites: &[Suite],
+        variables: &Variables,
+        _clock: &Clock,
+    ) -> anyhow::Result<TestReport> {
+        let traces = self.traces(config)?;
+        let mut session = session(config, suites, variables);
+        session.observe(&traces);
+        Ok(session.report(newest(&traces)))
+    }
+}
+
+/// The whole traces of files; says on standard error what is not there.
+pub(crate) fn read_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Vec<Trace>> {
+    let mut whole = WholeTraces::new(config);
+    read_each(inputs, |input, progress| whole.read(input, progress))?;
+    show_findings(whole.findings())?;
+    let assembled = whole.finish();
+    if assembled.left_out_spans > 0 {
+        writeln!(
+            stderr().lock(),
+            "warning: the traces take more than tests.max_trace_bytes; a fair sample of about {:.1} % of them is judged",
+            100.0 * assembled.kept_ratio
+        )?;
+    }
+    if assembled.spans_without_trace_id > 0 {
+        writeln!(
+            stderr().lock(),
+            "warning: {} spans say no trace id and were left out",
+            assembled.spans_without_trace_id
+        )?;
+    }
+    Ok(assembled.traces)
+}
+
+/// The end of the newest span.
+pub(crate) fn newest(traces: &[Trace]) -> UnixNanos {
+    let spans = traces.iter().flat_map(|trace| &trace.spans);
+    spans.map(|span| span.end).max().unwrap_or(0)
+}

@@ -1,0 +1,65 @@
+//! Trace files as whole traces in bounded memory.
+
+use crate::config::Config;
+use crate::model::finding::Finding;
+use crate::model::trace::TraceSpan;
+use crate::receiver::file::{FileError, FileSettings, TraceInput, TraceSink, read_whole_traces};
+use crate::trace::assemble::{Assembled, TraceAssembler};
+use crate::window::event::EventRules;
+
+/// Files under way.
+#[derive(Debug)]
+pub struct WholeTraces {
+    assembler: TraceAssembler,
+    rules: EventRules,
+    findings: Vec<Finding>,
+}
+
+struct Sink<'a, P> {
+    assembler: &'a mut TraceAssembler,
+    progress: P,
+}
+
+impl<P: FnMut(u64)> TraceSink for Sink<'_, P> {
+    fn span(&mut self, trace_id: Box<str>, span: TraceSpan) {
+        self.assembler.add(trace_id, span);
+    }
+
+    fn progress(&mut self, bytes_read: u64) {
+        (self.progress)(bytes_read);
+    }
+}
+
+impl WholeTraces {
+    /// Nothing read yet.
+    pub fn new(config: &Config) -> Self {
+        let most = usize::try_from(config.tests.max_trace_bytes).unwrap_or(usize::MAX);
+        Self {
+            assembler: TraceAssembler::new(most),
+            rules: EventRules::new(&config.sli),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Reads one input. `progress` is told the bytes read of it so far.
+    pub fn read(&mut self, input: &TraceInput, progress: impl FnMut(u64)) -> Result<(), FileError> {
+        let mut sink = Sink {
+            assembler: &mut self.assembler,
+            progress,
+        };
+        let settings = FileSettings::default();
+        let summary = read_whole_traces(input, &self.rules, &settings, &mut sink)?;
+        self.findings.extend(summary.findings);
+        Ok(())
+    }
+
+    /// What could not be read.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The traces.
+    pub fn finish(self) -> Assembled {
+        self.assembler.finish()
+    }
+}
