@@ -27,7 +27,7 @@ const LAYERS: &str = "
     exporter: model telemetry clock disk pii window trace openslo evaluator
     store: model disk window
     forward: model telemetry clock pii otlp trace
-    traffic: model telemetry clock otlp
+    traffic: model telemetry clock otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
     receiver: model telemetry clock disk pii otlp window pipeline

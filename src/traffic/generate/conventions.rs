@@ -41,7 +41,7 @@ pub(super) struct Template {
 }
 
 /// The operation as the windows name it.
-pub(super) fn operation_name(operation: &Operation) -> String {
+pub(in crate::traffic) fn operation_name(operation: &Operation) -> String {
     if let Some(http) = &operation.http {
         format!("{} {}", http.method, http.route)
     } else if let Some(grpc) = &operation.grpc {

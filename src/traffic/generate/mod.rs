@@ -26,6 +26,7 @@ use crate::model::fault::{Fault, FaultTarget};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::generate::visit::Visit;
 
+pub(super) use conventions::operation_name;
 pub use export::{export_request, export_requests, span_count};
 pub use plan::{Plan, Reporter};
 
