@@ -21,6 +21,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod restart;
 mod shutdown;
+mod simulation;
 mod store;
 mod support;
 mod validate;

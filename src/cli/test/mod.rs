@@ -1,5 +1,6 @@
 //! `test`: trace-based tests. Suites and traces → exit code.
 
+mod faults;
 mod output;
 mod source;
 
@@ -27,6 +28,7 @@ Examples:
   slo-copilot test shop.yaml --trace traces.jsonl
   slo-copilot test tests/ --endpoint 127.0.0.1:9464 --wait 2m
   slo-copilot test shop.yaml --trace traces/ --format junit > tests.xml
+  slo-copilot test --faults faults.yaml --trace traces.jsonl --objectives openslo/
 
 A test, in Tracetest's format with more in it:
   type: Test
@@ -40,6 +42,14 @@ A test, in Tracetest's format with more in it:
     n_plus_one: {max: 3}
     errors: {surface: ['span[service.name=\"payment\"]']}
 
+A fault case, simulated on the traces (latency: +200ms | ×1.5 | a distribution; error, partial_outage: a share;
+outage; timeout; retry_storm):
+  cases:
+    - name: payment is slow
+      target: {service: payment}
+      fault: {latency: +200ms}
+      expect: page within 10m                                     # or: ticket within 1d, stays green
+
 Exit code: 0 pass, 1 fail, 2 usage or broken input, 3 inconclusive.";
 
 /// Arguments of `test`.
@@ -47,11 +57,14 @@ Exit code: 0 pass, 1 fail, 2 usage or broken input, 3 inconclusive.";
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
     /// Suites: files, directories or globs (YAML or JSON).
-    #[arg(value_name = "SUITE", required = true)]
+    #[arg(value_name = "SUITE", required_unless_present = "faults")]
     suites: Vec<PathBuf>,
 
     #[command(flatten)]
     source: SourceArgs,
+
+    #[command(flatten)]
+    simulated: faults::FaultArgs,
 
     /// Set a variable that tests read as `var:NAME`; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
@@ -82,6 +95,10 @@ enum Format {
 
 /// Runs the tests; the exit code says how it went.
 pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.simulated.faults {
+        let out = (args.format, args.report.as_deref());
+        return faults::run(file, &args.simulated, &args.source, out, &clock);
+    }
     let config = args.source.load_config()?;
     let suites = suite_files::load(&args.suites)?;
     let variables = variables(&args.variables)?;

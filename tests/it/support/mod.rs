@@ -7,6 +7,7 @@ pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod traces;
+pub(crate) mod truth;
 
 use std::io::{Read, Write};
 use std::time::Duration;
