@@ -183,6 +183,7 @@ impl Evaluator {
             composites,
             canaries: Vec::new(),
             test_results: None,
+            fault_cases: None,
             coverage: None,
             input: None,
             telemetry_recommendation: None,

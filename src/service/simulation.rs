@@ -104,6 +104,24 @@ impl Recording {
         }
     }
 
+    /// Tries the four usual cases of each service on the objectives of that service.
+    pub fn try_defaults(&self, objectives: &[Objective]) -> FaultReport {
+        let mut all = FaultReport::default();
+        for service in self.services() {
+            let suite = FaultSuite {
+                cases: FaultCase::defaults_of(&service).into(),
+                ..FaultSuite::default()
+            };
+            let own = objectives.iter().filter(|own| own.service == service);
+            let own: Vec<Objective> = own.cloned().collect();
+            let mut report = self.try_cases(&suite, &own, |_| ());
+            report.results.splice(0..0, all.results);
+            report.left_out.splice(0..0, all.left_out);
+            all = report;
+        }
+        all
+    }
+
     fn try_case(
         &self,
         case: &FaultCase,

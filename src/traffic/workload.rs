@@ -1,6 +1,7 @@
 //! What a load run sends: one request after the other, from the templates or from a model.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -8,10 +9,14 @@ use prost::Message;
 
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::batch::{BatchShape, BatchTemplate, Variation};
-use crate::traffic::generate::{Faults, Generator, Reporter, export_request};
+use crate::traffic::generate::{Faults, Generator, Reporter, Trace, export_request};
 
 /// Time for the slowest visit to end before it is sent.
 const LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
+
+/// A request of a schedule stands for at least this time, and at most that.
+const TICK_MIN: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// A source of encoded requests, shared by everyone who sends.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub enum Workload {
     Batch(BatchWorkload),
     /// Visits as a model has them, encoded one by one.
     Model(Box<ModelWorkload>),
+    /// Visits as a model has them, when it has them.
+    Scheduled(Box<ScheduledWorkload>),
 }
 
 impl Workload {
@@ -35,20 +42,88 @@ impl Workload {
         }))
     }
 
-    /// Request number `number` of the run with exactly `spans` spans, which end before `now`.
-    pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Bytes {
+    /// Requests of the visits that a model has at its own rates, multiplied by `scale`, from `now` on. About
+    /// `spans_per_request` of them go together, or those of a tenth of a second.
+    pub fn scheduled(
+        generator: Generator,
+        now: UnixNanos,
+        scale: f64,
+        spans_per_request: usize,
+    ) -> Self {
+        // A visit has some ten spans; more or fewer make greater or smaller requests.
+        let spans_per_sec = generator.plan().traces_per_minute() / 60.0 * scale * 10.0;
+        let tick = Duration::try_from_secs_f64(spans_per_request as f64 / spans_per_sec)
+            .unwrap_or(TICK_MAX);
+        let started = now.saturating_sub(LAG_NANOS);
+        Self::Scheduled(Box::new(ScheduledWorkload {
+            tick: tick.clamp(TICK_MIN, TICK_MAX),
+            started,
+            scale,
+            visits: Mutex::new((generator, started)),
+        }))
+    }
+
+    /// The time that each request stands for, where the workload says how much is sent when.
+    pub fn tick(&self) -> Option<Duration> {
         match self {
-            Self::Batch(batch) => batch.request(number, spans, now),
-            Self::Model(model) => model.request(spans, now),
+            Self::Scheduled(scheduled) => Some(scheduled.tick),
+            Self::Batch(_) | Self::Model(_) => None,
         }
+    }
+
+    /// Request number `number` of the run, with exactly `spans` spans unless the workload says how many, which end
+    /// before `now`.
+    pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Request {
+        let (body, spans) = match self {
+            Self::Batch(batch) => (batch.request(number, spans, now), spans),
+            Self::Model(model) => (model.request(spans, now), spans),
+            Self::Scheduled(scheduled) => scheduled.request(),
+        };
+        Request { body, spans }
     }
 
     /// Takes the bytes of a request that was answered back, for the next one.
     pub fn recycle(&self, number: u64, request: Bytes) {
         match self {
             Self::Batch(batch) => batch.recycle(number, request),
-            Self::Model(_) => {}
+            Self::Model(_) | Self::Scheduled(_) => {}
         }
+    }
+}
+
+/// An encoded request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its bytes.
+    pub body: Bytes,
+    /// How many spans it carries; with none it need not be sent.
+    pub spans: usize,
+}
+
+/// A generator, and up to when its visits were sent.
+#[derive(Debug)]
+pub struct ScheduledWorkload {
+    tick: Duration,
+    started: UnixNanos,
+    scale: f64,
+    visits: Mutex<(Generator, UnixNanos)>,
+}
+
+impl ScheduledWorkload {
+    /// The visits of the next tick.
+    fn request(&self) -> (Bytes, usize) {
+        let visits: Vec<_> = {
+            let mut guard = lock(&self.visits);
+            let (generator, from) = &mut *guard;
+            let until = from.saturating_add(u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX));
+            let faults = Faults::none();
+            let visits = generator.scheduled(*from..until, self.started, self.scale, &faults);
+            let visits = visits.flat_map(Trace::into_spans).collect();
+            *from = until;
+            visits
+        };
+        let spans = visits.len();
+        (export_request(visits).encode_to_vec().into(), spans)
     }
 }
 
@@ -168,7 +243,7 @@ mod tests {
     fn every_request_has_the_wanted_number_of_spans() {
         for workload in [Workload::batch(BatchShape::default(), 1), Workload::model(shop::generator(1))] {
             for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
-                let request = workload.request(number, spans, NOW);
+                let request = workload.request(number, spans, NOW).body;
                 assert_eq!(span_count(&decode(&request)), spans);
             }
         }
@@ -181,10 +256,10 @@ mod tests {
             ..BatchShape::default()
         };
         let workload = Workload::batch(shape, 1);
-        let first = workload.request(0, 100, NOW);
+        let first = workload.request(0, 100, NOW).body;
         let (address, before) = (first.as_ptr(), decode(&first));
         workload.recycle(0, first);
-        let second = workload.request(1, 100, NOW);
+        let second = workload.request(1, 100, NOW).body;
         assert_eq!(second.as_ptr(), address);
         assert_ne!(decode(&second), before);
     }
@@ -196,17 +271,17 @@ mod tests {
             ..BatchShape::default()
         };
         let workload = Workload::batch(shape, 1);
-        let first = workload.request(0, 100, NOW);
+        let first = workload.request(0, 100, NOW).body;
         let (held, before) = (first.clone(), decode(&first));
         workload.recycle(0, first);
-        let second = workload.request(1, 100, NOW);
+        let second = workload.request(1, 100, NOW).body;
         assert_ne!(second.as_ptr(), held.as_ptr());
         assert_eq!(decode(&held), before);
     }
 
     #[test]
     fn spans_of_a_model_have_ended_when_they_are_sent() {
-        let request = decode(&Workload::model(shop::generator(1)).request(0, 500, NOW));
+        let request = decode(&Workload::model(shop::generator(1)).request(0, 500, NOW).body);
         let spans = request
             .resource_spans
             .iter()

@@ -17,6 +17,7 @@ mod candidates;
 mod exporters;
 mod gate;
 mod limits;
+mod loadgen;
 mod otlp_grpc;
 mod otlp_http;
 mod restart;

@@ -51,10 +51,6 @@ impl Sketch {
         }
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     pub(super) fn mean_ms(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum_ms / self.count as f64 }
     }
