@@ -12,7 +12,9 @@ const SECS: u64 = 2_700;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    println!("| system | fault | truth p95 ms | simulated | learnt | truth errors % | simulated | learnt |");
+    println!(
+        "| system | fault | truth p95 ms | simulated | learnt | truth errors % | simulated | learnt |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let mut worst = (0.0_f64, 0.0_f64);
     for (system, model) in systems() {
@@ -24,7 +26,9 @@ fn main() {
             let truth = Entry::of_generated(&traffic(&model, SECS, 2, Some(&fault)));
             let off = |a: f64, b: f64| 100.0 * (a / b - 1.0);
             worst.0 = worst.0.max(off(predicted.p95_ms, truth.p95_ms).abs());
-            worst.1 = worst.1.max(off(predicted.error_ratio, truth.error_ratio).abs());
+            worst.1 = worst
+                .1
+                .max(off(predicted.error_ratio, truth.error_ratio).abs());
             println!(
                 "| {system} | {name} | {:.1} | {:.1} ({:+.1} %) | {:.1} ({:+.1} %) | {:.2} | {:.2} ({:+.1} %) | {:.2} ({:+.1} %) |",
                 truth.p95_ms,
@@ -40,5 +44,8 @@ fn main() {
             );
         }
     }
-    println!("\nsimulated, at worst: p95 {:.1} % off, error ratio {:.1} % off", worst.0, worst.1);
+    println!(
+        "\nsimulated, at worst: p95 {:.1} % off, error ratio {:.1} % off",
+        worst.0, worst.1
+    );
 }

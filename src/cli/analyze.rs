@@ -163,8 +163,11 @@ impl Args {
             let _broken = whole.read(input, |_| ());
         }
         let recording = Recording::new(whole.finish().traces, config, PROPAGATION_PRIOR);
-        let objectives: Vec<Objective> =
-            report.baseline_evaluations.iter().map(|own| own.objective.clone()).collect();
+        let objectives: Vec<Objective> = report
+            .baseline_evaluations
+            .iter()
+            .map(|own| own.objective.clone())
+            .collect();
         Ok(Some(recording.try_defaults(&objectives)))
     }
 

@@ -22,8 +22,8 @@ use crate::model::report::{Report, Verdict, VerdictReport};
 use crate::model::slo::Sli;
 use crate::service::{Service, ServiceError};
 use crate::telemetry;
-use crate::traffic::send::{Sender, Target};
 use crate::traffic::generate::{Faults, Generator, export_requests, span_count};
+use crate::traffic::send::{Sender, Target};
 use crate::traffic::shop;
 
 const EXAMPLES: &str = "\

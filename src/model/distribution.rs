@@ -102,7 +102,10 @@ impl Distribution {
             }
             Self::Pareto(Pareto { min_ms, alpha }) => {
                 time("min_ms", *min_ms)?;
-                told((0.1..=100.0).contains(alpha), "alpha is not from 0.1 to 100")
+                told(
+                    (0.1..=100.0).contains(alpha),
+                    "alpha is not from 0.1 to 100",
+                )
             }
             Self::Mixture(parts) => {
                 let shares = || parts.iter().map(|part| part.share);
@@ -121,7 +124,10 @@ impl Distribution {
                     "a row of quantiles is [share from 0 to 1, milliseconds up to an hour]",
                 )?;
                 let ascends = rows.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1);
-                told(ascends, "quantiles ascend, in their shares and in their times")
+                told(
+                    ascends,
+                    "quantiles ascend, in their shares and in their times",
+                )
             }
         }
     }
@@ -221,7 +227,9 @@ mod tests {
     fn samples(distribution: &Distribution) -> Vec<f64> {
         distribution.check().unwrap();
         let mut rng = StdRng::seed_from_u64(5);
-        let mut all: Vec<f64> = (0..40_000).map(|_| distribution.sample_ms(&mut rng)).collect();
+        let mut all: Vec<f64> = (0..40_000)
+            .map(|_| distribution.sample_ms(&mut rng))
+            .collect();
         all.sort_by(f64::total_cmp);
         all
     }
@@ -232,7 +240,10 @@ mod tests {
 
     #[track_caller]
     fn assert_near(seen: f64, wanted: f64, tolerance: f64) {
-        assert!((seen / wanted - 1.0).abs() < tolerance, "{seen}, not {wanted}");
+        assert!(
+            (seen / wanted - 1.0).abs() < tolerance,
+            "{seen}, not {wanted}"
+        );
     }
 
     #[test]
@@ -242,16 +253,28 @@ mod tests {
         assert_near(at(&lognormal, 0.5), 10.0, 0.02);
         assert_near(at(&lognormal, 0.95), 22.759, 0.02);
         // (1 − 0.99)^(−1/2) = 10
-        let pareto = samples(&Distribution::Pareto(Pareto { min_ms: 2.0, alpha: 2.0 }));
+        let pareto = samples(&Distribution::Pareto(Pareto {
+            min_ms: 2.0,
+            alpha: 2.0,
+        }));
         assert_near(at(&pareto, 0.99), 20.0, 0.05);
-        let uniform = samples(&Distribution::Uniform(Uniform { min_ms: 1.0, max_ms: 3.0 }));
+        let uniform = samples(&Distribution::Uniform(Uniform {
+            min_ms: 1.0,
+            max_ms: 3.0,
+        }));
         assert_near(at(&uniform, 0.25), 1.5, 0.02);
     }
 
     #[test]
     fn a_mixture_takes_its_parts_by_their_shares() {
-        let part = |share, ms| MixturePart { share, of: Distribution::ConstantMs(ms) };
-        let mixed = samples(&Distribution::Mixture(vec![part(3.0, 1.0), part(1.0, 100.0)]));
+        let part = |share, ms| MixturePart {
+            share,
+            of: Distribution::ConstantMs(ms),
+        };
+        let mixed = samples(&Distribution::Mixture(vec![
+            part(3.0, 1.0),
+            part(1.0, 100.0),
+        ]));
         let slow = mixed.iter().filter(|ms| **ms > 50.0).count() as f64 / mixed.len() as f64;
         assert!((slow - 0.25).abs() < 0.01, "{slow}");
     }
@@ -272,8 +295,14 @@ mod tests {
             (Distribution::ConstantMs(-1.0), "constant_ms is -1"),
             (Distribution::lognormal(1.0, -0.5), "sigma"),
             (Distribution::Mixture(Vec::new()), "a mixture needs parts"),
-            (Distribution::Quantiles(vec![(0.5, 2.0), (0.4, 3.0)]), "ascend"),
-            (Distribution::Quantiles(vec![(1.5, 2.0)]), "share from 0 to 1"),
+            (
+                Distribution::Quantiles(vec![(0.5, 2.0), (0.4, 3.0)]),
+                "ascend",
+            ),
+            (
+                Distribution::Quantiles(vec![(1.5, 2.0)]),
+                "share from 0 to 1",
+            ),
         ] {
             let error = wrong.check().unwrap_err();
             assert!(error.contains(said), "{error}");

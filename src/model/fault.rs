@@ -163,7 +163,11 @@ impl Fault {
 
     /// Share of the requests that are not served.
     pub fn outage_ratio(&self) -> f64 {
-        if self.outage { 1.0 } else { self.partial_outage }
+        if self.outage {
+            1.0
+        } else {
+            self.partial_outage
+        }
     }
 
     /// Share of the requests that fail after their own time.
@@ -204,7 +208,9 @@ impl LatencyChange {
     /// Reads `+200ms`, `×1.5`, `x1.5` or `×1.5 total`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no change of latency such as +200ms, ×1.5, ×1.5 total, or a distribution")
+            format!(
+                "{text:?} is no change of latency such as +200ms, ×1.5, ×1.5 total, or a distribution"
+            )
         };
         let trimmed = text.trim();
         if let Some(added) = trimmed.strip_prefix('+') {
@@ -307,28 +313,49 @@ mod tests {
         assert_eq!(fault.latency, Some(drawn));
         assert_eq!(fault.check(), Ok(()));
         let plain: Fault = serde_saphyr::from_str("latency: +200ms").unwrap();
-        assert_eq!(plain.latency, Some(LatencyChange::Added(Duration::from_millis(200))));
-        let error = serde_saphyr::from_str::<Fault>("eror: 0.05").unwrap_err().to_string();
+        assert_eq!(
+            plain.latency,
+            Some(LatencyChange::Added(Duration::from_millis(200)))
+        );
+        let error = serde_saphyr::from_str::<Fault>("eror: 0.05")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("eror"), "{error}");
     }
 
     #[test]
     fn attempts_of_a_storm_and_other_errors_add_up_as_chances_do() {
-        let storm = RetryStorm { ratio: 0.5, attempts: 3, backoff: Duration::ZERO };
-        let fault = Fault { error: 0.2, retry_storm: Some(storm), ..Fault::default() };
+        let storm = RetryStorm {
+            ratio: 0.5,
+            attempts: 3,
+            backoff: Duration::ZERO,
+        };
+        let fault = Fault {
+            error: 0.2,
+            retry_storm: Some(storm),
+            ..Fault::default()
+        };
         assert!((fault.error_ratio() - 0.6).abs() < 1e-12);
     }
 
     #[test]
     fn a_fault_that_cannot_be_says_so() {
-        assert!(Fault::error(1.5).check().unwrap_err().contains("error is 1.5"));
+        assert!(
+            Fault::error(1.5)
+                .check()
+                .unwrap_err()
+                .contains("error is 1.5")
+        );
         let fast = Fault::latency(LatencyChange::Factor(-2.0));
         assert!(fast.check().unwrap_err().contains("factor"));
     }
 
     #[test]
     fn a_target_matches_what_it_names() {
-        let target = FaultTarget { version: Some("2".to_owned()), ..FaultTarget::service("cart") };
+        let target = FaultTarget {
+            version: Some("2".to_owned()),
+            ..FaultTarget::service("cart")
+        };
         assert!(target.matches("cart", "GET /", Some("2")));
         assert!(target.matches("cart", "GET /", None));
         assert!(!target.matches("cart", "GET /", Some("1")));

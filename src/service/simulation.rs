@@ -53,7 +53,11 @@ impl Recording {
         for trace in &traces {
             edges.observe(&TraceTree::new(trace));
         }
-        let exclude = config.sli.exclude.iter().map(|pattern| WildMatch::new(pattern));
+        let exclude = config
+            .sli
+            .exclude
+            .iter()
+            .map(|pattern| WildMatch::new(pattern));
         let mut recording = Self {
             traces: traces.into_iter().map(bare).collect(),
             edges,
@@ -62,10 +66,20 @@ impl Recording {
             first_minute: 0,
             minutes: 0,
         };
-        let ends = || recording.traces.iter().flat_map(|trace| &trace.spans).filter(|span| span.is_entry);
+        let ends = || {
+            recording
+                .traces
+                .iter()
+                .flat_map(|trace| &trace.spans)
+                .filter(|span| span.is_entry)
+        };
         let minute = |span: &TraceSpan| span.end / NANOS_PER_SEC / 60;
         let last = ends().map(minute).max().unwrap_or(0);
-        let first = ends().map(minute).min().unwrap_or(0).max(last.saturating_sub(MINUTES_MAX - 1));
+        let first = ends()
+            .map(minute)
+            .min()
+            .unwrap_or(0)
+            .max(last.saturating_sub(MINUTES_MAX - 1));
         if !recording.traces.is_empty() {
             recording.minutes = usize::try_from(last - first + 1).unwrap_or(0);
             recording.first_minute = first;
@@ -77,7 +91,9 @@ impl Recording {
     pub fn services(&self) -> BTreeSet<String> {
         let spans = self.traces.iter().flat_map(|trace| &trace.spans);
         let entries = spans.filter(|span| span.is_entry);
-        entries.map(|span| span.resource.service.name.to_string()).collect()
+        entries
+            .map(|span| span.resource.service.name.to_string())
+            .collect()
     }
 
     /// Tries the cases of a suite. `progress` is told each case that is done.
@@ -87,8 +103,9 @@ impl Recording {
         objectives: &[Objective],
         mut progress: impl FnMut(&str),
     ) -> FaultReport {
-        let (judged, left_out): (Vec<&Objective>, Vec<&Objective>) =
-            objectives.iter().partition(|own| own.budgeting.slice().is_none());
+        let (judged, left_out): (Vec<&Objective>, Vec<&Objective>) = objectives
+            .iter()
+            .partition(|own| own.budgeting.slice().is_none());
         let healthy = self.measure(self.traces.iter(), &judged);
         let mut results = Vec::new();
         for case in &suite.cases {
@@ -97,7 +114,11 @@ impl Recording {
         }
         FaultReport {
             traces: self.traces.len() as u64,
-            spans: self.traces.iter().map(|trace| trace.spans.len() as u64).sum(),
+            spans: self
+                .traces
+                .iter()
+                .map(|trace| trace.spans.len() as u64)
+                .sum(),
             minutes: self.minutes as u64,
             left_out: left_out.iter().map(|own| own.name.clone()).collect(),
             results,
@@ -135,7 +156,11 @@ impl Recording {
         let is_fault = !case.fault.is_none();
         let changed: Vec<Trace>;
         let faulty = if is_fault && requests > 0 {
-            changed = self.traces.iter().map(|trace| simulation.apply(trace)).collect();
+            changed = self
+                .traces
+                .iter()
+                .map(|trace| simulation.apply(trace))
+                .collect();
             self.measure(changed.iter(), objectives)
         } else {
             self.measure(self.traces.iter(), objectives)
@@ -169,7 +194,9 @@ impl Recording {
         let met = spans.filter(|span| {
             let version = Some(&*span.resource.version);
             (span.is_entry || case.target.operation.is_some())
-                && case.target.matches(&span.resource.service.name, &span.operation, version)
+                && case
+                    .target
+                    .matches(&span.resource.service.name, &span.operation, version)
         });
         met.count() as u64
     }
@@ -182,13 +209,24 @@ impl Recording {
         lasts: u32,
     ) -> CaseEvaluation {
         let budget = exact_ratio(1.0 - objective.target);
-        let onset = onset(before, after, (budget, objective.window.secs()), self.limits, lasts);
+        let onset = onset(
+            before,
+            after,
+            (budget, objective.window.secs()),
+            self.limits,
+            lasts,
+        );
         let good = |minutes: &[WindowSums]| {
-            let sums = minutes.iter().fold(WindowSums::default(), |sum, own| sum.plus(*own));
+            let sums = minutes
+                .iter()
+                .fold(WindowSums::default(), |sum, own| sum.plus(*own));
             sums.error_ratio().map(|ratio| 1.0 - ratio)
         };
         let (healthy_value, observed_value) = (good(before), good(after));
-        let noticed = Noticed { page_secs: onset.page_secs, ticket_secs: onset.ticket_secs };
+        let noticed = Noticed {
+            page_secs: onset.page_secs,
+            ticket_secs: onset.ticket_secs,
+        };
         let details = if onset.paged_before || onset.ticketed_before {
             "its alerts fire without the fault already".to_owned()
         } else {
@@ -216,14 +254,20 @@ impl Recording {
     ) -> Measured {
         let mut by_service: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, objective) in objectives.iter().enumerate() {
-            by_service.entry(&objective.service).or_default().push(index);
+            by_service
+                .entry(&objective.service)
+                .or_default()
+                .push(index);
         }
         let mut measured = Measured {
             minutes: vec![vec![WindowSums::default(); self.minutes]; objectives.len()],
             services: BTreeMap::new(),
         };
         let mut excluded: BTreeMap<Box<str>, bool> = BTreeMap::new();
-        for span in traces.flat_map(|trace| &trace.spans).filter(|span| span.is_entry) {
+        for span in traces
+            .flat_map(|trace| &trace.spans)
+            .filter(|span| span.is_entry)
+        {
             let is_excluded = *excluded
                 .entry(span.operation.clone())
                 .or_insert_with(|| self.is_excluded(&span.operation));
@@ -233,7 +277,9 @@ impl Recording {
             let name = &span.resource.service.name;
             let is_bad = span.outcome == Outcome::Error;
             if !measured.services.contains_key(&**name) {
-                measured.services.insert(name.as_ref().into(), (Vec::new(), 0));
+                measured
+                    .services
+                    .insert(name.as_ref().into(), (Vec::new(), 0));
             }
             if let Some((durations, failures)) = measured.services.get_mut(&**name) {
                 durations.push(span.duration_nanos());
@@ -241,10 +287,17 @@ impl Recording {
             }
             let minute = (span.end / NANOS_PER_SEC / 60).saturating_sub(self.first_minute);
             // What the fault moves beyond the end of the recording belongs to its last minute.
-            let minute = usize::try_from(minute).unwrap_or(usize::MAX).min(self.minutes.saturating_sub(1));
+            let minute = usize::try_from(minute)
+                .unwrap_or(usize::MAX)
+                .min(self.minutes.saturating_sub(1));
             for index in by_service.get(&**name).into_iter().flatten() {
-                let sums = objectives.get(*index).and_then(|objective| sums_of(objective, span));
-                let row = measured.minutes.get_mut(*index).and_then(|rows| rows.get_mut(minute));
+                let sums = objectives
+                    .get(*index)
+                    .and_then(|objective| sums_of(objective, span));
+                let row = measured
+                    .minutes
+                    .get_mut(*index)
+                    .and_then(|rows| rows.get_mut(minute));
                 if let Some((row, sums)) = row.zip(sums) {
                     *row = row.plus(sums);
                 }
@@ -254,15 +307,20 @@ impl Recording {
     }
 
     fn is_excluded(&self, operation: &str) -> bool {
-        let route = operation.split_once(' ').map_or(operation, |(_, route)| route);
-        self.exclude.iter().any(|pattern| pattern.matches(operation) || pattern.matches(route))
+        let route = operation
+            .split_once(' ')
+            .map_or(operation, |(_, route)| route);
+        self.exclude
+            .iter()
+            .any(|pattern| pattern.matches(operation) || pattern.matches(route))
     }
 }
 
 /// An entry span as an objective counts it; `None` if it does not.
 fn sums_of(objective: &Objective, span: &TraceSpan) -> Option<WindowSums> {
     let service = &span.resource.service;
-    let is = |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|wanted| wanted == own);
+    let is =
+        |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|wanted| wanted == own);
     let is_meant = is(&objective.namespace, &service.namespace)
         && is(&objective.environment, &service.environment)
         && is(&objective.operation, &span.operation);
@@ -288,16 +346,24 @@ fn bare(mut trace: Trace) -> Trace {
 fn changes(before: &Measured, after: &Measured) -> Vec<ServiceChange> {
     let mut changes = Vec::new();
     for (service, own) in &before.services {
-        let (before, after) = (figures_of(Some(own)), figures_of(after.services.get(service)));
+        let (before, after) = (
+            figures_of(Some(own)),
+            figures_of(after.services.get(service)),
+        );
         if before != after {
-            changes.push(ServiceChange { service: service.to_string(), before, after });
+            changes.push(ServiceChange {
+                service: service.to_string(),
+                before,
+                after,
+            });
         }
     }
     changes
 }
 
 fn figures_of(measured: Option<&(Vec<u64>, u64)>) -> ServiceFigures {
-    let Some((durations, failures)) = measured.filter(|(durations, _)| !durations.is_empty()) else {
+    let Some((durations, failures)) = measured.filter(|(durations, _)| !durations.is_empty())
+    else {
         return ServiceFigures::default();
     };
     let mut sorted = durations.clone();
@@ -344,7 +410,10 @@ fn expectation(
         None => (noticed, true),
         Some(name) => {
             let own = evaluations.iter().find(|own| own.slo == *name);
-            (own.map(|own| own.noticed).unwrap_or_default(), own.is_some())
+            (
+                own.map(|own| own.noticed).unwrap_or_default(),
+                own.is_some(),
+            )
         }
     };
     let text = if known {
@@ -364,7 +433,11 @@ fn expectation(
 fn said(noticed: Noticed) -> String {
     let after = |secs: u64| {
         let minutes = secs / 60;
-        if minutes < 120 { format!("{minutes} min") } else { format!("{:.1} h", minutes as f64 / 60.0) }
+        if minutes < 120 {
+            format!("{minutes} min")
+        } else {
+            format!("{:.1} h", minutes as f64 / 60.0)
+        }
     };
     match (noticed.page_secs, noticed.ticket_secs) {
         (Some(page), Some(ticket)) if ticket < page => {

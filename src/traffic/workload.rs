@@ -115,7 +115,8 @@ impl ScheduledWorkload {
         let visits: Vec<_> = {
             let mut guard = lock(&self.visits);
             let (generator, from) = &mut *guard;
-            let until = from.saturating_add(u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX));
+            let until =
+                from.saturating_add(u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX));
             let faults = Faults::none();
             let visits = generator.scheduled(*from..until, self.started, self.scale, &faults);
             let visits = visits.flat_map(Trace::into_spans).collect();
@@ -241,7 +242,10 @@ mod tests {
 
     #[test]
     fn every_request_has_the_wanted_number_of_spans() {
-        for workload in [Workload::batch(BatchShape::default(), 1), Workload::model(shop::generator(1))] {
+        for workload in [
+            Workload::batch(BatchShape::default(), 1),
+            Workload::model(shop::generator(1)),
+        ] {
             for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
                 let request = workload.request(number, spans, NOW).body;
                 assert_eq!(span_count(&decode(&request)), spans);
@@ -281,7 +285,11 @@ mod tests {
 
     #[test]
     fn spans_of_a_model_have_ended_when_they_are_sent() {
-        let request = decode(&Workload::model(shop::generator(1)).request(0, 500, NOW).body);
+        let request = decode(
+            &Workload::model(shop::generator(1))
+                .request(0, 500, NOW)
+                .body,
+        );
         let spans = request
             .resource_spans
             .iter()

@@ -174,7 +174,10 @@ fn meaning_of(path: &Path) -> Result<(Format, Packing), WriteError> {
     let wrong = || WriteError::Suffix {
         path: path.to_owned(),
     };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(wrong)?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(wrong)?;
     let (name, packing) = match name.rsplit_once('.') {
         Some((name, "gz")) => (name, Packing::Gzip),
         Some((name, "zst")) => (name, Packing::Zstd),
@@ -226,7 +229,10 @@ mod tests {
     #[test]
     fn a_name_that_says_nothing_is_refused_with_those_that_do() {
         for name in ["traces", "traces.gz", "traces.txt"] {
-            let error = TraceFile::create(Path::new(name)).err().unwrap().to_string();
+            let error = TraceFile::create(Path::new(name))
+                .err()
+                .unwrap()
+                .to_string();
             assert!(error.contains(name) && error.contains(".jsonl"), "{error}");
         }
     }

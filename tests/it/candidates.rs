@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use slo_copilot::model::candidate::CandidateState;
 use slo_copilot::model::report::Verdict;
 use slo_copilot::model::window::Window;
-use slo_copilot::traffic::send::{Sender, Target};
 use slo_copilot::traffic::generate::{Faults, Trace, export_requests};
+use slo_copilot::traffic::send::{Sender, Target};
 use slo_copilot::traffic::shop;
 
 use crate::support::grpc::accepted;
@@ -51,7 +51,8 @@ async fn state_of(server: &Server, name: &str) -> Value {
 fn entry_spans(visits: &[Trace], service: &str) -> u64 {
     let kinds = [SpanKind::Server as i32, SpanKind::Consumer as i32];
     let spans = visits.iter().flat_map(Trace::spans);
-    let entries = spans.filter(|(from, span)| from.service == service && kinds.contains(&span.kind));
+    let entries =
+        spans.filter(|(from, span)| from.service == service && kinds.contains(&span.kind));
     entries.count() as u64
 }
 

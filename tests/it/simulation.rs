@@ -40,7 +40,10 @@ type Seen = BTreeMap<(String, String), (Vec<f64>, usize)>;
 fn seen(traces: &[Trace]) -> Seen {
     let mut seen = Seen::new();
     for span in traces.iter().flat_map(|trace| &trace.spans) {
-        let key = (span.resource.service.name.to_string(), format!("{} {:?}", span.operation, span.kind));
+        let key = (
+            span.resource.service.name.to_string(),
+            format!("{} {:?}", span.operation, span.kind),
+        );
         let (durations, failures) = seen.entry(key).or_default();
         durations.push(span.duration_nanos() as f64 / 1e6);
         *failures += usize::from(span.outcome == Outcome::Error);
@@ -63,16 +66,26 @@ fn traffic_of_a_learnt_model_is_like_the_traffic_that_it_was_learnt_from() {
         let first = recorded(traffic(&model, SECS * 2, 3, None), folder.path());
         let again = recorded(traffic(&learned(&first), SECS * 2, 4, None), folder.path());
         let (first, again) = (seen(&first), seen(&again));
-        assert_eq!(first.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>(), "{name}");
+        assert_eq!(
+            first.keys().collect::<Vec<_>>(),
+            again.keys().collect::<Vec<_>>(),
+            "{name}"
+        );
         for (key, (durations, failures)) in &first {
             let (new_durations, new_failures) = &again[key];
             let (n, m) = (durations.len() as f64, new_durations.len() as f64);
             // Counts are Poisson: 4 standard errors of the difference, and 3 % of the model.
-            assert!((n - m).abs() <= 0.03 * n + 4.0 * (n + m).sqrt(), "{name} {key:?}: {n} and {m}");
+            assert!(
+                (n - m).abs() <= 0.03 * n + 4.0 * (n + m).sqrt(),
+                "{name} {key:?}: {n} and {m}"
+            );
             let ratio = *failures as f64 / n;
             let new_ratio = *new_failures as f64 / m;
             let noise = 4.0 * ((ratio + 1.0 / n) * (1.0 / n + 1.0 / m)).sqrt();
-            assert!((ratio - new_ratio).abs() <= 0.1 * ratio + noise, "{name} {key:?}: errors {ratio}, {new_ratio}");
+            assert!(
+                (ratio - new_ratio).abs() <= 0.1 * ratio + noise,
+                "{name} {key:?}: errors {ratio}, {new_ratio}"
+            );
             for (share, tolerance) in [(0.5, 0.08), (0.95, 0.12), (0.99, 0.25)] {
                 // Quantiles with fewer than thirty samples beyond them are chance.
                 if n.min(m) * (1.0 - share) < 30.0 {
@@ -80,7 +93,10 @@ fn traffic_of_a_learnt_model_is_like_the_traffic_that_it_was_learnt_from() {
                 }
                 let at = |sorted: &[f64]| sorted[(sorted.len() as f64 * share) as usize];
                 let (was, is) = (at(durations), at(new_durations));
-                assert!((was / is - 1.0).abs() < tolerance, "{name} {key:?} at {share}: {was}, {is} ms");
+                assert!(
+                    (was / is - 1.0).abs() < tolerance,
+                    "{name} {key:?} at {share}: {was}, {is} ms"
+                );
             }
         }
     }

@@ -45,7 +45,12 @@ pub(super) fn write(
         let written = file.written();
         if written.requests.is_multiple_of(64) {
             let newest = request.resource_spans.first().and_then(|resource| {
-                resource.scope_spans.first()?.spans.first().map(|span| span.start_time_unix_nano)
+                resource
+                    .scope_spans
+                    .first()?
+                    .spans
+                    .first()
+                    .map(|span| span.start_time_unix_nano)
             });
             bar.set_position(newest.unwrap_or(start).saturating_sub(start) / 1_000_000_000);
             bar.set_message(format!("{} spans", written.spans));
@@ -103,7 +108,11 @@ fn tell(learned: &Learned, kept_ratio: f64) -> anyhow::Result<()> {
         err,
         "learnt {} services and {} operations from {} traces",
         model.services.len(),
-        model.services.values().map(|service| service.operations.len()).sum::<usize>(),
+        model
+            .services
+            .values()
+            .map(|service| service.operations.len())
+            .sum::<usize>(),
         learned.traces
     )?;
     if kept_ratio < 1.0 {
@@ -115,9 +124,18 @@ fn tell(learned: &Learned, kept_ratio: f64) -> anyhow::Result<()> {
         )?;
     }
     for (count, what) in [
-        (learned.left_out_operations, "requests of operations beyond the 2000 that are told apart"),
-        (learned.left_out_ways, "requests that went a way beyond the 32 of their operation"),
-        (learned.skewed_calls, "calls whose two clocks contradict each other; the time between was halved"),
+        (
+            learned.left_out_operations,
+            "requests of operations beyond the 2000 that are told apart",
+        ),
+        (
+            learned.left_out_ways,
+            "requests that went a way beyond the 32 of their operation",
+        ),
+        (
+            learned.skewed_calls,
+            "calls whose two clocks contradict each other; the time between was halved",
+        ),
     ] {
         if count > 0 {
             writeln!(err, "warning: {count} {what}")?;

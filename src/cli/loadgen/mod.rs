@@ -235,7 +235,12 @@ impl Args {
             }
             let generator = self.source.generator(self.seed)?;
             let per_request = count(self.spans_per_request);
-            return Ok(Workload::scheduled(generator, now, self.source.scale, per_request));
+            return Ok(Workload::scheduled(
+                generator,
+                now,
+                self.source.scale,
+                per_request,
+            ));
         }
         Ok(match self.profile {
             Profile::Batch if !has_model => {

@@ -52,7 +52,12 @@ pub struct ModelArgs {
     pub learn: Vec<String>,
 
     /// Where a learnt model goes [default: standard output]
-    #[arg(short = 'o', long = "model-out", value_name = "FILE", requires = "learn")]
+    #[arg(
+        short = 'o',
+        long = "model-out",
+        value_name = "FILE",
+        requires = "learn"
+    )]
     pub model_out: Option<PathBuf>,
 }
 
@@ -85,18 +90,27 @@ impl ModelArgs {
             model.faults.extend(file.faults);
         }
         for argument in &self.versions {
-            let wanted = || Usage(format!("--service-version {argument}: expected SERVICE=VERSION"));
+            let wanted = || {
+                Usage(format!(
+                    "--service-version {argument}: expected SERVICE=VERSION"
+                ))
+            };
             let (service, version) = argument.split_once('=').ok_or_else(wanted)?;
             let known: Vec<String> = model.services.keys().cloned().collect();
             let own = model.services.get_mut(service).ok_or_else(|| {
                 let known = known.join(", ");
-                Usage(format!("--service-version {argument}: {name} has no such service; there are {known}"))
+                Usage(format!(
+                    "--service-version {argument}: {name} has no such service; there are {known}"
+                ))
             })?;
             own.versions = [(version.to_owned(), 1.0)].into();
         }
         model.check(&name)?;
         if model.load.is_empty() {
-            return Err(Usage(format!("{name} has no load: say under `load` what is asked and how often")).into());
+            return Err(Usage(format!(
+                "{name} has no load: say under `load` what is asked and how often"
+            ))
+            .into());
         }
         Ok(Generator::new(Arc::new(Plan::new(&model)), seed))
     }
@@ -104,8 +118,9 @@ impl ModelArgs {
     /// When the traffic of a file begins.
     pub(super) fn starts_at(&self, now: UnixNanos) -> anyhow::Result<UnixNanos> {
         match self.from {
-            Some(from) => u64::try_from(from.as_nanosecond())
-                .context("--from lies before 1970 or after 2554"),
+            Some(from) => {
+                u64::try_from(from.as_nanosecond()).context("--from lies before 1970 or after 2554")
+            }
             None => {
                 let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
                 // Whole seconds, so that the command line that is shown tells the same story again.

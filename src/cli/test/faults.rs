@@ -92,14 +92,21 @@ fn objectives(
     let inputs = find_inputs(&source.traces)?;
     read_each(&inputs, |input, progress| analysis.read(input, progress))?;
     let candidates = analysis.candidates();
-    let usable = candidates.iter().filter(|own| {
-        own.sli != Sli::ErrorRate && own.state != CandidateState::Rejected
-    });
-    Ok(usable.map(|own| own.objective(ObjectiveSource::Fitted)).collect())
+    let usable = candidates
+        .iter()
+        .filter(|own| own.sli != Sli::ErrorRate && own.state != CandidateState::Rejected);
+    Ok(usable
+        .map(|own| own.objective(ObjectiveSource::Fitted))
+        .collect())
 }
 
 fn exit_code(report: &FaultReport) -> ExitCode {
-    let expected = || report.results.iter().filter_map(|own| Some((own, own.expectation.as_ref()?)));
+    let expected = || {
+        report
+            .results
+            .iter()
+            .filter_map(|own| Some((own, own.expectation.as_ref()?)))
+    };
     let is_untried = |own: &CaseResult| own.case.requests == 0 && !own.case.fault.is_none();
     if expected().any(|(own, expectation)| !expectation.met && !is_untried(own)) {
         ExitCode::FAILURE
@@ -111,9 +118,18 @@ fn exit_code(report: &FaultReport) -> ExitCode {
 }
 
 fn summary(report: &FaultReport) -> String {
-    let expectations = || report.results.iter().filter_map(|own| own.expectation.as_ref());
+    let expectations = || {
+        report
+            .results
+            .iter()
+            .filter_map(|own| own.expectation.as_ref())
+    };
     let met = expectations().filter(|own| own.met).count();
-    let blind = report.results.iter().filter(|own| own.is_blind_spot).count();
+    let blind = report
+        .results
+        .iter()
+        .filter(|own| own.is_blind_spot)
+        .count();
     format!(
         "{} fault cases on {} traces: {met} of {} expectations met, {blind} blind spots",
         report.results.len(),
@@ -137,9 +153,16 @@ fn text_of(report: &FaultReport) -> String {
             None if result.is_blind_spot => "?   ",
             None => "    ",
         };
-        push(&format!("{mark}  {}: {}", result.case.name, outcome(result)));
+        push(&format!(
+            "{mark}  {}: {}",
+            result.case.name,
+            outcome(result)
+        ));
         if let Some(expectation) = &result.expectation {
-            push(&format!("        expected: {}; {}", expectation.expect, expectation.text));
+            push(&format!(
+                "        expected: {}; {}",
+                expectation.expect, expectation.text
+            ));
         }
         for change in &result.services {
             let (before, after) = (change.before, change.after);
@@ -172,7 +195,9 @@ fn outcome(result: &CaseResult) -> String {
     if result.case.requests == 0 {
         return "no request of the target is in the traces".to_owned();
     }
-    let first = |severity, secs: Option<u64>| secs.map(|secs| format!("{severity} after {} min", secs / 60));
+    let first = |severity, secs: Option<u64>| {
+        secs.map(|secs| format!("{severity} after {} min", secs / 60))
+    };
     let noticed = [
         first("page", result.noticed.page_secs),
         first("ticket", result.noticed.ticket_secs),
@@ -187,7 +212,10 @@ fn outcome(result: &CaseResult) -> String {
 
 fn evaluation(own: &CaseEvaluation) -> String {
     let percent = |value: Option<f64>| {
-        value.map_or_else(|| "no events".to_owned(), |value| format!("{:.2} %", 100.0 * value))
+        value.map_or_else(
+            || "no events".to_owned(),
+            |value| format!("{:.2} %", 100.0 * value),
+        )
     };
     format!(
         "{} → {} of {:.2} %; {}",
@@ -201,7 +229,12 @@ fn evaluation(own: &CaseEvaluation) -> String {
 /// A case for each expectation; cases without one are reported as skipped.
 fn cases(report: &FaultReport) -> Vec<Case> {
     let cases = report.results.iter().map(|result| Case {
-        suite: result.case.target.service.clone().unwrap_or_else(|| "all services".to_owned()),
+        suite: result
+            .case
+            .target
+            .service
+            .clone()
+            .unwrap_or_else(|| "all services".to_owned()),
         name: result.case.name.clone(),
         outcome: match &result.expectation {
             Some(expectation) if expectation.met => Outcome::Passed,

@@ -102,7 +102,10 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     let config = args.source.load_config()?;
     let suites = suite_files::load(&args.suites)?;
     let variables = variables(&args.variables)?;
-    let report = args.source.judge(&config, &suites, &variables, &clock).await?;
+    let report = args
+        .source
+        .judge(&config, &suites, &variables, &clock)
+        .await?;
     finish(&report, args.format, args.report.as_deref())
 }
 
@@ -111,7 +114,9 @@ fn variables(given: &[String]) -> anyhow::Result<Variables> {
     let mut variables = Variables::new(std::env::vars());
     for argument in given {
         let (name, value) = argument.split_once('=').ok_or_else(|| {
-            Usage(format!("--var {argument}: expected NAME=VALUE, for example --var region=eu"))
+            Usage(format!(
+                "--var {argument}: expected NAME=VALUE, for example --var region=eu"
+            ))
         })?;
         variables.set(name, Value::Text(value.to_owned()));
     }

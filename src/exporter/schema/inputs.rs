@@ -13,7 +13,8 @@ use crate::traffic::shop;
 const CASES: &str = include_str!("../../../examples/traffic/faults.yaml");
 
 fn traffic_model_schema() -> Value {
-    let description = "A system of services whose traffic `loadgen --model` makes and `loadgen --learn` learns.";
+    let description =
+        "A system of services whose traffic `loadgen --model` makes and `loadgen --learn` learns.";
     read::<Model>("traffic_model", "Traffic model of slo-copilot", description)
 }
 
@@ -48,7 +49,10 @@ fn the_shop_is_as_its_schema_says_and_what_is_not_is_refused() {
         &model,
         &[
             ("/services/cart/operations/get/http/verb", json!("GET")),
-            ("/services/cart/operations/get/time", json!({"lognormal": {"median": 3}})),
+            (
+                "/services/cart/operations/get/time",
+                json!({"lognormal": {"median": 3}}),
+            ),
             ("/load/0/per_minute", json!("many")),
             ("/faults", json!([{"fault": {"latency": 200}}])),
         ],
@@ -58,7 +62,10 @@ fn the_shop_is_as_its_schema_says_and_what_is_not_is_refused() {
 #[test]
 fn the_example_of_fault_cases_is_as_its_schema_says() {
     FaultSuite::from_yaml("examples/traffic/faults.yaml", CASES).unwrap();
-    assert_eq!(violations(&fault_cases_schema(), &yaml(CASES)), Vec::<String>::new());
+    assert_eq!(
+        violations(&fault_cases_schema(), &yaml(CASES)),
+        Vec::<String>::new()
+    );
     let wrong = json!({"cases": [{"name": "a", "expect": "pages"}]});
     assert!(!violations(&fault_cases_schema(), &wrong).is_empty());
 }

@@ -96,9 +96,11 @@ pub struct FaultSuiteError {
 impl FaultSuite {
     /// Reads and checks a file. `name` stands in messages.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, FaultSuiteError> {
-        let wrong = |text: String| FaultSuiteError { name: name.to_owned(), text };
-        let suite: Self =
-            serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let wrong = |text: String| FaultSuiteError {
+            name: name.to_owned(),
+            text,
+        };
+        let suite: Self = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
         suite.check().map_err(wrong)?;
         Ok(suite)
     }
@@ -119,9 +121,13 @@ impl FaultSuite {
             if !names.insert(&case.name) {
                 return Err(format!("{at}: there is a case {:?} already", case.name));
             }
-            case.fault.check().map_err(|text| format!("{at}.fault: {text}"))?;
+            case.fault
+                .check()
+                .map_err(|text| format!("{at}.fault: {text}"))?;
             if case.lasts < Duration::from_mins(1) {
-                return Err(format!("{at}.for: alerts are looked at every minute; give 1m or more"));
+                return Err(format!(
+                    "{at}.for: alerts are looked at every minute; give 1m or more"
+                ));
             }
         }
         Ok(())
@@ -158,7 +164,10 @@ impl FaultCase {
             case(
                 "partial-outage",
                 "10 % of the requests are not served",
-                Fault { partial_outage: 0.1, ..Fault::default() },
+                Fault {
+                    partial_outage: 0.1,
+                    ..Fault::default()
+                },
             ),
         ]
     }

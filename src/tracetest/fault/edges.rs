@@ -81,7 +81,9 @@ impl Edges {
     /// How many failed calls were seen from one operation to another.
     pub fn failed_calls(&self, caller: (&str, &str), callee: (&str, &str)) -> u64 {
         let place = |(service, operation): (&str, &str)| (service.into(), operation.into());
-        self.seen.get(&(place(caller), place(callee))).map_or(0, |seen| seen.failed)
+        self.seen
+            .get(&(place(caller), place(callee)))
+            .map_or(0, |seen| seen.failed)
     }
 
     /// Failed calls that no edge had a place for.
@@ -119,7 +121,10 @@ fn call_failed(tree: &TraceTree<'_>, call: usize) -> bool {
 }
 
 fn place_of(span: &TraceSpan) -> Place {
-    (span.resource.service.name.as_ref().into(), span.operation.clone())
+    (
+        span.resource.service.name.as_ref().into(),
+        span.operation.clone(),
+    )
 }
 
 fn callee_of(tree: &TraceTree<'_>, call: usize) -> Place {

@@ -40,7 +40,9 @@ impl Expectation {
     /// Reads it as it is written in files.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is no expectation such as page within 10m, ticket within 1d, stays green")
+            format!(
+                "{text:?} is no expectation such as page within 10m, ticket within 1d, stays green"
+            )
         };
         let words: Vec<&str> = text.split_whitespace().collect();
         let (severity, time) = match words.as_slice() {
@@ -50,7 +52,10 @@ impl Expectation {
             _ => return Err(wrong()),
         };
         let within = humantime_serde::re::humantime::parse_duration(&time.join(" "));
-        Ok(Self::Alert { severity, within: within.map_err(|_| wrong())? })
+        Ok(Self::Alert {
+            severity,
+            within: within.map_err(|_| wrong())?,
+        })
     }
 }
 

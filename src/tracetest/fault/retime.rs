@@ -87,7 +87,11 @@ impl<'a, 't> Retiming<'a, 't> {
     /// service that is slower.
     fn place(&mut self, index: usize, start: UnixNanos, factor: f64) -> Ended {
         let Some(span) = self.tree.span(index) else {
-            return Ended { at: start, failed: false, index: None };
+            return Ended {
+                at: start,
+                failed: false,
+                index: None,
+            };
         };
         let effects = self.effects(index, span, factor);
         if let Some(ended) = self.unserved(index, span, &effects, start) {
@@ -101,7 +105,10 @@ impl<'a, 't> Retiming<'a, 't> {
         }
         self.depth += 1;
         let (end, failed) = if self.depth > DEPTH_MAX {
-            (start.saturating_add(span.duration_nanos()), span.outcome == Outcome::Error)
+            (
+                start.saturating_add(span.duration_nanos()),
+                span.outcome == Outcome::Error,
+            )
         } else {
             self.children(index, span, start, &effects)
         };
@@ -132,10 +139,17 @@ impl<'a, 't> Retiming<'a, 't> {
             }
             let (before, now) = anchor(&waited, own.start, (span.start, began));
             let child_start = shifted(now, own.start, before, effects.factor);
-            let child_factor = if is_own_work(span, own) { effects.factor } else { 1.0 };
+            let child_factor = if is_own_work(span, own) {
+                effects.factor
+            } else {
+                1.0
+            };
             let ended = self.call(span, *child, child_start, child_factor);
             if self.tree.is_waited_for(*child) {
-                waited.push(Waited { before: own.end, now: ended.at });
+                waited.push(Waited {
+                    before: own.end,
+                    now: ended.at,
+                });
             }
             let newly_failed = ended.failed && own.outcome != Outcome::Error;
             if newly_failed && self.tree.is_synchronous(*child) && self.passes_on(span, *child) {
@@ -147,9 +161,14 @@ impl<'a, 't> Retiming<'a, 't> {
         // Who gives up early does what came after the last child all the same.
         let all = self.tree.children(index).iter();
         let ends = all.filter(|child| self.tree.is_waited_for(**child));
-        let ends = ends.filter_map(|child| self.tree.span(*child)).map(|child| child.end);
+        let ends = ends
+            .filter_map(|child| self.tree.span(*child))
+            .map(|child| child.end);
         let tail = span.end.saturating_sub(ends.max().unwrap_or(span.start));
-        (last_now.saturating_add(scaled(tail, effects.factor)), failed)
+        (
+            last_now.saturating_add(scaled(tail, effects.factor)),
+            failed,
+        )
     }
 
     /// Places a child as its caller calls it: cut when the caller gives up, repeated when it tries again.
@@ -168,7 +187,11 @@ impl<'a, 't> Retiming<'a, 't> {
             if let Some(timeout) = callers.timeout {
                 let cut = begin.saturating_add(nanos(timeout));
                 if ended.at > cut {
-                    ended = Ended { at: cut, failed: true, ..ended };
+                    ended = Ended {
+                        at: cut,
+                        failed: true,
+                        ..ended
+                    };
                     self.cut(caller, child, ended);
                 }
             }
@@ -182,9 +205,10 @@ impl<'a, 't> Retiming<'a, 't> {
 
     /// A caller's own span ends when it gives up; without one, the callee goes on alone.
     fn cut(&mut self, caller: &TraceSpan, child: usize, ended: Ended) {
-        let is_callers = self.tree.span(child).is_some_and(|span| {
-            span.resource.service == caller.resource.service
-        });
+        let is_callers = self
+            .tree
+            .span(child)
+            .is_some_and(|span| span.resource.service == caller.resource.service);
         if is_callers && let Some(index) = ended.index {
             self.finish(index, ended.at, true);
         }
@@ -193,7 +217,8 @@ impl<'a, 't> Retiming<'a, 't> {
     /// What the one who makes this call does; nothing in particular unless a fault is where it goes.
     fn callers(&self, caller: &TraceSpan, child: usize) -> Callers {
         let mut found = Callers::default();
-        let (Some(span), Some(answer)) = (self.tree.span(child), answering(self.tree, child)) else {
+        let (Some(span), Some(answer)) = (self.tree.span(child), answering(self.tree, child))
+        else {
             return found;
         };
         if is_pair(caller, span) || span.kind == SpanKind::Producer {
@@ -207,7 +232,10 @@ impl<'a, 't> Retiming<'a, 't> {
             for timeout in [placed.callers.timeout, hang].into_iter().flatten() {
                 found.timeout = Some(found.timeout.map_or(timeout, |own| own.min(timeout)));
             }
-            let storm = placed.fault.retry_storm.map(|storm| (storm.attempts, storm.backoff));
+            let storm = placed
+                .fault
+                .retry_storm
+                .map(|storm| (storm.attempts, storm.backoff));
             let own = Some((placed.callers.attempts, placed.callers.backoff));
             for (attempts, backoff) in [own, storm].into_iter().flatten() {
                 if attempts > found.attempts {
@@ -231,7 +259,12 @@ impl<'a, 't> Retiming<'a, 't> {
     }
 
     fn effects(&mut self, index: usize, span: &TraceSpan, factor: f64) -> Effects<'a> {
-        let mut effects = Effects { faults: Vec::new(), factor, total_factor: 1.0, added: 0 };
+        let mut effects = Effects {
+            faults: Vec::new(),
+            factor,
+            total_factor: 1.0,
+            added: 0,
+        };
         if !self.is_request(index, span) {
             return effects;
         }
@@ -241,7 +274,10 @@ impl<'a, 't> Retiming<'a, 't> {
         }
         let version = Some(&*span.resource.version);
         let faults: &'a [PlacedFault] = self.faults;
-        for placed in faults.iter().filter(|placed| is_target(placed, span, version)) {
+        for placed in faults
+            .iter()
+            .filter(|placed| is_target(placed, span, version))
+        {
             match &placed.fault.latency {
                 Some(LatencyChange::Added(added)) => {
                     effects.added = effects.added.saturating_add(nanos(*added));
@@ -262,12 +298,16 @@ impl<'a, 't> Retiming<'a, 't> {
     /// Whether a fault may be at this span: where a request comes into a service, or at a span that answers for
     /// somebody who reports none, such as a database.
     fn is_request(&self, index: usize, span: &TraceSpan) -> bool {
-        let parent = self.tree.parent(index).and_then(|parent| self.tree.span(parent));
+        let parent = self
+            .tree
+            .parent(index)
+            .and_then(|parent| self.tree.span(parent));
         let enters = parent.is_none_or(|parent| {
             parent.resource.service != span.resource.service || is_pair(parent, span)
         });
         let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
-        let is_answered = answering(self.tree, index).is_some_and(|own| own.span_id != span.span_id);
+        let is_answered =
+            answering(self.tree, index).is_some_and(|own| own.span_id != span.span_id);
         (enters || span.is_entry) && !is_call || is_call && !is_answered
     }
 
@@ -294,7 +334,11 @@ impl<'a, 't> Retiming<'a, 't> {
             let is_gone = fault.silent && fault.outage_ratio() > 0.0 && fault.timeout.is_none();
             // Whoever calls from outside is not seen: then the span of the one who is gone is all there is to lose.
             if is_gone && self.tree.parent(index).is_some() || is_gone && span.is_entry {
-                return Some(Ended { at: end, failed: true, index: None });
+                return Some(Ended {
+                    at: end,
+                    failed: true,
+                    index: None,
+                });
             }
             let at = self.push(span, start);
             return Some(self.finish(at, end, true));
@@ -342,20 +386,25 @@ impl<'a, 't> Retiming<'a, 't> {
                 span.status_message = "simulated".into();
             }
         }
-        Ended { at: end, failed, index: Some(index) }
+        Ended {
+            at: end,
+            failed,
+            index: Some(index),
+        }
     }
 }
 
 /// Whether a span is meant by a fault. Without a version that is known, every version may answer.
 fn is_target(placed: &PlacedFault, span: &TraceSpan, version: Option<&str>) -> bool {
-    placed.target.matches(&span.resource.service.name, &span.operation, version)
+    placed
+        .target
+        .matches(&span.resource.service.name, &span.operation, version)
         && is_somewhere(placed, span)
 }
 
 /// A fault of a whole service is where requests come in; one of an operation is at every span of this name.
 fn is_somewhere(placed: &PlacedFault, span: &TraceSpan) -> bool {
-    placed.target.operation.is_some()
-        || !matches!(span.kind, SpanKind::Client | SpanKind::Producer)
+    placed.target.operation.is_some() || !matches!(span.kind, SpanKind::Client | SpanKind::Producer)
 }
 
 /// Work of the span's own service with a span of its own.
@@ -376,7 +425,12 @@ fn anchor(
 }
 
 /// The start of a child: the recorded gap after its anchor. Where clocks differ it may lie before it.
-fn shifted(anchor_now: UnixNanos, start: UnixNanos, anchor_before: UnixNanos, factor: f64) -> UnixNanos {
+fn shifted(
+    anchor_now: UnixNanos,
+    start: UnixNanos,
+    anchor_before: UnixNanos,
+    factor: f64,
+) -> UnixNanos {
     if start >= anchor_before {
         anchor_now.saturating_add(scaled(start - anchor_before, factor))
     } else {

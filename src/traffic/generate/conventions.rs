@@ -49,7 +49,11 @@ pub(in crate::traffic) fn operation_name(operation: &Operation) -> String {
     } else if let Some(consumer) = &operation.consumer {
         format!("process {}", consumer.destination)
     } else {
-        operation.span.as_ref().map(|span| span.name.clone()).unwrap_or_default()
+        operation
+            .span
+            .as_ref()
+            .map(|span| span.name.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -65,7 +69,10 @@ pub(super) fn entry(service: &str, operation: &Operation) -> Template {
             text("network.protocol.version", "1.1"),
         ];
         let path = Some(("url.path", String::new(), http.route.clone()));
-        return Template { path, ..template(name, OtlpKind::Server, attributes, Answered::Http) };
+        return Template {
+            path,
+            ..template(name, OtlpKind::Server, attributes, Answered::Http)
+        };
     }
     if let Some(grpc) = &operation.grpc {
         let attributes = vec![
@@ -79,16 +86,27 @@ pub(super) fn entry(service: &str, operation: &Operation) -> Template {
         let mut attributes = message_attributes("process", consumer);
         attributes.push(text("messaging.consumer.group.name", service));
         let made = template(name, OtlpKind::Consumer, attributes, Answered::Plainly);
-        return Template { message_id: true, ..made };
+        return Template {
+            message_id: true,
+            ..made
+        };
     }
     let span = operation.span.clone().unwrap_or_default();
     let kind = span.kind.unwrap_or(SpanKind::Unspecified);
-    template(name, otlp_kind(kind), plain(&span.attributes), Answered::Plainly)
+    template(
+        name,
+        otlp_kind(kind),
+        plain(&span.attributes),
+        Answered::Plainly,
+    )
 }
 
 /// The caller's span of a call to an operation of `server`.
 pub(super) fn call(server: &str, operation: &Operation) -> Template {
-    let local = |made| Template { flags: FLAGS_LOCAL_PARENT, ..made };
+    let local = |made| Template {
+        flags: FLAGS_LOCAL_PARENT,
+        ..made
+    };
     if let Some(http) = &operation.http {
         let attributes = vec![
             text("http.request.method", &*http.method),
@@ -97,7 +115,12 @@ pub(super) fn call(server: &str, operation: &Operation) -> Template {
         ];
         let before = format!("http://{server}:8080");
         let path = Some(("url.full", before, http.route.clone()));
-        let made = template(http.method.clone(), OtlpKind::Client, attributes, Answered::Http);
+        let made = template(
+            http.method.clone(),
+            OtlpKind::Client,
+            attributes,
+            Answered::Http,
+        );
         return local(Template { path, ..made });
     }
     if let Some(grpc) = &operation.grpc {
@@ -107,21 +130,36 @@ pub(super) fn call(server: &str, operation: &Operation) -> Template {
             text("server.address", server),
             int("server.port", 9090),
         ];
-        return local(template(grpc.method.clone(), OtlpKind::Client, attributes, Answered::Grpc));
+        return local(template(
+            grpc.method.clone(),
+            OtlpKind::Client,
+            attributes,
+            Answered::Grpc,
+        ));
     }
     if let Some(consumer) = &operation.consumer {
         let name = format!("send {}", consumer.destination);
         let attributes = message_attributes("send", consumer);
         let made = template(name, OtlpKind::Producer, attributes, Answered::Plainly);
-        return local(Template { message_id: true, ..made });
+        return local(Template {
+            message_id: true,
+            ..made
+        });
     }
     let attributes = vec![text("server.address", server)];
-    local(template(operation_name(operation), OtlpKind::Client, attributes, Answered::Plainly))
+    local(template(
+        operation_name(operation),
+        OtlpKind::Client,
+        attributes,
+        Answered::Plainly,
+    ))
 }
 
 /// The span of a database statement.
 pub(super) fn query(query: &Query, namespace: &str) -> Template {
-    let summary = format!("{} {}", query.operation, query.collection).trim_end().to_owned();
+    let summary = format!("{} {}", query.operation, query.collection)
+        .trim_end()
+        .to_owned();
     let address = if namespace.is_empty() {
         query.system.clone()
     } else {
@@ -137,14 +175,25 @@ pub(super) fn query(query: &Query, namespace: &str) -> Template {
         attributes.push(text("db.collection.name", &*query.collection));
     }
     let made = template(summary, OtlpKind::Client, attributes, Answered::Plainly);
-    Template { flags: FLAGS_LOCAL_PARENT, ..made }
+    Template {
+        flags: FLAGS_LOCAL_PARENT,
+        ..made
+    }
 }
 
 /// The span of work inside a service.
 pub(super) fn work(span: &NamedSpan) -> Template {
     let kind = otlp_kind(span.kind.unwrap_or(SpanKind::Internal));
-    let made = template(span.name.clone(), kind, plain(&span.attributes), Answered::Plainly);
-    Template { flags: FLAGS_LOCAL_PARENT, ..made }
+    let made = template(
+        span.name.clone(),
+        kind,
+        plain(&span.attributes),
+        Answered::Plainly,
+    );
+    Template {
+        flags: FLAGS_LOCAL_PARENT,
+        ..made
+    }
 }
 
 impl Template {
@@ -171,7 +220,9 @@ impl Template {
         let is_failed = reply.blame >= blamed_from;
         match self.answered {
             Answered::Http => attributes.push(int("http.response.status_code", reply.http_status)),
-            Answered::Grpc => attributes.push(text("rpc.response.status_code", &*reply.grpc_status)),
+            Answered::Grpc => {
+                attributes.push(text("rpc.response.status_code", &*reply.grpc_status))
+            }
             Answered::Plainly => {}
         }
         if is_failed {
@@ -180,13 +231,24 @@ impl Template {
                 Answered::Grpc | Answered::Plainly => text("error.type", &*reply.grpc_status),
             });
         }
-        let code = if is_failed { StatusCode::Error } else { StatusCode::Unset };
-        let flags = if span.parent_span_id.is_empty() { FLAGS_LOCAL_PARENT } else { self.flags };
+        let code = if is_failed {
+            StatusCode::Error
+        } else {
+            StatusCode::Unset
+        };
+        let flags = if span.parent_span_id.is_empty() {
+            FLAGS_LOCAL_PARENT
+        } else {
+            self.flags
+        };
         Span {
             name: self.name.clone(),
             kind: self.kind.into(),
             attributes,
-            status: Some(Status { code: code.into(), ..Status::default() }),
+            status: Some(Status {
+                code: code.into(),
+                ..Status::default()
+            }),
             flags,
             ..span
         }
@@ -198,7 +260,10 @@ pub(super) fn exception(kind: &str, message: &str, time_unix_nano: UnixNanos) ->
     Event {
         time_unix_nano,
         name: "exception".to_owned(),
-        attributes: vec![text("exception.type", kind), text("exception.message", message)],
+        attributes: vec![
+            text("exception.type", kind),
+            text("exception.message", message),
+        ],
         ..Event::default()
     }
 }
@@ -230,7 +295,10 @@ fn message_attributes(operation: &str, consumer: &Consumer) -> Vec<KeyValue> {
 }
 
 fn plain(attributes: &BTreeMap<String, String>) -> Vec<KeyValue> {
-    attributes.iter().map(|(key, value)| text(key, &**value)).collect()
+    attributes
+        .iter()
+        .map(|(key, value)| text(key, &**value))
+        .collect()
 }
 
 fn otlp_kind(kind: SpanKind) -> OtlpKind {
@@ -262,7 +330,10 @@ mod tests {
 
     #[test]
     fn parameters_of_a_route_are_filled_and_broken_ones_are_left() {
-        assert_eq!(path("", "/users/{id}/orders/{order}", 7), "/users/7/orders/7");
+        assert_eq!(
+            path("", "/users/{id}/orders/{order}", 7),
+            "/users/7/orders/7"
+        );
         assert_eq!(path("http://cart:8080", "/", 7), "http://cart:8080/");
         assert_eq!(path("", "/odd/{id", 7), "/odd/{id");
     }

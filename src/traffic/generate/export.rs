@@ -33,12 +33,16 @@ pub fn export_request(
 ) -> ExportTraceServiceRequest {
     let mut by_reporter: BTreeMap<usize, (Arc<Reporter>, Vec<Span>)> = BTreeMap::new();
     for (reporter, span) in spans {
-        let group = by_reporter.entry(reporter.index).or_insert((reporter, Vec::new()));
+        let group = by_reporter
+            .entry(reporter.index)
+            .or_insert((reporter, Vec::new()));
         group.1.push(span);
     }
     let groups = by_reporter.into_values();
     ExportTraceServiceRequest {
-        resource_spans: groups.map(|(reporter, spans)| resource_spans(&reporter, spans)).collect(),
+        resource_spans: groups
+            .map(|(reporter, spans)| resource_spans(&reporter, spans))
+            .collect(),
     }
 }
 
@@ -70,15 +74,18 @@ mod tests {
     fn traces(count: u64) -> Vec<Trace> {
         let mut shop = shop::generator(1);
         let starts = (0..count).map(|second| second * 1_000_000_000);
-        starts.map(|start| shop.trace(start, &Faults::none())).collect()
+        starts
+            .map(|start| shop.trace(start, &Faults::none()))
+            .collect()
     }
 
     #[test]
     fn every_request_but_the_last_is_full_and_no_span_is_lost() {
         let traces = traces(40);
         let total: usize = traces.iter().map(|trace| trace.spans().len()).sum();
-        let counts: Vec<usize> =
-            export_requests(traces, 64).map(|request| span_count(&request)).collect();
+        let counts: Vec<usize> = export_requests(traces, 64)
+            .map(|request| span_count(&request))
+            .collect();
         assert_eq!(counts.iter().sum::<usize>(), total);
         let (last, full) = counts.split_last().unwrap();
         assert!(full.iter().all(|count| *count == 64), "{counts:?}");

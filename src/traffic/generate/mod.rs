@@ -154,5 +154,8 @@ impl Generator {
 
 /// Nanoseconds as a duration.
 fn duration(nanos: u64) -> Duration {
-    Duration::new(nanos / NANOS_PER_SEC, u32::try_from(nanos % NANOS_PER_SEC).unwrap_or(0))
+    Duration::new(
+        nanos / NANOS_PER_SEC,
+        u32::try_from(nanos % NANOS_PER_SEC).unwrap_or(0),
+    )
 }

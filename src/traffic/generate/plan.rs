@@ -145,7 +145,9 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn index(&self, target: &OperationRef) -> usize {
-        let found = self.indexes.get(&(target.service.as_str(), target.operation.as_str()));
+        let found = self
+            .indexes
+            .get(&(target.service.as_str(), target.operation.as_str()));
         // A checked model names only what is there; an index that is not there makes no span.
         found.copied().unwrap_or(usize::MAX)
     }
@@ -168,7 +170,12 @@ impl Planner<'_> {
             if versions.is_empty() {
                 versions.insert(String::new(), 1.0);
             }
-            let rollouts = || self.model.rollouts.iter().filter(|rollout| rollout.service == *key);
+            let rollouts = || {
+                self.model
+                    .rollouts
+                    .iter()
+                    .filter(|rollout| rollout.service == *key)
+            };
             for rollout in rollouts() {
                 versions.entry(rollout.version.clone()).or_insert(0.0);
             }
@@ -203,7 +210,10 @@ impl Planner<'_> {
     /// The resource that the SDK of a service reports.
     fn resource(&self, name: &str, service: &Service, version: &str) -> Resource {
         let namespace = service.namespace.as_ref().unwrap_or(&self.model.namespace);
-        let environment = service.environment.as_ref().unwrap_or(&self.model.environment);
+        let environment = service
+            .environment
+            .as_ref()
+            .unwrap_or(&self.model.environment);
         let mut attributes: Vec<KeyValue> = vec![text("service.name", name)];
         let instance = format!("{name}-7c9d5b6f4-x2x8k");
         for (key, value) in [
@@ -218,8 +228,16 @@ impl Planner<'_> {
                 attributes.push(text(key, value));
             }
         }
-        attributes.extend(service.attributes.iter().map(|(key, value)| text(key, &**value)));
-        Resource { attributes, ..Resource::default() }
+        attributes.extend(
+            service
+                .attributes
+                .iter()
+                .map(|(key, value)| text(key, &**value)),
+        );
+        Resource {
+            attributes,
+            ..Resource::default()
+        }
     }
 
     fn operations(&self) -> Vec<PlannedOperation> {
@@ -252,7 +270,11 @@ impl Planner<'_> {
             };
             return vec![self.body(&only, namespace)];
         }
-        operation.one_of.iter().map(|branch| self.body(branch, namespace)).collect()
+        operation
+            .one_of
+            .iter()
+            .map(|branch| self.body(branch, namespace))
+            .collect()
     }
 
     fn body(&self, branch: &Branch, namespace: &str) -> Body {
@@ -275,7 +297,10 @@ impl Planner<'_> {
     }
 
     fn steps(&self, steps: &[Step], namespace: &str) -> Vec<PlannedStep> {
-        steps.iter().filter_map(|step| self.step(step, namespace)).collect()
+        steps
+            .iter()
+            .filter_map(|step| self.step(step, namespace))
+            .collect()
     }
 
     fn step(&self, step: &Step, namespace: &str) -> Option<PlannedStep> {
@@ -308,7 +333,11 @@ impl Planner<'_> {
         Some(PlannedStep {
             what,
             probability: step.probability,
-            count: step.count.iter().map(|(count, share)| (*count, *share)).collect(),
+            count: step
+                .count
+                .iter()
+                .map(|(count, share)| (*count, *share))
+                .collect(),
             fan_out: step.fan_out,
             propagation: step.propagation,
             timeout: step.timeout,

@@ -135,7 +135,11 @@ impl Reply {
 
     /// The worse of two.
     pub(super) fn worse(self, other: Self) -> Self {
-        if other.blame > self.blame { other } else { self }
+        if other.blame > self.blame {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -151,10 +155,18 @@ mod tests {
             ("503", 503, "UNAVAILABLE", Blame::Callee),
             ("502", 502, "UNKNOWN", Blame::Callee),
             ("DEADLINE_EXCEEDED", 504, "DEADLINE_EXCEEDED", Blame::Callee),
-            ("RESOURCE_EXHAUSTED", 429, "RESOURCE_EXHAUSTED", Blame::Caller),
+            (
+                "RESOURCE_EXHAUSTED",
+                429,
+                "RESOURCE_EXHAUSTED",
+                Blame::Caller,
+            ),
         ] {
             let failure = Failure::with_status(status);
-            assert_eq!((failure.http_status, failure.grpc_status.as_str()), (http, grpc));
+            assert_eq!(
+                (failure.http_status, failure.grpc_status.as_str()),
+                (http, grpc)
+            );
             assert_eq!(failure.blame, blame, "{status}");
         }
     }

@@ -53,7 +53,9 @@ impl Active {
     fn update(&mut self, generator: &Generator, since: Duration, beside: &Faults) {
         let scheduled = &generator.plan.faults;
         let is_same = self.on.as_ref().is_some_and(|on| {
-            on.iter().zip(scheduled).all(|(was_on, fault)| *was_on == fault.is_on(since))
+            on.iter()
+                .zip(scheduled)
+                .all(|(was_on, fault)| *was_on == fault.is_on(since))
         });
         if is_same {
             return;
@@ -63,6 +65,9 @@ impl Active {
         for (fault, _) in scheduled.iter().zip(&on).filter(|(_, is_on)| **is_on) {
             faults.0.push((fault.target.clone(), fault.fault.clone()));
         }
-        *self = Self { on: Some(on), faults };
+        *self = Self {
+            on: Some(on),
+            faults,
+        };
     }
 }

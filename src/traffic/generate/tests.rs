@@ -15,7 +15,10 @@ use crate::traffic::shop;
 const START: UnixNanos = 1_700_000_000 * NANOS_PER_SEC;
 
 fn attribute<'a>(span: &'a Span, key: &str) -> Option<&'a Value> {
-    let found = span.attributes.iter().find(|attribute| attribute.key == key);
+    let found = span
+        .attributes
+        .iter()
+        .find(|attribute| attribute.key == key);
     found.and_then(|attribute| attribute.value.as_ref()?.value.as_ref())
 }
 
@@ -24,7 +27,9 @@ fn is_entry(span: &Span) -> bool {
 }
 
 fn is_error(span: &Span) -> bool {
-    span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
+    span.status
+        .as_ref()
+        .is_some_and(|status| status.code() == StatusCode::Error)
 }
 
 fn duration_ms(span: &Span) -> f64 {
@@ -38,9 +43,14 @@ fn on(service: &str, fault: Fault) -> Faults {
 /// The spans of `service` in `count` visits, one each second.
 fn spans_of(generator: &mut Generator, service: &str, count: u64, faults: &Faults) -> Vec<Span> {
     let visits = (0..count).flat_map(|second| {
-        generator.trace(START + second * NANOS_PER_SEC, faults).into_spans()
+        generator
+            .trace(START + second * NANOS_PER_SEC, faults)
+            .into_spans()
     });
-    visits.filter(|(from, _)| from.service == service).map(|(_, span)| span).collect()
+    visits
+        .filter(|(from, _)| from.service == service)
+        .map(|(_, span)| span)
+        .collect()
 }
 
 fn entries(service: &str, count: u64, faults: &Faults) -> Vec<Span> {
@@ -67,7 +77,10 @@ fn two_services(steps: &str) -> Generator {
          time: {{constant_ms: 4}}, steps: [{steps}]}}}}}}, \
          b: {{versions: {{'1': 1}}, operations: {{b: {{grpc: {{method: p.B/b}}, time: {{constant_ms: 10}}}}}}}}}}}}"
     );
-    Generator::new(Arc::new(Plan::new(&Model::from_yaml("test", &yaml).unwrap())), 1)
+    Generator::new(
+        Arc::new(Plan::new(&Model::from_yaml("test", &yaml).unwrap())),
+        1,
+    )
 }
 
 const CALL_B: &str = "call: {service: b, operation: b}";
@@ -87,7 +100,10 @@ fn a_healthy_shop_is_fast_and_fails_rarely() {
         let trace = shop.trace(START + second * NANOS_PER_SEC, &Faults::none());
         for (from, span) in trace.into_spans() {
             if is_entry(&span) {
-                by_service.entry(from.service.clone()).or_default().push(span);
+                by_service
+                    .entry(from.service.clone())
+                    .or_default()
+                    .push(span);
             }
         }
     }
@@ -118,15 +134,22 @@ fn a_slow_and_failing_service_shows_in_itself_and_in_its_callers_only() {
     assert!((error_ratio(&checkout) - 0.3).abs() < 0.05);
     assert!(p95_ms(&payment) > 800.0 && p95_ms(&checkout) > 800.0);
     assert!(error_ratio(&catalog) < 0.001 && p95_ms(&catalog) < 50.0);
-    assert!(fulfilment.len() < checkout.len() * 4 / 5, "unpaid orders are not fulfilled");
+    assert!(
+        fulfilment.len() < checkout.len() * 4 / 5,
+        "unpaid orders are not fulfilled"
+    );
 }
 
 #[test]
 fn the_home_page_does_without_the_cart() {
     let spans = entries("frontend", 500, &on("cart", Fault::error(1.0)));
-    let (writes, reads): (Vec<Span>, Vec<Span>) =
-        spans.into_iter().partition(|span| span.name.starts_with("POST"));
-    assert!(writes.iter().all(is_error), "nothing is bought without a cart");
+    let (writes, reads): (Vec<Span>, Vec<Span>) = spans
+        .into_iter()
+        .partition(|span| span.name.starts_with("POST"));
+    assert!(
+        writes.iter().all(is_error),
+        "nothing is bought without a cart"
+    );
     // One page in ten thousand fails by itself.
     assert!(error_ratio(&reads) < 0.01, "{}", error_ratio(&reads));
 }
@@ -134,9 +157,8 @@ fn the_home_page_does_without_the_cart() {
 #[test]
 fn a_product_that_is_not_there_is_no_error_of_the_shop() {
     let mut missing = entries("frontend", 2_000, &Faults::none());
-    missing.retain(|span| {
-        attribute(span, "http.response.status_code") == Some(&Value::IntValue(404))
-    });
+    missing
+        .retain(|span| attribute(span, "http.response.status_code") == Some(&Value::IntValue(404)));
     assert!(!missing.is_empty());
     assert!(missing.iter().all(|span| !is_error(span)));
 }
@@ -164,7 +186,12 @@ fn traffic_keeps_to_its_period_and_rate() {
 #[test]
 fn no_rate_means_no_traffic() {
     let period = START..START + NANOS_PER_SEC;
-    assert_eq!(shop::generator(1).traffic(period, 0.0, &Faults::none()).count(), 0);
+    assert_eq!(
+        shop::generator(1)
+            .traffic(period, 0.0, &Faults::none())
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -176,19 +203,32 @@ fn a_caller_gives_up_and_the_callee_goes_on() {
     };
     assert!((duration_ms(server) - 10.0).abs() < 1e-6);
     assert!((duration_ms(client) - 5.0).abs() < 1e-6);
-    assert!((duration_ms(root) - 9.0).abs() < 1e-6, "2 before, 5 waiting, 2 after");
+    assert!(
+        (duration_ms(root) - 9.0).abs() < 1e-6,
+        "2 before, 5 waiting, 2 after"
+    );
     assert!(!is_error(server) && is_error(client) && is_error(root));
     let status = attribute(client, "rpc.response.status_code");
-    assert_eq!(status, Some(&Value::StringValue("DEADLINE_EXCEEDED".to_owned())));
+    assert_eq!(
+        status,
+        Some(&Value::StringValue("DEADLINE_EXCEEDED".to_owned()))
+    );
 }
 
 #[test]
 fn a_failed_call_is_tried_again_as_often_as_the_model_says() {
-    let mut system = two_services(&format!("{{{CALL_B}, retries: {{attempts: 3, backoff: 7ms}}}}"));
-    let trace = system.trace(START, &on("b", Fault::error(1.0))).into_spans();
+    let mut system = two_services(&format!(
+        "{{{CALL_B}, retries: {{attempts: 3, backoff: 7ms}}}}"
+    ));
+    let trace = system
+        .trace(START, &on("b", Fault::error(1.0)))
+        .into_spans();
     let kinds: Vec<SpanKind> = trace.iter().map(|(_, span)| span.kind()).collect();
     let attempt = [SpanKind::Server, SpanKind::Client];
-    assert_eq!(kinds, [&attempt[..], &attempt, &attempt, &[SpanKind::Server]].concat());
+    assert_eq!(
+        kinds,
+        [&attempt[..], &attempt, &attempt, &[SpanKind::Server]].concat()
+    );
     // 2 before, 3 · (1 + 10 + 1), 2 · 7, 2 after
     assert!((duration_ms(&trace[6].1) - 54.0).abs() < 1e-6);
 }
@@ -196,41 +236,105 @@ fn a_failed_call_is_tried_again_as_often_as_the_model_says() {
 #[test]
 fn faults_act_as_they_are_described() {
     let ms = Duration::from_millis;
-    let timeout = TimeoutFault { after: ms(100), ratio: 1.0 };
-    let storm = RetryStorm { ratio: 1.0, attempts: 2, backoff: ms(3) };
+    let timeout = TimeoutFault {
+        after: ms(100),
+        ratio: 1.0,
+    };
+    let storm = RetryStorm {
+        ratio: 1.0,
+        attempts: 2,
+        backoff: ms(3),
+    };
     // Without a fault: 2 + 1 + 10 + 1 + 2 = 16.
     for (fault, root_ms, is_failed, spans) in [
         (Fault::latency(LatencyChange::Added(ms(50))), 66.0, false, 3),
         (Fault::latency(LatencyChange::Factor(1.5)), 21.0, false, 3),
-        (Fault::latency(LatencyChange::TotalFactor(3.0)), 36.0, false, 3),
+        (
+            Fault::latency(LatencyChange::TotalFactor(3.0)),
+            36.0,
+            false,
+            3,
+        ),
         (Fault::error(1.0), 16.0, true, 3),
-        (Fault { outage: true, ..Fault::default() }, 7.0, true, 3),
-        (Fault { outage: true, silent: true, ..Fault::default() }, 7.0, true, 2),
-        (Fault { timeout: Some(timeout), ..Fault::default() }, 104.0, true, 3),
-        (Fault { retry_storm: Some(storm), ..Fault::default() }, 31.0, true, 5),
+        (
+            Fault {
+                outage: true,
+                ..Fault::default()
+            },
+            7.0,
+            true,
+            3,
+        ),
+        (
+            Fault {
+                outage: true,
+                silent: true,
+                ..Fault::default()
+            },
+            7.0,
+            true,
+            2,
+        ),
+        (
+            Fault {
+                timeout: Some(timeout),
+                ..Fault::default()
+            },
+            104.0,
+            true,
+            3,
+        ),
+        (
+            Fault {
+                retry_storm: Some(storm),
+                ..Fault::default()
+            },
+            31.0,
+            true,
+            5,
+        ),
     ] {
         let mut system = two_services(&format!("{{{CALL_B}}}"));
         let trace = system.trace(START, &on("b", fault.clone())).into_spans();
         let root = &trace.last().unwrap().1;
-        assert!((duration_ms(root) - root_ms).abs() < 1e-3, "{fault:?}: {}", duration_ms(root));
-        assert_eq!((is_error(root), trace.len()), (is_failed, spans), "{fault:?}");
+        assert!(
+            (duration_ms(root) - root_ms).abs() < 1e-3,
+            "{fault:?}: {}",
+            duration_ms(root)
+        );
+        assert_eq!(
+            (is_error(root), trace.len()),
+            (is_failed, spans),
+            "{fault:?}"
+        );
     }
 }
 
 #[test]
 fn steps_at_the_same_time_end_with_the_last_and_detached_ones_are_not_waited_for() {
-    let both = format!("{{parallel: [{{{CALL_B}}}, {{work: {{name: w}}, time: {{constant_ms: 3}}}}]}}");
+    let both =
+        format!("{{parallel: [{{{CALL_B}}}, {{work: {{name: w}}, time: {{constant_ms: 3}}}}]}}");
     for (steps, root_ms, spans) in [
         (both.as_str(), 16.0, 4),
         (&format!("{{{CALL_B}, detached: true}}"), 4.0, 3),
         (&format!("{{{CALL_B}, count: {{3: 1}}}}"), 40.0, 7),
-        (&format!("{{{CALL_B}, count: {{3: 1}}, fan_out: true}}"), 16.0, 7),
+        (
+            &format!("{{{CALL_B}, count: {{3: 1}}, fan_out: true}}"),
+            16.0,
+            7,
+        ),
         (&format!("{{{CALL_B}, probability: 0}}"), 4.0, 1),
         (&format!("{{{CALL_B}, without_client_span: true}}"), 16.0, 2),
     ] {
-        let trace = two_services(steps).trace(START, &Faults::none()).into_spans();
+        let trace = two_services(steps)
+            .trace(START, &Faults::none())
+            .into_spans();
         let root = &trace.last().unwrap().1;
-        assert!((duration_ms(root) - root_ms).abs() < 1e-6, "{steps}: {}", duration_ms(root));
+        assert!(
+            (duration_ms(root) - root_ms).abs() < 1e-6,
+            "{steps}: {}",
+            duration_ms(root)
+        );
         assert_eq!(trace.len(), spans, "{steps}");
     }
 }
@@ -261,7 +365,11 @@ fn a_schedule_has_its_rates_its_faults_and_its_versions_at_their_times() {
         let tenth = usize::try_from((start - START) / (600 * NANOS_PER_SEC)).unwrap();
         let (visits, failures, versions) = &mut seen[tenth];
         *visits += 1;
-        for (from, span) in trace.spans.iter().filter(|(from, _)| from.service == "cart") {
+        for (from, span) in trace
+            .spans
+            .iter()
+            .filter(|(from, _)| from.service == "cart")
+        {
             *failures += u64::from(is_entry(span) && is_error(span));
             versions.insert(from.version.clone());
         }
@@ -271,7 +379,10 @@ fn a_schedule_has_its_rates_its_faults_and_its_versions_at_their_times() {
     assert!((4_200..4_800).contains(&seen[1].0), "{seen:?}");
     assert!(seen[2].1 > 500 && seen[0].1 + seen[3].1 < 10, "{seen:?}");
     let versions = |tenth: usize| seen[tenth].2.iter().cloned().collect::<Vec<_>>();
-    assert_eq!((versions(2), versions(4)), (vec!["1.12.3".to_owned()], vec!["2.0.0".to_owned()]));
+    assert_eq!(
+        (versions(2), versions(4)),
+        (vec!["1.12.3".to_owned()], vec!["2.0.0".to_owned()])
+    );
     assert_eq!(versions(3).len(), 2);
 }
 

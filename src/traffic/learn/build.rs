@@ -40,11 +40,17 @@ pub(super) fn model(learner: &Learner, kept_ratio: f64) -> Model {
         let service = services
             .entry(target.service.clone())
             .or_insert_with(|| service_of(request, &target.service));
-        for (version, count) in request.versions.iter().filter(|(version, _)| !version.is_empty()) {
+        for (version, count) in request
+            .versions
+            .iter()
+            .filter(|(version, _)| !version.is_empty())
+        {
             *service.versions.entry(version.to_string()).or_default() += *count as f64;
         }
         let operation = operation_of(request, &names);
-        service.operations.insert(target.operation.clone(), operation);
+        service
+            .operations
+            .insert(target.operation.clone(), operation);
     }
     for service in services.values_mut() {
         let whole: f64 = service.versions.values().sum();
@@ -77,12 +83,17 @@ impl Names {
         let names = learner.requests.iter().map(|request| {
             let (service, operation, kind) = &request.key;
             let is_one = by_name.get(&*service.name).is_none_or(|all| all.len() == 1);
-            let is_one_kind = kinds.get(&(service, &**operation)).is_none_or(|count| *count == 1);
+            let is_one_kind = kinds
+                .get(&(service, &**operation))
+                .is_none_or(|count| *count == 1);
             OperationRef {
                 service: if is_one {
                     service.name.to_string()
                 } else {
-                    format!("{} in {}/{}", service.name, service.namespace, service.environment)
+                    format!(
+                        "{} in {}/{}",
+                        service.name, service.namespace, service.environment
+                    )
                 },
                 operation: if is_one_kind {
                     operation.to_string()
@@ -131,7 +142,9 @@ fn operation_of(request: &Request, names: &Names) -> Operation {
     match ways.as_slice() {
         [] => {}
         [only] => {
-            let Branch { time, gaps, steps, .. } = branch(only);
+            let Branch {
+                time, gaps, steps, ..
+            } = branch(only);
             (operation.time, operation.gaps, operation.steps) = (time, gaps, steps);
         }
         ways => operation.one_of = ways.iter().map(|way| branch(way)).collect(),
@@ -149,11 +162,16 @@ fn protocol_of(request: &Request) -> Operation {
         && said(["http.request.method", "http.method"]).is_some()
         && let Some((method, route)) = name.split_once(' ')
     {
-        found.http = Some(Http { method: method.to_owned(), route: route.to_owned() });
+        found.http = Some(Http {
+            method: method.to_owned(),
+            route: route.to_owned(),
+        });
     } else if *kind == SpanKind::Server
         && said(["rpc.system.name", "rpc.system"]).as_deref() == Some("grpc")
     {
-        found.grpc = Some(Grpc { method: name.to_string() });
+        found.grpc = Some(Grpc {
+            method: name.to_string(),
+        });
     } else if *kind == SpanKind::Consumer
         && let Some(destination) = name.strip_prefix("process ")
     {
@@ -183,12 +201,15 @@ fn errors_of(request: &Request) -> Vec<ErrorKind> {
         let message = if has_place { message.as_str() } else { "" };
         *kinds.entry((kind, message, status)).or_default() += count;
     }
-    let kinds = kinds.into_iter().map(|((kind, message, status), count)| ErrorKind {
-        ratio: rounded(count as f64 / request.count.max(1) as f64),
-        kind: kind.to_owned(),
-        message: message.to_owned(),
-        status: Some(status.to_owned()).filter(|status| !matches!(status.as_str(), "" | "OK" | "200")),
-    });
+    let kinds = kinds
+        .into_iter()
+        .map(|((kind, message, status), count)| ErrorKind {
+            ratio: rounded(count as f64 / request.count.max(1) as f64),
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+            status: Some(status.to_owned())
+                .filter(|status| !matches!(status.as_str(), "" | "OK" | "200")),
+        });
     kinds.collect()
 }
 
@@ -206,12 +227,17 @@ fn gaps_of(way: &Way) -> Vec<f64> {
 
 fn steps_of(way: &Way, request: &Request, names: &Names) -> Vec<Step> {
     let groups = way.steps.iter().filter_map(|slots| {
-        let mut steps: Vec<Step> =
-            slots.iter().filter_map(|slot| step_of(slot, request, names)).collect();
+        let mut steps: Vec<Step> = slots
+            .iter()
+            .filter_map(|slot| step_of(slot, request, names))
+            .collect();
         match steps.len() {
             0 => None,
             1 => steps.pop(),
-            _ => Some(Step { parallel: Some(steps), ..Step::default() }),
+            _ => Some(Step {
+                parallel: Some(steps),
+                ..Step::default()
+            }),
         }
     });
     groups.collect()
@@ -267,7 +293,9 @@ fn counts_of(slot: &Slot) -> BTreeMap<u32, f64> {
     }
     let whole: u64 = slot.counts.values().sum();
     let counts = slot.counts.iter();
-    counts.map(|(count, seen)| (*count, rounded(*seen as f64 / whole as f64))).collect()
+    counts
+        .map(|(count, seen)| (*count, rounded(*seen as f64 / whole as f64)))
+        .collect()
 }
 
 /// What a step does itself.
@@ -278,7 +306,11 @@ fn local(step: &mut Step, slot: &Slot, request: &Request, names: &Names) {
     if step.gaps.len() != step.steps.len() + 1 {
         step.gaps = Vec::new();
     }
-    let spans: u64 = slot.counts.iter().map(|(count, seen)| u64::from(*count) * seen).sum();
+    let spans: u64 = slot
+        .counts
+        .iter()
+        .map(|(count, seen)| u64::from(*count) * seen)
+        .sum();
     if slot.errors > 0 {
         step.errors = vec![ErrorKind {
             ratio: rounded(slot.errors as f64 / spans.max(1) as f64),
@@ -301,7 +333,9 @@ fn behaviour(step: &mut Step, seen: CallSeen) {
         });
     }
     if seen.timed_out >= TIMEOUTS_AT_LEAST {
-        step.timeout = Some(Duration::from_micros(seen.timeout_nanos / seen.timed_out / 1_000));
+        step.timeout = Some(Duration::from_micros(
+            seen.timeout_nanos / seen.timed_out / 1_000,
+        ));
     }
 }
 
@@ -313,20 +347,29 @@ fn load_of(learner: &Learner, names: &Names, kept_ratio: f64) -> (Vec<RootLoad>,
     let minutes = secs / 60.0 * traces as f64 / traces.saturating_sub(1).max(1) as f64;
     let rate = |count: u64| {
         let count = count as f64 / if kept_ratio > 0.0 { kept_ratio } else { 1.0 };
-        rounded(if minutes > 0.0 { count / minutes } else { count })
+        rounded(if minutes > 0.0 {
+            count / minutes
+        } else {
+            count
+        })
     };
     let load = learner.roots.iter().filter_map(|(number, count)| {
         let OperationRef { service, operation } = names.of(*number)?;
-        Some(RootLoad { service, operation, per_minute: rate(*count) })
+        Some(RootLoad {
+            service,
+            operation,
+            per_minute: rate(*count),
+        })
     });
     (load.collect(), shape_of(learner))
 }
 
 /// How the load changes with the hour and with the day, where the traces are long enough to tell.
 fn shape_of(learner: &Learner) -> LoadShape {
-    let (Some((first, _)), Some((last, _))) =
-        (learner.hours.first_key_value(), learner.hours.last_key_value())
-    else {
+    let (Some((first, _)), Some((last, _))) = (
+        learner.hours.first_key_value(),
+        learner.hours.last_key_value(),
+    ) else {
         return LoadShape::default();
     };
     let hours = last - first;
@@ -340,10 +383,15 @@ fn shape_of(learner: &Learner) -> LoadShape {
                 *seen += 1;
             }
         }
-        let means: Vec<f64> =
-            sums.iter().map(|(count, seen)| *count as f64 / (*seen).max(1) as f64).collect();
+        let means: Vec<f64> = sums
+            .iter()
+            .map(|(count, seen)| *count as f64 / (*seen).max(1) as f64)
+            .collect();
         let mean = means.iter().sum::<f64>() / means.len().max(1) as f64;
-        means.iter().map(|own| rounded(own / mean.max(f64::MIN_POSITIVE))).collect()
+        means
+            .iter()
+            .map(|own| rounded(own / mean.max(f64::MIN_POSITIVE)))
+            .collect()
     };
     let mut shape = LoadShape::default();
     if hours >= HOURS_FOR_A_DAY {

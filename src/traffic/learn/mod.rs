@@ -5,6 +5,7 @@
 //! [`Limits`]; what is beyond is counted.
 
 mod build;
+mod failures;
 mod shape;
 mod sketch;
 #[cfg(test)]
@@ -15,9 +16,10 @@ use std::sync::Arc;
 
 use crate::model::NANOS_PER_SEC;
 use crate::model::span::{Outcome, SpanKind};
-use crate::model::trace::{AttributeValue, Trace, TraceResource, TraceSpan};
+use crate::model::trace::{Trace, TraceResource, TraceSpan};
 use crate::trace::tree::TraceTree;
-use crate::traffic::learn::shape::{Group, Kind, Member, groups_of, signature, text_of};
+use crate::traffic::learn::failures::{observe_calls, own_error};
+use crate::traffic::learn::shape::{Group, Kind, Member, groups_of, signature};
 use crate::traffic::learn::sketch::Sketch;
 use crate::traffic::model::Model;
 
@@ -34,7 +36,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { operations: 2_000, ways: 32, steps: 200 }
+        Self {
+            operations: 2_000,
+            ways: 32,
+            steps: 200,
+        }
     }
 }
 
@@ -131,7 +137,10 @@ struct CallSeen {
 impl Learner {
     /// Nothing seen yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// Looks at a trace.
@@ -141,12 +150,16 @@ impl Learner {
             return;
         };
         self.traces += 1;
-        let numbers: Vec<Option<usize>> =
-            (0..trace.spans.len()).map(|index| self.number(&tree, index)).collect();
+        let numbers: Vec<Option<usize>> = (0..trace.spans.len())
+            .map(|index| self.number(&tree, index))
+            .collect();
         let request_of = |index: usize| numbers.get(index).copied().flatten();
         if let (Some(number), Some(span)) = (request_of(root), tree.span(root)) {
             *self.roots.entry(number).or_default() += 1;
-            *self.hours.entry(span.start / NANOS_PER_SEC / 3_600).or_default() += 1;
+            *self
+                .hours
+                .entry(span.start / NANOS_PER_SEC / 3_600)
+                .or_default() += 1;
             self.first = Some(self.first.map_or(span.start, |first| first.min(span.start)));
             self.last = self.last.max(span.start);
         }
@@ -172,7 +185,11 @@ impl Learner {
         if !comes_in {
             return None;
         }
-        let key = (span.resource.service.clone(), span.operation.clone(), span.kind);
+        let key = (
+            span.resource.service.clone(),
+            span.operation.clone(),
+            span.kind,
+        );
         if let Some(number) = self.indexes.get(&key) {
             return Some(*number);
         }
@@ -208,10 +225,19 @@ impl Learner {
             return;
         };
         request.count += 1;
-        *request.versions.entry(span.resource.version.clone()).or_default() += 1;
+        *request
+            .versions
+            .entry(span.resource.version.clone())
+            .or_default() += 1;
         let has_failed = span.outcome == Outcome::Error;
         let mut failed_below = false;
-        observe_calls(tree, groups, has_failed, &mut request.calls, &mut failed_below);
+        observe_calls(
+            tree,
+            groups,
+            has_failed,
+            &mut request.calls,
+            &mut failed_below,
+        );
         if let Some(error) = own_error(tree, index, span, failed_below) {
             *request.errors.entry(error).or_default() += 1;
         }
@@ -265,7 +291,11 @@ impl Way {
             *gap += before as f64;
             own += before;
             let is_detached = group.members.iter().all(|member| member.detached);
-            let end = if is_detached { start } else { spans().map(|span| span.end).max().unwrap_or(start) };
+            let end = if is_detached {
+                start
+            } else {
+                spans().map(|span| span.end).max().unwrap_or(start)
+            };
             cursor = cursor.max(end.min(span.end));
             slots.resize_with(group.members.len(), Slot::default);
             for (slot, member) in slots.iter_mut().zip(&group.members) {
@@ -287,8 +317,11 @@ impl Slot {
         self.seen += 1;
         let count = u32::try_from(member.spans.len()).unwrap_or(u32::MAX);
         *self.counts.entry(count).or_default() += 1;
-        let spans: Vec<&TraceSpan> =
-            member.spans.iter().filter_map(|index| tree.span(*index)).collect();
+        let spans: Vec<&TraceSpan> = member
+            .spans
+            .iter()
+            .filter_map(|index| tree.span(*index))
+            .collect();
         if let [first, .., last] = spans.as_slice() {
             self.fan_outs += u64::from(last.start < first.end);
         }
@@ -313,7 +346,11 @@ impl Slot {
 
     /// The time on the way there and back.
     fn between(&mut self, tree: &TraceTree<'_>, index: usize, span: &TraceSpan, skewed: &mut u64) {
-        let answer = tree.children(index).iter().filter_map(|child| tree.span(*child)).next();
+        let answer = tree
+            .children(index)
+            .iter()
+            .filter_map(|child| tree.span(*child))
+            .next();
         let Some(answer) = answer else {
             return;
         };
@@ -324,7 +361,8 @@ impl Slot {
         }
         if span.end < answer.end && span.outcome == Outcome::Error {
             // The caller gave up: only the way there is known.
-            self.there.add_nanos(answer.start.saturating_sub(span.start));
+            self.there
+                .add_nanos(answer.start.saturating_sub(span.start));
             return;
         }
         if answer.start >= span.start && answer.end <= span.end {
@@ -332,131 +370,13 @@ impl Slot {
             self.back.add_nanos(span.end - answer.end);
         } else {
             *skewed += 1;
-            let both = span.duration_nanos().saturating_sub(answer.duration_nanos());
+            let both = span
+                .duration_nanos()
+                .saturating_sub(answer.duration_nanos());
             self.there.add_nanos(both / 2);
             self.back.add_nanos(both / 2);
         }
     }
-}
-
-/// Failed calls and what came of them, attempts that were repeated counted apart.
-fn observe_calls(
-    tree: &TraceTree<'_>,
-    groups: &[Group],
-    has_failed: bool,
-    calls: &mut BTreeMap<Kind, CallSeen>,
-    failed_below: &mut bool,
-) {
-    for member in groups.iter().flat_map(|group| &group.members) {
-        observe_calls(tree, &member.groups, has_failed, calls, failed_below);
-        let mut before: Option<&TraceSpan> = None;
-        for index in member.retried.iter().chain(&member.spans) {
-            let Some(span) = tree.span(*index) else {
-                continue;
-            };
-            let is_last = member.spans.contains(index);
-            if let Some(before) = before.filter(|_| !member.retried.is_empty()) {
-                let seen = calls.entry(member.kind.clone()).or_default();
-                seen.retried += 1;
-                seen.backoff_nanos += span.start.saturating_sub(before.end);
-                let attempts = u32::try_from(member.retried.len() + 1).unwrap_or(u32::MAX);
-                seen.attempts = seen.attempts.max(attempts);
-            }
-            before = Some(span);
-            let answer = tree.children(*index).iter().filter_map(|child| tree.span(*child)).next();
-            let gave_up = span.outcome == Outcome::Error
-                && answer.is_some_and(|answer| answer.end > span.end);
-            if gave_up {
-                let seen = calls.entry(member.kind.clone()).or_default();
-                seen.timed_out += 1;
-                seen.timeout_nanos += span.duration_nanos();
-            }
-            // A 404 is an error of the client's span only.
-            let failed = gave_up
-                || match member.kind {
-                    Kind::Call(_) => answer.is_some_and(|answer| answer.outcome == Outcome::Error),
-                    Kind::Publish(_) => false,
-                    Kind::PlainCall(_) | Kind::Query(..) | Kind::Work(..) => {
-                        span.outcome == Outcome::Error
-                    }
-                };
-            if failed && is_last && !member.detached {
-                let seen = calls.entry(member.kind.clone()).or_default();
-                seen.failed += 1;
-                seen.propagated += u64::from(has_failed);
-                *failed_below = true;
-            }
-        }
-    }
-}
-
-/// Type, message and status of a failure that no call explains.
-fn own_error(
-    tree: &TraceTree<'_>,
-    index: usize,
-    span: &TraceSpan,
-    failed_below: bool,
-) -> Option<(String, String, String)> {
-    let has_failed = span.outcome == Outcome::Error;
-    if has_failed && failed_below {
-        return None;
-    }
-    let status = status_of(span).unwrap_or_default();
-    let is_callers = status.parse::<u32>().is_ok_and(|code| (400..500).contains(&code));
-    let is_callers = is_callers || !has_failed && is_grpc_refusal(&status);
-    if !has_failed && !is_callers {
-        return None;
-    }
-    if !has_failed {
-        // A refusal of somebody below was passed on.
-        let below = tree.children(index).iter().filter_map(|child| tree.span(*child));
-        let passed_on = below.filter(|child| child.kind == SpanKind::Client);
-        if passed_on.into_iter().any(|child| child.outcome == Outcome::Error) {
-            return None;
-        }
-    }
-    let exception = span.events.iter().find(|event| *event.name == *"exception");
-    let said = |key: &str| {
-        let attributes = exception.into_iter().flat_map(|event| &event.attributes);
-        let mut found = attributes.filter(|(name, _)| **name == *key);
-        found.find_map(|(_, value)| match value {
-            AttributeValue::Text(text) => Some(text.to_string()),
-            _ => None,
-        })
-    };
-    Some((
-        said("exception.type").unwrap_or_default(),
-        // Messages may hold ids; the type tells errors apart.
-        if exception.is_some() { said("exception.message").unwrap_or_default() } else { String::new() },
-        status,
-    ))
-}
-
-/// HTTP status or gRPC code.
-fn status_of(span: &TraceSpan) -> Option<String> {
-    let keys = [
-        "http.response.status_code",
-        "http.status_code",
-        "rpc.response.status_code",
-        "rpc.grpc.status_code",
-    ];
-    keys.iter().find_map(|key| text_of(span, key))
-}
-
-fn is_grpc_refusal(status: &str) -> bool {
-    matches!(
-        status,
-        "INVALID_ARGUMENT"
-            | "FAILED_PRECONDITION"
-            | "OUT_OF_RANGE"
-            | "UNAUTHENTICATED"
-            | "PERMISSION_DENIED"
-            | "NOT_FOUND"
-            | "ALREADY_EXISTS"
-            | "ABORTED"
-            | "RESOURCE_EXHAUSTED"
-            | "CANCELLED"
-    )
 }
 
 fn count_steps(groups: &[Group]) -> usize {

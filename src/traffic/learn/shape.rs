@@ -43,11 +43,16 @@ pub(super) struct Group {
 
 impl Group {
     fn has(&self, tree: &TraceTree<'_>, child: &TraceSpan) -> bool {
-        self.spans().filter_map(|index| tree.span(index)).any(|own| overlap(own, child))
+        self.spans()
+            .filter_map(|index| tree.span(index))
+            .any(|own| overlap(own, child))
     }
 
     pub(super) fn spans(&self) -> impl Iterator<Item = usize> + '_ {
-        self.members.iter().flat_map(|member| member.retried.iter().chain(&member.spans)).copied()
+        self.members
+            .iter()
+            .flat_map(|member| member.retried.iter().chain(&member.spans))
+            .copied()
     }
 }
 
@@ -73,7 +78,9 @@ pub(super) fn groups_of(
         let Some(member) = member_of(tree, *child, span, request_of, depth) else {
             continue;
         };
-        let joined = groups.last_mut().filter(|last| !member.detached && last.has(tree, span));
+        let joined = groups
+            .last_mut()
+            .filter(|last| !member.detached && last.has(tree, span));
         match joined {
             Some(last) => last.add(member),
             None => push_group(tree, &mut groups, member),
@@ -101,14 +108,17 @@ fn push_group(tree: &TraceTree<'_>, groups: &mut Vec<Group>, member: Member) {
         last.spans.extend(member.spans);
         return;
     }
-    groups.push(Group { members: vec![member] });
+    groups.push(Group {
+        members: vec![member],
+    });
 }
 
 impl Group {
     fn add(&mut self, member: Member) {
-        let same = self.members.iter_mut().find(|own| {
-            own.kind == member.kind && own.groups.len() == member.groups.len()
-        });
+        let same = self
+            .members
+            .iter_mut()
+            .find(|own| own.kind == member.kind && own.groups.len() == member.groups.len());
         match same {
             Some(own) => own.spans.extend(member.spans),
             None => self.members.push(member),
@@ -187,7 +197,11 @@ pub(super) fn signature(groups: &[Group]) -> String {
         text.push('[');
         for member in &group.members {
             let mark = if member.detached { "~" } else { "" };
-            text.push_str(&format!("{mark}{:?}({})|", member.kind, signature(&member.groups)));
+            text.push_str(&format!(
+                "{mark}{:?}({})|",
+                member.kind,
+                signature(&member.groups)
+            ));
         }
         text.push(']');
     }

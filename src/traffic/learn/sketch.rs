@@ -9,7 +9,8 @@ const GROWTH: f64 = 1.01;
 
 /// Shares of a table of quantiles.
 const TABLE: [f64; 20] = [
-    0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0,
+    0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99,
+    0.995, 0.999, 1.0,
 ];
 
 /// Quantiles by which a formula is held against the samples.
@@ -52,7 +53,11 @@ impl Sketch {
     }
 
     pub(super) fn mean_ms(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum_ms / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.sum_ms / self.count as f64
+        }
     }
 
     /// The duration below which a share of the samples lies.
@@ -81,9 +86,10 @@ impl Sketch {
         if self.count == 0 || self.zeros == self.count {
             return Distribution::ZERO;
         }
-        if let (Some((first, _)), Some((last, _))) =
-            (self.buckets.first_key_value(), self.buckets.last_key_value())
-            && first == last
+        if let (Some((first, _)), Some((last, _))) = (
+            self.buckets.first_key_value(),
+            self.buckets.last_key_value(),
+        ) && first == last
             && self.zeros == 0
         {
             return Distribution::ConstantMs(rounded(self.mean_ms()));
@@ -115,7 +121,9 @@ impl Sketch {
 
     /// Logarithms of the samples with their counts.
     fn logs(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        self.buckets.iter().map(|(bucket, count)| (middle(*bucket).ln(), *count as f64))
+        self.buckets
+            .iter()
+            .map(|(bucket, count)| (middle(*bucket).ln(), *count as f64))
     }
 
     fn lognormal(&self) -> Part {
@@ -128,19 +136,39 @@ impl Sketch {
         let one = self.lognormal();
         let half = one.sigma.max(0.01);
         let mut parts = [
-            Part { share: 0.5, mu: one.mu - half, sigma: half },
-            Part { share: 0.5, mu: one.mu + half, sigma: half },
+            Part {
+                share: 0.5,
+                mu: one.mu - half,
+                sigma: half,
+            },
+            Part {
+                share: 0.5,
+                mu: one.mu + half,
+                sigma: half,
+            },
         ];
         for _ in 0..MIXTURE_STEPS {
             let [a, b] = parts;
             let part_of_a = |log: f64| {
                 let (of_a, of_b) = (a.density(log), b.density(log));
-                if of_a + of_b > 0.0 { of_a / (of_a + of_b) } else { 0.5 }
+                if of_a + of_b > 0.0 {
+                    of_a / (of_a + of_b)
+                } else {
+                    0.5
+                }
             };
             let whole = self.count as f64;
             parts = [
-                Part::of(self.logs().map(|(log, count)| (log, count * part_of_a(log))), whole),
-                Part::of(self.logs().map(|(log, count)| (log, count * (1.0 - part_of_a(log)))), whole),
+                Part::of(
+                    self.logs()
+                        .map(|(log, count)| (log, count * part_of_a(log))),
+                    whole,
+                ),
+                Part::of(
+                    self.logs()
+                        .map(|(log, count)| (log, count * (1.0 - part_of_a(log)))),
+                    whole,
+                ),
             ];
         }
         parts
@@ -148,7 +176,9 @@ impl Sketch {
 
     fn likelihood(&self, parts: &[Part]) -> f64 {
         let density = |log| parts.iter().map(|part| part.density(log)).sum::<f64>();
-        self.logs().map(|(log, count)| count * density(log).max(1e-300).ln()).sum()
+        self.logs()
+            .map(|(log, count)| count * density(log).max(1e-300).ln())
+            .sum()
     }
 
     fn fits(&self, parts: &[Part]) -> bool {
@@ -158,7 +188,10 @@ impl Sketch {
             // Where the samples say `share` lies below, so must the formula, within chance; or nearly there.
             let below = |ms: f64| {
                 let log = ms.max(1e-9).ln();
-                parts.iter().map(|part| part.share * part.below(log)).sum::<f64>()
+                parts
+                    .iter()
+                    .map(|part| part.share * part.below(log))
+                    .sum::<f64>()
             };
             let near = below(seen * (1.0 - QUANTILE_TOLERANCE)) <= *share
                 && *share <= below(seen * (1.0 + QUANTILE_TOLERANCE));
@@ -184,11 +217,19 @@ impl Part {
             square += count * log * log;
         }
         if weight <= 0.0 {
-            return Self { share: 0.0, mu: 0.0, sigma: 1.0 };
+            return Self {
+                share: 0.0,
+                mu: 0.0,
+                sigma: 1.0,
+            };
         }
         let mu = sum / weight;
         let variance = (square / weight - mu * mu).max(0.0);
-        Self { share: weight / whole, mu, sigma: variance.sqrt().max(0.002) }
+        Self {
+            share: weight / whole,
+            mu,
+            sigma: variance.sqrt().max(0.002),
+        }
     }
 
     /// Density of the logarithm, times the share.
@@ -217,13 +258,19 @@ fn written(parts: &[Part]) -> Distribution {
         parts => Distribution::Mixture(
             parts
                 .iter()
-                .map(|part| MixturePart { share: rounded(part.share), of: part.written() })
+                .map(|part| MixturePart {
+                    share: rounded(part.share),
+                    of: part.written(),
+                })
                 .collect(),
         ),
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "times up to hours make small numbers")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "times up to hours make small numbers"
+)]
 fn bucket(ms: f64) -> i32 {
     (ms.ln() / GROWTH.ln()).floor() as i32
 }
@@ -266,15 +313,32 @@ mod tests {
         let Distribution::Lognormal(Lognormal { median_ms, sigma }) = lognormal else {
             panic!("{lognormal:?}")
         };
-        assert!((median_ms - 10.0).abs() < 0.15 && (sigma - 0.5).abs() < 0.01, "{median_ms} {sigma}");
+        assert!(
+            (median_ms - 10.0).abs() < 0.15 && (sigma - 0.5).abs() < 0.01,
+            "{median_ms} {sigma}"
+        );
 
-        let part = |share, median_ms| MixturePart { share, of: Distribution::lognormal(median_ms, 0.2) };
-        let (_, mixture) = learnt(&Distribution::Mixture(vec![part(0.8, 2.0), part(0.2, 40.0)]));
-        let Distribution::Mixture(parts) = &mixture else { panic!("{mixture:?}") };
+        let part = |share, median_ms| MixturePart {
+            share,
+            of: Distribution::lognormal(median_ms, 0.2),
+        };
+        let (_, mixture) = learnt(&Distribution::Mixture(vec![
+            part(0.8, 2.0),
+            part(0.2, 40.0),
+        ]));
+        let Distribution::Mixture(parts) = &mixture else {
+            panic!("{mixture:?}")
+        };
         assert!((parts[0].share - 0.8).abs() < 0.02, "{mixture:?}");
 
-        assert_eq!(learnt(&Distribution::ConstantMs(3.0)).1, Distribution::ConstantMs(3.0));
-        let (_, heavy) = learnt(&Distribution::Pareto(Pareto { min_ms: 1.0, alpha: 1.5 }));
+        assert_eq!(
+            learnt(&Distribution::ConstantMs(3.0)).1,
+            Distribution::ConstantMs(3.0)
+        );
+        let (_, heavy) = learnt(&Distribution::Pareto(Pareto {
+            min_ms: 1.0,
+            alpha: 1.5,
+        }));
         assert!(matches!(heavy, Distribution::Quantiles(_)), "{heavy:?}");
     }
 
@@ -283,7 +347,10 @@ mod tests {
         let part = |share, of| MixturePart { share, of };
         for from in [
             Distribution::lognormal(3.0, 0.9),
-            Distribution::Pareto(Pareto { min_ms: 1.0, alpha: 1.5 }),
+            Distribution::Pareto(Pareto {
+                min_ms: 1.0,
+                alpha: 1.5,
+            }),
             Distribution::Mixture(vec![
                 part(0.9, Distribution::ConstantMs(1.0)),
                 part(0.1, Distribution::lognormal(50.0, 0.3)),
@@ -293,7 +360,10 @@ mod tests {
             let (again, _) = learnt(&distribution);
             for share in [0.5, 0.95, 0.99] {
                 let (a, b) = (first.quantile_ms(share), again.quantile_ms(share));
-                assert!((a / b - 1.0).abs() < 0.06, "{from:?} at {share}: {a} and {b}");
+                assert!(
+                    (a / b - 1.0).abs() < 0.06,
+                    "{from:?} at {share}: {a} and {b}"
+                );
             }
         }
     }

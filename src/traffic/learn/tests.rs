@@ -23,13 +23,23 @@ fn learnt(traces: &[Trace]) -> Learned {
 }
 
 fn operation<'a>(learned: &'a Learned, service: &str) -> &'a Operation {
-    learned.model.services[service].operations.values().next().unwrap()
+    learned.model.services[service]
+        .operations
+        .values()
+        .next()
+        .unwrap()
 }
 
 /// A call of `b` by `a`, as two spans.
 fn call(number: u64, (from, to): (u64, u64)) -> [TraceSpan; 2] {
     let client = format!("c{number}");
-    let mut server = span(&format!("s{number}"), &client, "b", Server, ms(from + 1, to - 2));
+    let mut server = span(
+        &format!("s{number}"),
+        &client,
+        "b",
+        Server,
+        ms(from + 1, to - 2),
+    );
     server.operation = "b".into();
     [span(&client, "a", "a", Client, ms(from, to)), server]
 }
@@ -49,15 +59,25 @@ fn only_step(learned: &Learned) -> &Step {
 
 #[test]
 fn calls_after_each_other_are_counted_and_calls_at_once_fan_out() {
-    let one_after_the_other = learnt(&[with_calls(&[call(1, (10, 30)), call(2, (40, 60)), call(3, (60, 80))])]);
+    let one_after_the_other = learnt(&[with_calls(&[
+        call(1, (10, 30)),
+        call(2, (40, 60)),
+        call(3, (60, 80)),
+    ])]);
     let step = only_step(&one_after_the_other);
     assert_eq!(step.call.as_ref().unwrap().service, "b");
-    assert_eq!((step.count.clone(), step.fan_out), (BTreeMap::from([(3, 1.0)]), false));
+    assert_eq!(
+        (step.count.clone(), step.fan_out),
+        (BTreeMap::from([(3, 1.0)]), false)
+    );
     assert_eq!(step.there, Some(Distribution::ConstantMs(1.0)));
     assert_eq!(step.back, Some(Distribution::ConstantMs(2.0)));
     let at_once = learnt(&[with_calls(&[call(1, (10, 30)), call(2, (11, 60))])]);
     let step = only_step(&at_once);
-    assert_eq!((step.count.clone(), step.fan_out), (BTreeMap::from([(2, 1.0)]), true));
+    assert_eq!(
+        (step.count.clone(), step.fan_out),
+        (BTreeMap::from([(2, 1.0)]), true)
+    );
 }
 
 #[test]
@@ -73,8 +93,11 @@ fn ways_have_their_shares() {
     let hit = trace(vec![span("a", "", "a", Server, ms(0, 5))]);
     let miss = with_calls(&[call(1, (10, 40))]);
     let learned = learnt(&[hit.clone(), hit.clone(), hit, miss]);
-    let shares: Vec<(f64, usize)> =
-        operation(&learned, "a").one_of.iter().map(|way| (way.share, way.steps.len())).collect();
+    let shares: Vec<(f64, usize)> = operation(&learned, "a")
+        .one_of
+        .iter()
+        .map(|way| (way.share, way.steps.len()))
+        .collect();
     assert_eq!(shares, [(0.75, 0), (0.25, 1)]);
 }
 
@@ -86,7 +109,11 @@ fn errors_are_told_apart_from_those_that_travelled_up() {
         failed(client.clone()),
         failed(server.clone()),
     ]);
-    let forgiven = trace(vec![span("a", "", "a", Server, ms(0, 50)), failed(client.clone()), failed(server.clone())]);
+    let forgiven = trace(vec![
+        span("a", "", "a", Server, ms(0, 50)),
+        failed(client.clone()),
+        failed(server.clone()),
+    ]);
     let good = with_calls(&[[client, server]]);
     let learned = learnt(&[passed_on, forgiven, good.clone(), good]);
     assert!(operation(&learned, "a").errors.is_empty());
@@ -124,7 +151,11 @@ fn work_holds_what_it_did_and_whoever_is_not_waited_for_is_detached() {
 
 #[test]
 fn what_has_no_place_is_counted() {
-    let mut learner = Learner::new(Limits { operations: 1, ways: 1, steps: 10 });
+    let mut learner = Learner::new(Limits {
+        operations: 1,
+        ways: 1,
+        steps: 10,
+    });
     learner.observe(&trace(vec![span("a", "", "a", Server, ms(0, 5))]));
     learner.observe(&with_calls(&[call(1, (10, 40))]));
     let learned = learner.finish(1.0);

@@ -24,7 +24,10 @@ impl Model {
 
     /// The operation that a reference means.
     pub fn operation(&self, target: &OperationRef) -> Option<&Operation> {
-        self.services.get(&target.service)?.operations.get(&target.operation)
+        self.services
+            .get(&target.service)?
+            .operations
+            .get(&target.operation)
     }
 
     fn check_services(&self) -> Result<(), Wrong> {
@@ -65,9 +68,17 @@ impl Model {
         time(at, operation.time.as_ref())?;
         errors(at, &operation.errors)?;
         if !operation.steps.is_empty() && !operation.one_of.is_empty() {
-            return wrong(at, "has both steps and one_of; put the steps into each branch");
+            return wrong(
+                at,
+                "has both steps and one_of; put the steps into each branch",
+            );
         }
-        gaps(at, &operation.gaps, operation.steps.len(), operation.one_of.is_empty())?;
+        gaps(
+            at,
+            &operation.gaps,
+            operation.steps.len(),
+            operation.one_of.is_empty(),
+        )?;
         self.check_steps(at, &operation.steps, 0)?;
         for (number, branch) in operation.one_of.iter().enumerate() {
             let at = format!("{at}.one_of[{number}]");
@@ -81,7 +92,10 @@ impl Model {
 
     fn check_steps(&self, at: &str, steps: &[Step], depth: usize) -> Result<(), Wrong> {
         if depth > DEPTH_MAX {
-            return wrong(at, &format!("steps stand in each other more than {DEPTH_MAX} deep"));
+            return wrong(
+                at,
+                &format!("steps stand in each other more than {DEPTH_MAX} deep"),
+            );
         }
         for (number, step) in steps.iter().enumerate() {
             self.check_step(&format!("{at}.steps[{number}]"), step, depth)?;
@@ -98,7 +112,11 @@ impl Model {
             step.parallel.is_some(),
             step.sequence.is_some(),
         ];
-        exactly_one(at, &ways, "call, publish, query, work, parallel and sequence")?;
+        exactly_one(
+            at,
+            &ways,
+            "call, publish, query, work, parallel and sequence",
+        )?;
         if let Some(target) = step.call.as_ref().or(step.publish.as_ref()) {
             self.check_target(at, target)?;
         }
@@ -106,11 +124,18 @@ impl Model {
         share_is(&format!("{at}.propagation"), step.propagation, 1.0)?;
         let counts = || step.count.values();
         if !step.count.is_empty()
-            && (counts().any(|share| !share.is_finite() || *share < 0.0) || counts().sum::<f64>() <= 0.0)
+            && (counts().any(|share| !share.is_finite() || *share < 0.0)
+                || counts().sum::<f64>() <= 0.0)
         {
-            return wrong(&format!("{at}.count"), "needs shares of at least 0 that are not all 0");
+            return wrong(
+                &format!("{at}.count"),
+                "needs shares of at least 0 that are not all 0",
+            );
         }
-        if step.retries.is_some_and(|retries| !(1..=20).contains(&retries.attempts)) {
+        if step
+            .retries
+            .is_some_and(|retries| !(1..=20).contains(&retries.attempts))
+        {
             return wrong(&format!("{at}.retries.attempts"), "is not from 1 to 20");
         }
         for distribution in [&step.time, &step.there, &step.back] {
@@ -118,7 +143,11 @@ impl Model {
         }
         errors(at, &step.errors)?;
         gaps(at, &step.gaps, step.steps.len(), true)?;
-        for inner in [Some(&step.steps), step.parallel.as_ref(), step.sequence.as_ref()] {
+        for inner in [
+            Some(&step.steps),
+            step.parallel.as_ref(),
+            step.sequence.as_ref(),
+        ] {
             self.check_steps(at, inner.map_or(&[], Vec::as_slice), depth + 1)?;
         }
         Ok(())
@@ -128,7 +157,10 @@ impl Model {
         let OperationRef { service, operation } = target;
         let Some(found) = self.services.get(service) else {
             let known: Vec<&str> = self.services.keys().map(String::as_str).collect();
-            return wrong(at, &format!("no service {service:?}; there are {}", known.join(", ")));
+            return wrong(
+                at,
+                &format!("no service {service:?}; there are {}", known.join(", ")),
+            );
         };
         if !found.operations.contains_key(operation) {
             let known: Vec<&str> = found.operations.keys().map(String::as_str).collect();
@@ -157,7 +189,10 @@ impl Model {
             }
             for next in certain {
                 if next == start {
-                    return wrong(at, "calls itself in the end, without a step that may be left out");
+                    return wrong(
+                        at,
+                        "calls itself in the end, without a step that may be left out",
+                    );
                 }
                 if seen.insert(next) {
                     open.push(next);
@@ -179,7 +214,9 @@ impl Model {
             if !factors.is_empty() && factors.len() != wanted {
                 return wrong(&at, &format!("has {} factors, not {wanted}", factors.len()));
             }
-            factors.iter().try_for_each(|factor| share_is(&at, *factor, f64::MAX))?;
+            factors
+                .iter()
+                .try_for_each(|factor| share_is(&at, *factor, f64::MAX))?;
         }
         for (number, burst) in shape.bursts.iter().enumerate() {
             let at = format!("shape.bursts[{number}]");
@@ -190,12 +227,21 @@ impl Model {
         }
         for (number, fault) in self.faults.iter().enumerate() {
             let at = format!("faults[{number}]");
-            fault.fault.check().or_else(|text| wrong(&format!("{at}.fault"), &text))?;
+            fault
+                .fault
+                .check()
+                .or_else(|text| wrong(&format!("{at}.fault"), &text))?;
             if fault.fault.is_none() {
-                return wrong(&format!("{at}.fault"), "nothing is wrong; say what, for example error: 0.05");
+                return wrong(
+                    &format!("{at}.fault"),
+                    "nothing is wrong; say what, for example error: 0.05",
+                );
             }
             if let Some(service) = &fault.target.service
-                && !self.services.iter().any(|(name, own)| own.name.as_ref().unwrap_or(name) == service)
+                && !self
+                    .services
+                    .iter()
+                    .any(|(name, own)| own.name.as_ref().unwrap_or(name) == service)
             {
                 return wrong(&format!("{at}.target"), &format!("no service {service:?}"));
             }
@@ -218,7 +264,11 @@ fn always_made<'a>(steps: &'a [Step], found: &mut Vec<&'a OperationRef>) {
             continue;
         }
         found.extend(step.call.iter().chain(&step.publish));
-        for inner in [Some(&step.steps), step.parallel.as_ref(), step.sequence.as_ref()] {
+        for inner in [
+            Some(&step.steps),
+            step.parallel.as_ref(),
+            step.sequence.as_ref(),
+        ] {
             always_made(inner.map_or(&[], Vec::as_slice), found);
         }
     }
@@ -229,7 +279,10 @@ fn exactly_one(at: &str, ways: &[bool], names: &str) -> Result<(), Wrong> {
     if given == 1 {
         return Ok(());
     }
-    wrong(at, &format!("needs exactly one of {names}; {given} are given"))
+    wrong(
+        at,
+        &format!("needs exactly one of {names}; {given} are given"),
+    )
 }
 
 fn errors(at: &str, errors: &[ErrorKind]) -> Result<(), Wrong> {
@@ -238,7 +291,10 @@ fn errors(at: &str, errors: &[ErrorKind]) -> Result<(), Wrong> {
     }
     let all: f64 = errors.iter().map(|error| error.ratio).sum();
     if all > 1.0 {
-        return wrong(&format!("{at}.errors"), &format!("the ratios add up to {all}, more than 1"));
+        return wrong(
+            &format!("{at}.errors"),
+            &format!("the ratios add up to {all}, more than 1"),
+        );
     }
     Ok(())
 }
@@ -252,10 +308,14 @@ fn gaps(at: &str, gaps: &[f64], steps: usize, is_allowed: bool) -> Result<(), Wr
         return wrong(&at, "stand in the branches of one_of");
     }
     if gaps.len() != steps + 1 {
-        let text = format!("{} shares for {steps} steps; one more than there are steps is right", gaps.len());
+        let text = format!(
+            "{} shares for {steps} steps; one more than there are steps is right",
+            gaps.len()
+        );
         return wrong(&at, &text);
     }
-    gaps.iter().try_for_each(|share| share_is(&at, *share, f64::MAX))
+    gaps.iter()
+        .try_for_each(|share| share_is(&at, *share, f64::MAX))
 }
 
 fn time(at: &str, distribution: Option<&Distribution>) -> Result<(), Wrong> {
@@ -267,7 +327,11 @@ fn share_is(at: &str, share: f64, most: f64) -> Result<(), Wrong> {
     if share.is_finite() && (0.0..=most).contains(&share) {
         return Ok(());
     }
-    let range = if most == 1.0 { "from 0 to 1" } else { "0 or more" };
+    let range = if most == 1.0 {
+        "from 0 to 1"
+    } else {
+        "0 or more"
+    };
     wrong(at, &format!("is {share}, not a number {range}"))
 }
 

@@ -69,7 +69,11 @@ pub struct Burst {
     #[cfg_attr(test, schemars(with = "String"))]
     pub lasts: Duration,
     /// How often it comes again, counted from start to start; once if not said.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub every: Option<Duration>,
     /// The load is multiplied by this.
@@ -88,7 +92,11 @@ pub struct ScheduledFault {
     #[cfg_attr(test, schemars(with = "String"))]
     pub at: Duration,
     /// How long it lasts; to the end if not said.
-    #[serde(rename = "for", with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "for",
+        with = "humantime_serde",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub lasts: Option<Duration>,
     /// Where.
@@ -144,7 +152,11 @@ impl LoadShape {
     /// No factor is greater.
     pub fn max_factor(&self) -> f64 {
         let most = |factors: &[f64]| factors.iter().copied().reduce(f64::max).unwrap_or(1.0);
-        let bursts: f64 = self.bursts.iter().map(|burst| burst.factor.max(1.0)).product();
+        let bursts: f64 = self
+            .bursts
+            .iter()
+            .map(|burst| burst.factor.max(1.0))
+            .product();
         most(&self.daily) * most(&self.weekly) * bursts
     }
 
@@ -176,9 +188,9 @@ impl Burst {
 impl ScheduledFault {
     /// Whether it is there so long after the start of the traffic.
     pub fn is_on(&self, since_start: Duration) -> bool {
-        since_start.checked_sub(self.at).is_some_and(|since| {
-            self.lasts.is_none_or(|lasts| since < lasts)
-        })
+        since_start
+            .checked_sub(self.at)
+            .is_some_and(|since| self.lasts.is_none_or(|lasts| since < lasts))
     }
 }
 

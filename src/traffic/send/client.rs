@@ -64,10 +64,13 @@ impl Client {
             })?
             .timeout(target.timeout)
             .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|source| SendError::Connect {
-            endpoint: target.endpoint.clone(),
-            source,
-        })?;
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|source| SendError::Connect {
+                endpoint: target.endpoint.clone(),
+                source,
+            })?;
         let client = TraceServiceClient::new(channel);
         Ok(Self::Grpc(match target.compression {
             Some(encoding) => client.send_compressed(encoding),
@@ -98,7 +101,9 @@ impl HttpClient {
             return Err(failed("names no host".to_owned()));
         };
         // Nobody listening is told at once, as over gRPC.
-        TcpStream::connect((host, port)).await.map_err(|error| failed(error.to_string()))?;
+        TcpStream::connect((host, port))
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let client = reqwest::Client::builder()
             .timeout(target.timeout)
             .tcp_nodelay(true)
@@ -121,7 +126,10 @@ impl HttpClient {
         } else {
             (body, "application/x-protobuf")
         };
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, kind);
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, kind);
         if self.is_gzip {
             match gzip(&body) {
                 Ok(packed) => body = packed,
@@ -138,8 +146,13 @@ impl HttpClient {
     /// OTLP's rule: 429, 502, 503 and 504 may be tried again, the others not.
     async fn answer(&self, response: reqwest::Response) -> Answer {
         let status = response.status();
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let asked = asked.and_then(|secs| secs.parse().ok()).map(Duration::from_secs);
+        let asked = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let asked = asked
+            .and_then(|secs| secs.parse().ok())
+            .map(Duration::from_secs);
         match status {
             StatusCode::OK => {}
             StatusCode::TOO_MANY_REQUESTS
@@ -166,8 +179,11 @@ impl HttpClient {
 }
 
 fn json(body: &Bytes) -> Result<Bytes, String> {
-    let request = ExportTraceServiceRequest::decode(body.as_ref()).map_err(|error| error.to_string())?;
-    serde_json::to_vec(&request).map(Bytes::from).map_err(|error| error.to_string())
+    let request =
+        ExportTraceServiceRequest::decode(body.as_ref()).map_err(|error| error.to_string())?;
+    serde_json::to_vec(&request)
+        .map(Bytes::from)
+        .map_err(|error| error.to_string())
 }
 
 fn gzip(body: &Bytes) -> std::io::Result<Bytes> {

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::traffic::generate::span_count;
+use crate::traffic::send::client::Client;
+use crate::traffic::send::run::{Run, send_load};
+use crate::traffic::send::totals::Answer;
+use crate::traffic::workload::Workload;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tonic::codec::CompressionEncoding;
-use crate::traffic::send::client::Client;
-use crate::traffic::send::run::{Run, send_load};
-use crate::traffic::send::totals::Answer;
-use crate::traffic::generate::span_count;
-use crate::traffic::workload::Workload;
 
 pub use client::Protocol;
 pub use run::Load;

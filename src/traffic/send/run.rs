@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::model::UnixNanos;
-use crate::traffic::send::totals::{Answer, Totals};
-use crate::traffic::send::count;
 use crate::traffic::send::client::Client;
+use crate::traffic::send::count;
+use crate::traffic::send::totals::{Answer, Totals};
 use crate::traffic::workload::{Request, Workload};
 
 /// What a load run sends and when it ends.
@@ -153,8 +153,12 @@ pub(super) async fn send_load(mut client: Client, run: Arc<Run>, mut totals: Tot
         let answer = client.export(body.clone()).await;
         run.workload.recycle(number, body);
         if matches!(answer, Answer::Accepted { .. }) {
-            totals.latency_micros.saturating_record(micros(intended.elapsed()));
-            totals.answer_micros.saturating_record(micros(sent.elapsed()));
+            totals
+                .latency_micros
+                .saturating_record(micros(intended.elapsed()));
+            totals
+                .answer_micros
+                .saturating_record(micros(sent.elapsed()));
         }
         totals.elapsed = run.start.elapsed();
 

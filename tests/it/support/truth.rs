@@ -11,12 +11,12 @@ use slo_copilot::model::trace::Trace;
 use slo_copilot::receiver::file::find_inputs;
 use slo_copilot::service::whole_traces::WholeTraces;
 use slo_copilot::trace::tree::TraceTree;
+use slo_copilot::tracetest::fault::edges::{Edges, PROPAGATION_PRIOR};
+use slo_copilot::tracetest::fault::{Callers, PlacedFault, Simulation};
 use slo_copilot::traffic::generate::{self, Faults, Generator, Plan, export_requests};
 use slo_copilot::traffic::learn::{Learner, Limits};
 use slo_copilot::traffic::model::Model;
 use slo_copilot::traffic::write::TraceFile;
-use slo_copilot::tracetest::fault::edges::{Edges, PROPAGATION_PRIOR};
-use slo_copilot::tracetest::fault::{Callers, PlacedFault, Simulation};
 
 /// One after the other: the fault is in the second of four.
 const CHAIN: &str = "
@@ -66,23 +66,52 @@ services:
 /// The systems by name.
 pub(crate) fn systems() -> [(&'static str, Model); 3] {
     let read = |name, yaml| (name, Model::from_yaml(name, yaml).unwrap());
-    [read("chain", CHAIN), read("fan-out", FAN_OUT), read("mixed", MIXED)]
+    [
+        read("chain", CHAIN),
+        read("fan-out", FAN_OUT),
+        read("mixed", MIXED),
+    ]
 }
 
 /// The faults by name; each of them is in the service `faulty`.
 pub(crate) fn faults() -> Vec<(&'static str, Fault)> {
     let added = |ms| Fault::latency(LatencyChange::Added(Duration::from_millis(ms)));
-    let timeout = TimeoutFault { after: Duration::from_millis(400), ratio: 0.2 };
-    let storm = RetryStorm { ratio: 0.5, attempts: 3, backoff: Duration::from_millis(20) };
+    let timeout = TimeoutFault {
+        after: Duration::from_millis(400),
+        ratio: 0.2,
+    };
+    let storm = RetryStorm {
+        ratio: 0.5,
+        attempts: 3,
+        backoff: Duration::from_millis(20),
+    };
     vec![
         ("+50 ms", added(50)),
         ("+200 ms", added(200)),
         ("×1.5", Fault::latency(LatencyChange::Factor(1.5))),
         ("error 5 %", Fault::error(0.05)),
         ("error 20 %", Fault::error(0.2)),
-        ("outage 10 %", Fault { partial_outage: 0.1, ..Fault::default() }),
-        ("timeout 20 %", Fault { timeout: Some(timeout), ..Fault::default() }),
-        ("retry storm", Fault { retry_storm: Some(storm), ..Fault::default() }),
+        (
+            "outage 10 %",
+            Fault {
+                partial_outage: 0.1,
+                ..Fault::default()
+            },
+        ),
+        (
+            "timeout 20 %",
+            Fault {
+                timeout: Some(timeout),
+                ..Fault::default()
+            },
+        ),
+        (
+            "retry storm",
+            Fault {
+                retry_storm: Some(storm),
+                ..Fault::default()
+            },
+        ),
     ]
 }
 
@@ -109,7 +138,16 @@ impl Entry {
     pub(crate) fn of_traces(traces: &[Trace]) -> Self {
         let spans = traces.iter().flat_map(|trace| &trace.spans);
         let roots = spans.filter(|span| span.parent_span_id.is_none());
-        Self::of(roots.map(|span| (span.duration_nanos() as f64 / 1e6, span.outcome == Outcome::Error)).collect())
+        Self::of(
+            roots
+                .map(|span| {
+                    (
+                        span.duration_nanos() as f64 / 1e6,
+                        span.outcome == Outcome::Error,
+                    )
+                })
+                .collect(),
+        )
     }
 
     /// The roots of generated traces.
@@ -119,7 +157,10 @@ impl Entry {
             roots
                 .map(|(_, span)| {
                     let nanos = span.end_time_unix_nano - span.start_time_unix_nano;
-                    (nanos as f64 / 1e6, span.status.as_ref().is_some_and(|status| status.code == 2))
+                    (
+                        nanos as f64 / 1e6,
+                        span.status.as_ref().is_some_and(|status| status.code == 2),
+                    )
                 })
                 .collect(),
         )
@@ -127,14 +168,21 @@ impl Entry {
 }
 
 /// Traffic of a model for so many seconds at ten visits a second.
-pub(crate) fn traffic(model: &Model, secs: u64, seed: u64, fault: Option<&Fault>) -> Vec<generate::Trace> {
+pub(crate) fn traffic(
+    model: &Model,
+    secs: u64,
+    seed: u64,
+    fault: Option<&Fault>,
+) -> Vec<generate::Trace> {
     let mut generator = Generator::new(Arc::new(Plan::new(model)), seed);
     let faults = match fault {
         Some(fault) => Faults::none().with(FaultTarget::service("faulty"), fault.clone()),
         None => Faults::none(),
     };
     let start = 1_760_000_000_000_000_000;
-    generator.scheduled(start..start + secs * 1_000_000_000, start, 1.0, &faults).collect()
+    generator
+        .scheduled(start..start + secs * 1_000_000_000, start, 1.0, &faults)
+        .collect()
 }
 
 /// Generated traces written to a file and read again as a stranger's would be.
@@ -167,7 +215,10 @@ pub(crate) fn simulated(healthy: &[Trace], fault: &Fault) -> Entry {
         callers: Callers::default(),
     }];
     let mut simulation = Simulation::new(&placed, &edges, 5);
-    let traces: Vec<Trace> = healthy.iter().map(|trace| simulation.apply(trace)).collect();
+    let traces: Vec<Trace> = healthy
+        .iter()
+        .map(|trace| simulation.apply(trace))
+        .collect();
     Entry::of_traces(&traces)
 }
 

@@ -34,13 +34,25 @@ pub fn onset(
         return Onset::default();
     }
     let alerts = Alerts::of_rules(rules_over(period_secs, None), limits);
-    let longest = alerts.rules.iter().map(|rule| minutes_of(rule.long)).max().unwrap_or(0);
+    let longest = alerts
+        .rules
+        .iter()
+        .map(|rule| minutes_of(rule.long))
+        .max()
+        .unwrap_or(0);
     let before = healthy.iter().cycle().take(longest as usize);
     let after = faulty.iter().cycle().take(lasts as usize);
     let minutes = Minutes::of_sums(before.chain(after).copied());
     let firing_at = |end| alerts.firing(budget, |window| minutes.window(end, window));
-    let Firing { page: paged_before, ticket: ticketed_before } = firing_at(longest);
-    let mut onset = Onset { paged_before, ticketed_before, ..Onset::default() };
+    let Firing {
+        page: paged_before,
+        ticket: ticketed_before,
+    } = firing_at(longest);
+    let mut onset = Onset {
+        paged_before,
+        ticketed_before,
+        ..Onset::default()
+    };
     for end in longest + 1..=longest + lasts {
         let is_open = |found: Option<u64>, before: bool| found.is_none() && !before;
         let (page, ticket) = (

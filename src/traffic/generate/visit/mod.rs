@@ -1,20 +1,22 @@
 //! One visit on its way through the services.
 
+mod trouble;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::model::UnixNanos;
-use crate::model::distribution::{Distribution, nanos_of_ms, pick};
-use crate::model::fault::{Fault, LatencyChange, REFUSAL_MS};
+use crate::model::distribution::{Distribution, pick};
 use crate::traffic::generate::Faults;
 use crate::traffic::generate::conventions::{Template, exception};
-use crate::traffic::generate::plan::{Body, Plan, PlannedOperation, PlannedStep, Reporter, What};
-use crate::traffic::generate::reply::{Failure, Reply};
+use crate::traffic::generate::plan::{Body, Plan, PlannedStep, Reporter, What};
+use crate::traffic::generate::reply::{Blame, Failure, Reply};
 
 type SpanId = [u8; 8];
 
@@ -48,15 +50,6 @@ pub(super) struct Answer {
     reply: Reply,
 }
 
-/// What faults make of one request.
-struct Effects<'a> {
-    faults: Vec<&'a Fault>,
-    factor: f64,
-    total_factor: f64,
-    added_nanos: u64,
-    error_ratio: f64,
-}
-
 impl<'a> Visit<'a> {
     pub(super) fn new(
         plan: &'a Plan,
@@ -85,7 +78,10 @@ impl<'a> Visit<'a> {
         start: UnixNanos,
     ) -> Answer {
         let plan = self.plan;
-        let nothing = || Answer { end: start, reply: Reply::ok() };
+        let nothing = || Answer {
+            end: start,
+            reply: Reply::ok(),
+        };
         let Some(operation) = plan.operations.get(operation) else {
             return nothing();
         };
@@ -109,7 +105,9 @@ impl<'a> Visit<'a> {
         let Some(body) = chosen else {
             return nothing();
         };
-        let own = self.sample(&operation.time).saturating_add(self.sample(&body.time));
+        let own = self
+            .sample(&operation.time)
+            .saturating_add(self.sample(&body.time));
         let own = scaled(own, effects.factor);
         let began = start.saturating_add(effects.added_nanos);
         let failure = self.fate(&operation.failures, effects.error_ratio);
@@ -119,7 +117,13 @@ impl<'a> Visit<'a> {
         let took = scaled(answer.end.saturating_sub(start), effects.total_factor);
         let end = start.saturating_add(took);
         let span = self.span(caller.span_id, parent, start..end);
-        self.finish(&operation.entry, span, &caller.reporter, &answer.reply, thrown);
+        self.finish(
+            &operation.entry,
+            span,
+            &caller.reporter,
+            &answer.reply,
+            thrown,
+        );
         Answer { end, ..answer }
     }
 
@@ -133,89 +137,15 @@ impl<'a> Visit<'a> {
             if let Some(share) = rollout.share(self.since_start)
                 && self.rng.random_bool(share.clamp(0.0, 1.0))
             {
-                return service.versions.get(*version).map(|(_, own)| Arc::clone(own));
+                return service
+                    .versions
+                    .get(*version)
+                    .map(|(_, own)| Arc::clone(own));
             }
         }
         let shares = service.versions.iter().map(|(share, _)| *share);
         let chosen = pick(self.rng, shares)?;
         service.versions.get(chosen).map(|(_, own)| Arc::clone(own))
-    }
-
-    fn effects(&mut self, operation: &PlannedOperation, reporter: &Reporter) -> Effects<'a> {
-        let version = Some(reporter.version.as_str());
-        let faults = self.faults.of(&reporter.service, &operation.name, version);
-        let (mut factor, mut total_factor, mut added_nanos) = (1.0, 1.0, 0_u64);
-        for fault in &faults {
-            match &fault.latency {
-                Some(LatencyChange::Added(added)) => {
-                    added_nanos = added_nanos.saturating_add(nanos(*added));
-                }
-                Some(LatencyChange::Drawn(added)) => {
-                    added_nanos = added_nanos.saturating_add(self.sample(added));
-                }
-                Some(LatencyChange::Factor(own)) => factor *= own,
-                Some(LatencyChange::TotalFactor(own)) => total_factor *= own,
-                None => {}
-            }
-        }
-        let served = faults.iter().map(|fault| 1.0 - fault.error_ratio());
-        Effects {
-            error_ratio: 1.0 - served.product::<f64>(),
-            faults,
-            factor,
-            total_factor,
-            added_nanos,
-        }
-    }
-
-    /// The answer of a service that is out or hangs; `None` if it serves.
-    fn unserved(
-        &mut self,
-        operation: &PlannedOperation,
-        effects: &Effects<'_>,
-        caller: &Caller,
-        parent: Option<SpanId>,
-        start: UnixNanos,
-    ) -> Option<Answer> {
-        for fault in &effects.faults {
-            let is_out = fault.outage_ratio() > 0.0
-                && self.rng.random_bool(fault.outage_ratio().clamp(0.0, 1.0));
-            let hangs = fault.timeout.filter(|timeout| self.rng.random_bool(timeout.ratio));
-            let (failure, nanos) = if is_out {
-                (Failure::outage(), nanos_of_ms(REFUSAL_MS))
-            } else if let Some(timeout) = hangs {
-                (Failure::timeout(timeout.after), nanos(timeout.after))
-            } else {
-                continue;
-            };
-            let end = start.saturating_add(nanos);
-            let reply = Reply::of(&failure);
-            if !(is_out && fault.silent) {
-                let span = self.span(caller.span_id, parent, start..end);
-                let thrown = failure.exception.map(|(kind, message)| exception(&kind, &message, end));
-                self.finish(&operation.entry, span, &caller.reporter, &reply, thrown);
-            }
-            return Some(Answer { end, reply });
-        }
-        None
-    }
-
-    /// How a request ends as far as it depends on the one who serves it alone.
-    fn fate(&mut self, failures: &'a [Failure], added_ratio: f64) -> Option<Failure> {
-        let mut lot: f64 = self.rng.random();
-        if added_ratio > 0.0 {
-            if lot < added_ratio {
-                return Some(Failure::with_status("INTERNAL"));
-            }
-            lot = (lot - added_ratio) / (1.0 - added_ratio);
-        }
-        for failure in failures {
-            if lot < failure.ratio {
-                return Some(failure.clone());
-            }
-            lot -= failure.ratio;
-        }
-        None
     }
 
     /// Does what a body says, with `own` nanoseconds of own time.
@@ -226,17 +156,23 @@ impl<'a> Visit<'a> {
         own: u64,
         caller: &Caller,
         start: UnixNanos,
-    ) -> (Answer, Option<opentelemetry_proto::tonic::trace::v1::span::Event>) {
+    ) -> (Answer, Option<Event>) {
         let mut gaps = body.gaps.iter().map(|gap| scaled(own, *gap));
         let first = gaps.next().unwrap_or(0);
         if let Some(failure) = &failure
-            && failure.blame == super::reply::Blame::Callee
+            && failure.blame == Blame::Callee
         {
             let end = start.saturating_add(own);
             let at = start.saturating_add(first);
             let thrown = failure.exception.as_ref();
             let thrown = thrown.map(|(kind, message)| exception(kind, message, at));
-            return (Answer { end, reply: Reply::of(failure) }, thrown);
+            return (
+                Answer {
+                    end,
+                    reply: Reply::of(failure),
+                },
+                thrown,
+            );
         }
         let mut reply = failure.as_ref().map_or_else(Reply::ok, Reply::of);
         let mut now = start.saturating_add(first);
@@ -261,7 +197,10 @@ impl<'a> Visit<'a> {
 
     /// A step, as often as it is made.
     fn step(&mut self, step: &'a PlannedStep, caller: &Caller, start: UnixNanos) -> Answer {
-        let mut answer = Answer { end: start, reply: Reply::ok() };
+        let mut answer = Answer {
+            end: start,
+            reply: Reply::ok(),
+        };
         if step.probability < 1.0 && !self.rng.random_bool(step.probability.clamp(0.0, 1.0)) {
             return answer;
         }
@@ -282,10 +221,13 @@ impl<'a> Visit<'a> {
             }
         }
         if step.detached {
-            return Answer { end: start, reply: Reply::ok() };
+            return Answer {
+                end: start,
+                reply: Reply::ok(),
+            };
         }
         let is_passed_on = step.propagation >= 1.0
-            || answer.reply.blame > super::reply::Blame::Nobody
+            || answer.reply.blame > Blame::Nobody
                 && self.rng.random_bool(step.propagation.clamp(0.0, 1.0));
         answer.reply = if is_passed_on {
             answer.reply.passed_on()
@@ -299,18 +241,28 @@ impl<'a> Visit<'a> {
     fn once(&mut self, step: &'a PlannedStep, caller: &Caller, start: UnixNanos) -> Answer {
         if self.spans.len() >= self.plan.max_spans || self.depth >= DEPTH_MAX {
             self.left_out += 1;
-            return Answer { end: start, reply: Reply::ok() };
+            return Answer {
+                end: start,
+                reply: Reply::ok(),
+            };
         }
         match &step.what {
             What::Call { .. } => self.call(step, caller, start),
-            What::Publish { operation, send, queue } => {
-                self.publish(*operation, (send, queue), caller, start)
-            }
-            What::Local { template, failures, body } => {
-                self.local(template, failures, body, caller, start)
-            }
+            What::Publish {
+                operation,
+                send,
+                queue,
+            } => self.publish(*operation, (send, queue), caller, start),
+            What::Local {
+                template,
+                failures,
+                body,
+            } => self.local(template, failures, body, caller, start),
             What::Parallel(steps) => {
-                let mut answer = Answer { end: start, reply: Reply::ok() };
+                let mut answer = Answer {
+                    end: start,
+                    reply: Reply::ok(),
+                };
                 for step in steps {
                     let one = self.step(step, caller, start);
                     answer.end = answer.end.max(one.end);
@@ -319,7 +271,10 @@ impl<'a> Visit<'a> {
                 answer
             }
             What::Sequence(steps) => {
-                let mut answer = Answer { end: start, reply: Reply::ok() };
+                let mut answer = Answer {
+                    end: start,
+                    reply: Reply::ok(),
+                };
                 for step in steps {
                     let one = self.step(step, caller, answer.end);
                     answer.end = one.end;
@@ -336,17 +291,33 @@ impl<'a> Visit<'a> {
     /// A synchronous call: the caller's CLIENT span around the callee's SERVER span, for each attempt.
     fn call(&mut self, step: &'a PlannedStep, caller: &Caller, start: UnixNanos) -> Answer {
         let plan = self.plan;
-        let What::Call { operation: index, there, back, has_client_span } = &step.what else {
-            return Answer { end: start, reply: Reply::ok() };
+        let What::Call {
+            operation: index,
+            there,
+            back,
+            has_client_span,
+        } = &step.what
+        else {
+            return Answer {
+                end: start,
+                reply: Reply::ok(),
+            };
         };
         let Some(operation) = plan.operations.get(*index) else {
-            return Answer { end: start, reply: Reply::ok() };
+            return Answer {
+                end: start,
+                reply: Reply::ok(),
+            };
         };
-        let service = plan.services.get(operation.service).map_or("", |own| own.name.as_str());
+        let service = plan
+            .services
+            .get(operation.service)
+            .map_or("", |own| own.name.as_str());
         let faults = self.faults.of(service, &operation.name, None);
         let mut timeout = step.timeout;
-        let (mut attempts, mut backoff) =
-            step.retries.map_or((1, Duration::ZERO), |own| (own.attempts, own.backoff));
+        let (mut attempts, mut backoff) = step
+            .retries
+            .map_or((1, Duration::ZERO), |own| (own.attempts, own.backoff));
         for fault in faults {
             if let Some(hang) = fault.timeout {
                 timeout = Some(timeout.map_or(hang.after, |own| own.min(hang.after)));
@@ -361,7 +332,11 @@ impl<'a> Visit<'a> {
         let mut attempt = 1;
         loop {
             let span_id: SpanId = self.rng.random();
-            let parent = if *has_client_span { span_id } else { caller.span_id };
+            let parent = if *has_client_span {
+                span_id
+            } else {
+                caller.span_id
+            };
             let arrival = begin.saturating_add(self.sample(there));
             let mut answer = self.serve(*index, Some(parent), arrival);
             answer.end = answer.end.saturating_add(self.sample(back));
@@ -413,10 +388,21 @@ impl<'a> Visit<'a> {
         caller: &Caller,
         start: UnixNanos,
     ) -> Answer {
-        let factor = if template.is_internal() { caller.factor } else { 1.0 };
+        let factor = if template.is_internal() {
+            caller.factor
+        } else {
+            1.0
+        };
         let own = scaled(self.sample(&body.time), factor);
-        let own_caller = Caller { span_id: self.rng.random(), ..caller.clone() };
-        let failure = if failures.is_empty() { None } else { self.fate(failures, 0.0) };
+        let own_caller = Caller {
+            span_id: self.rng.random(),
+            ..caller.clone()
+        };
+        let failure = if failures.is_empty() {
+            None
+        } else {
+            self.fate(failures, 0.0)
+        };
         self.depth += 1;
         let (answer, thrown) = self.run(body, failure, own, &own_caller, start);
         self.depth -= 1;
@@ -431,7 +417,7 @@ impl<'a> Visit<'a> {
         span: Span,
         reporter: &Arc<Reporter>,
         reply: &Reply,
-        thrown: Option<opentelemetry_proto::tonic::trace::v1::span::Event>,
+        thrown: Option<Event>,
     ) {
         let subject = self.rng.random_range(1..10_000);
         let mut span = template.span(span, reply, subject);
