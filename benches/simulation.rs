@@ -2,6 +2,13 @@
 //!
 //! Not a measurement of time: it prints a table. `cargo bench --bench simulation`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a table for people, of files that are there"
+)]
+
 #[path = "../tests/it/support/truth.rs"]
 mod truth;
 

@@ -77,8 +77,8 @@ pub struct TraceFile {
 
 enum Out {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
-    Zstd(zstd::Encoder<'static, BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
+    Zstd(Box<zstd::Encoder<'static, BufWriter<File>>>),
 }
 
 impl TraceFile {
@@ -94,8 +94,11 @@ impl TraceFile {
         let out = match packing {
             Packing::Plain => Out::Plain(file),
             // The fastest level: generating waits for it, and it packs traces to a tenth all the same.
-            Packing::Gzip => Out::Gzip(GzEncoder::new(file, Compression::fast())),
-            Packing::Zstd => Out::Zstd(zstd::Encoder::new(file, ZSTD_LEVEL).map_err(failed)?),
+            Packing::Gzip => Out::Gzip(Box::new(GzEncoder::new(file, Compression::fast()))),
+            Packing::Zstd => {
+                let encoder = zstd::Encoder::new(file, ZSTD_LEVEL).map_err(failed)?;
+                Out::Zstd(Box::new(encoder))
+            }
         };
         Ok(Self {
             path: path.to_owned(),

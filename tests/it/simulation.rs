@@ -86,16 +86,16 @@ fn traffic_of_a_learnt_model_is_like_the_traffic_that_it_was_learnt_from() {
                 (ratio - new_ratio).abs() <= 0.1 * ratio + noise,
                 "{name} {key:?}: errors {ratio}, {new_ratio}"
             );
-            for (share, tolerance) in [(0.5, 0.08), (0.95, 0.12), (0.99, 0.25)] {
+            for (percent, tolerance) in [(50, 0.08), (95, 0.12), (99, 0.25)] {
                 // Quantiles with fewer than thirty samples beyond them are chance.
-                if n.min(m) * (1.0 - share) < 30.0 {
+                if durations.len().min(new_durations.len()) * (100 - percent) < 3_000 {
                     continue;
                 }
-                let at = |sorted: &[f64]| sorted[(sorted.len() as f64 * share) as usize];
+                let at = |sorted: &[f64]| sorted[sorted.len() * percent / 100];
                 let (was, is) = (at(durations), at(new_durations));
                 assert!(
                     (was / is - 1.0).abs() < tolerance,
-                    "{name} {key:?} at {share}: {was}, {is} ms"
+                    "{name} {key:?} at {percent} %: {was}, {is} ms"
                 );
             }
         }

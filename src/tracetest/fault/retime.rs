@@ -94,7 +94,7 @@ impl<'a, 't> Retiming<'a, 't> {
             };
         };
         let effects = self.effects(index, span, factor);
-        if let Some(ended) = self.unserved(index, span, &effects, start) {
+        if let Some(ended) = self.unserved(span, &effects, start) {
             return ended;
         }
         let at = self.push(span, start);
@@ -314,14 +314,14 @@ impl<'a, 't> Retiming<'a, 't> {
     /// The end of a request to a service that is out or hangs; `None` if it is served.
     fn unserved(
         &mut self,
-        index: usize,
         span: &TraceSpan,
         effects: &Effects<'_>,
         start: UnixNanos,
     ) -> Option<Ended> {
         for placed in &effects.faults {
             let fault = &placed.fault;
-            let took = if self.draw(Lot::Outage, fault.outage_ratio()) {
+            let is_out = self.draw(Lot::Outage, fault.outage_ratio());
+            let took = if is_out {
                 nanos_of_ms(REFUSAL_MS)
             } else if let Some(timeout) = fault.timeout
                 && self.draw(Lot::Timeout, timeout.ratio)
@@ -331,9 +331,7 @@ impl<'a, 't> Retiming<'a, 't> {
                 continue;
             };
             let end = start.saturating_add(took);
-            let is_gone = fault.silent && fault.outage_ratio() > 0.0 && fault.timeout.is_none();
-            // Whoever calls from outside is not seen: then the span of the one who is gone is all there is to lose.
-            if is_gone && self.tree.parent(index).is_some() || is_gone && span.is_entry {
+            if is_out && fault.silent {
                 return Some(Ended {
                     at: end,
                     failed: true,

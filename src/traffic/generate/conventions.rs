@@ -213,9 +213,10 @@ impl Template {
             attributes.push(text("messaging.message.id", subject.to_string()));
         }
         // Unlike the server, the client takes a 404 for an error.
-        let blamed_from = match self.kind {
-            OtlpKind::Client => Blame::Caller,
-            _ => Blame::Callee,
+        let blamed_from = if self.kind == OtlpKind::Client {
+            Blame::Caller
+        } else {
+            Blame::Callee
         };
         let is_failed = reply.blame >= blamed_from;
         match self.answered {

@@ -102,13 +102,17 @@ pub(super) enum What {
         send: Distribution,
         queue: Distribution,
     },
-    Local {
-        template: Template,
-        failures: Vec<Failure>,
-        body: Body,
-    },
+    Local(Box<Local>),
     Parallel(Vec<PlannedStep>),
     Sequence(Vec<PlannedStep>),
+}
+
+/// A span of the one who makes the step.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) template: Template,
+    pub(super) failures: Vec<Failure>,
+    pub(super) body: Body,
 }
 
 impl Plan {
@@ -353,11 +357,11 @@ impl Planner<'_> {
             gaps: step.gaps.clone(),
             steps: step.steps.clone(),
         };
-        What::Local {
+        What::Local(Box::new(Local {
             template,
             failures: failures(&step.errors),
             body: self.body(&only, namespace),
-        }
+        }))
     }
 }
 

@@ -117,7 +117,11 @@ fn service_of(request: &Request, name: &str) -> Service {
     let language = attributes.filter(|(key, _)| **key == *"telemetry.sdk.language");
     let language = language.filter_map(|(_, value)| match value {
         AttributeValue::Text(text) => Some(text.to_string()),
-        _ => None,
+        AttributeValue::Bool(_)
+        | AttributeValue::Int(_)
+        | AttributeValue::Float(_)
+        | AttributeValue::List(_)
+        | AttributeValue::Map(_) => None,
     });
     Service {
         name: Some(service.name.to_string()).filter(|own| own != name),

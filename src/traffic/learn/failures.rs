@@ -35,8 +35,7 @@ pub(super) fn observe_calls(
             let answer = tree
                 .children(*index)
                 .iter()
-                .filter_map(|child| tree.span(*child))
-                .next();
+                .find_map(|child| tree.span(*child));
             let gave_up = span.outcome == Outcome::Error
                 && answer.is_some_and(|answer| answer.end > span.end);
             if gave_up {
@@ -102,7 +101,11 @@ pub(super) fn own_error(
         let mut found = attributes.filter(|(name, _)| **name == *key);
         found.find_map(|(_, value)| match value {
             AttributeValue::Text(text) => Some(text.to_string()),
-            _ => None,
+            AttributeValue::Bool(_)
+            | AttributeValue::Int(_)
+            | AttributeValue::Float(_)
+            | AttributeValue::List(_)
+            | AttributeValue::Map(_) => None,
         })
     };
     Some((

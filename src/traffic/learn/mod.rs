@@ -349,8 +349,7 @@ impl Slot {
         let answer = tree
             .children(index)
             .iter()
-            .filter_map(|child| tree.span(*child))
-            .next();
+            .find_map(|child| tree.span(*child));
         let Some(answer) = answer else {
             return;
         };

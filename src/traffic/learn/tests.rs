@@ -117,8 +117,9 @@ fn errors_are_told_apart_from_those_that_travelled_up() {
     let good = with_calls(&[[client, server]]);
     let learned = learnt(&[passed_on, forgiven, good.clone(), good]);
     assert!(operation(&learned, "a").errors.is_empty());
-    assert_eq!(operation(&learned, "b").errors[0].ratio, 0.5);
-    assert_eq!(only_step(&learned).propagation, 0.5);
+    let is_half = |ratio: f64| (ratio - 0.5).abs() < 1e-9;
+    assert!(is_half(operation(&learned, "b").errors[0].ratio));
+    assert!(is_half(only_step(&learned).propagation));
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn a_failed_call_that_is_made_again_is_a_retry() {
     let step = only_step(&learned);
     let retries = step.retries.unwrap();
     assert_eq!((retries.attempts, retries.backoff.as_millis()), (2, 5));
-    assert!(step.count.is_empty() && step.propagation == 1.0);
+    assert!(step.count.is_empty() && step.propagation > 0.999);
 }
 
 #[test]

@@ -327,7 +327,7 @@ fn share_is(at: &str, share: f64, most: f64) -> Result<(), Wrong> {
     if share.is_finite() && (0.0..=most).contains(&share) {
         return Ok(());
     }
-    let range = if most == 1.0 {
+    let range = if most <= 1.0 {
         "from 0 to 1"
     } else {
         "0 or more"

@@ -375,7 +375,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::float_cmp,
+    reason = "serde hands a reference, and what is written is what was read"
+)]
 fn is_one(ratio: &f64) -> bool {
     *ratio == 1.0
 }

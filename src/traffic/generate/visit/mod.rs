@@ -15,7 +15,7 @@ use crate::model::UnixNanos;
 use crate::model::distribution::{Distribution, pick};
 use crate::traffic::generate::Faults;
 use crate::traffic::generate::conventions::{Template, exception};
-use crate::traffic::generate::plan::{Body, Plan, PlannedStep, Reporter, What};
+use crate::traffic::generate::plan::{Body, Local, Plan, PlannedStep, Reporter, What};
 use crate::traffic::generate::reply::{Blame, Failure, Reply};
 
 type SpanId = [u8; 8];
@@ -94,7 +94,7 @@ impl<'a> Visit<'a> {
             span_id: self.rng.random(),
             factor: effects.factor,
         };
-        if let Some(answer) = self.unserved(operation, &effects, &caller, parent, start) {
+        if let Some(answer) = self.unserved(operation, &effects, &caller, (parent, start)) {
             return answer;
         }
         let bodies = &operation.bodies;
@@ -112,7 +112,7 @@ impl<'a> Visit<'a> {
         let began = start.saturating_add(effects.added_nanos);
         let failure = self.fate(&operation.failures, effects.error_ratio);
         self.depth += 1;
-        let (answer, thrown) = self.run(body, failure, own, &caller, began);
+        let (answer, thrown) = self.run((body, own), failure.as_ref(), &caller, began);
         self.depth -= 1;
         let took = scaled(answer.end.saturating_sub(start), effects.total_factor);
         let end = start.saturating_add(took);
@@ -148,18 +148,17 @@ impl<'a> Visit<'a> {
         service.versions.get(chosen).map(|(_, own)| Arc::clone(own))
     }
 
-    /// Does what a body says, with `own` nanoseconds of own time.
+    /// Does what a body says, with so many nanoseconds of own time.
     fn run(
         &mut self,
-        body: &'a Body,
-        failure: Option<Failure>,
-        own: u64,
+        (body, own): (&'a Body, u64),
+        failure: Option<&Failure>,
         caller: &Caller,
         start: UnixNanos,
     ) -> (Answer, Option<Event>) {
         let mut gaps = body.gaps.iter().map(|gap| scaled(own, *gap));
         let first = gaps.next().unwrap_or(0);
-        if let Some(failure) = &failure
+        if let Some(failure) = failure
             && failure.blame == Blame::Callee
         {
             let end = start.saturating_add(own);
@@ -174,7 +173,7 @@ impl<'a> Visit<'a> {
                 thrown,
             );
         }
-        let mut reply = failure.as_ref().map_or_else(Reply::ok, Reply::of);
+        let mut reply = failure.map_or_else(Reply::ok, Reply::of);
         let mut now = start.saturating_add(first);
         for step in &body.steps {
             let gap = gaps.next().unwrap_or(0);
@@ -253,11 +252,7 @@ impl<'a> Visit<'a> {
                 send,
                 queue,
             } => self.publish(*operation, (send, queue), caller, start),
-            What::Local {
-                template,
-                failures,
-                body,
-            } => self.local(template, failures, body, caller, start),
+            What::Local(local) => self.local(local, caller, start),
             What::Parallel(steps) => {
                 let mut answer = Answer {
                     end: start,
@@ -380,14 +375,12 @@ impl<'a> Visit<'a> {
     }
 
     /// A span of the caller itself.
-    fn local(
-        &mut self,
-        template: &'a Template,
-        failures: &'a [Failure],
-        body: &'a Body,
-        caller: &Caller,
-        start: UnixNanos,
-    ) -> Answer {
+    fn local(&mut self, local: &'a Local, caller: &Caller, start: UnixNanos) -> Answer {
+        let Local {
+            template,
+            failures,
+            body,
+        } = local;
         let factor = if template.is_internal() {
             caller.factor
         } else {
@@ -404,7 +397,7 @@ impl<'a> Visit<'a> {
             self.fate(failures, 0.0)
         };
         self.depth += 1;
-        let (answer, thrown) = self.run(body, failure, own, &own_caller, start);
+        let (answer, thrown) = self.run((body, own), failure.as_ref(), &own_caller, start);
         self.depth -= 1;
         let span = self.span(own_caller.span_id, Some(caller.span_id), start..answer.end);
         self.finish(template, span, &caller.reporter, &answer.reply, thrown);
@@ -448,7 +441,8 @@ fn nanos(duration: Duration) -> u64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the conversion saturates"
+    clippy::float_cmp,
+    reason = "the conversion saturates, and 1 is the usual factor"
 )]
 fn scaled(nanos: u64, factor: f64) -> u64 {
     if factor == 1.0 {

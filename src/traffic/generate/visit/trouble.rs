@@ -57,8 +57,7 @@ impl<'a> Visit<'a> {
         operation: &PlannedOperation,
         effects: &Effects<'_>,
         caller: &Caller,
-        parent: Option<SpanId>,
-        start: UnixNanos,
+        (parent, start): (Option<SpanId>, UnixNanos),
     ) -> Option<Answer> {
         for fault in &effects.faults {
             let is_out = fault.outage_ratio() > 0.0
