@@ -3,15 +3,23 @@
 //! `cargo bench --bench ingest`; throughput is in spans.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use slo_copilot::clock::Clock;
 use slo_copilot::model::NANOS_PER_SEC;
 use slo_copilot::model::batch::EventBatch;
+use slo_copilot::pipeline::Pipeline;
 use slo_copilot::receiver::collect::collect_protobuf;
 use slo_copilot::receiver::scan::{ResourceView, SpanView, Visitor, scan};
+use slo_copilot::receiver::whole::decode::Decoder;
 use slo_copilot::receiver::wire::Malformed;
+use slo_copilot::trace::buffer::raw::{Encoding, Origin, RawSpan};
+use slo_copilot::trace::buffer::{self, TraceBuffer};
+use slo_copilot::trace::sampling::Randomness;
 use slo_copilot::traffic::batch::BatchShape;
 use slo_copilot::traffic::workload::Workload;
 use slo_copilot::window::Windows;
@@ -102,5 +110,86 @@ fn recording(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scanning, recording);
+/// A whole request as a receiver takes it, without and with a trace buffer that keeps as few of so many traces as it does
+/// under full load.
+fn keeping(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("request");
+    group.throughput(Throughput::Elements(500));
+    let requests = requests(500, 80, 64);
+    for is_kept in [false, true] {
+        let rules = EventRules::new(&SliConfig::default());
+        let traces = is_kept.then(|| {
+            let decoder = Box::new(Decoder::new(rules.clone()));
+            Arc::new(TraceBuffer::new(&buffer::Config::default(), decoder))
+        });
+        if let Some(traces) = &traces {
+            fill(traces, 400_000);
+        }
+        let windows = Windows::new(WindowsConfig::default(), &SliConfig::default());
+        let pipeline = Pipeline::new(Arc::new(windows), rules, Clock::manual(NOW));
+        let pipeline = pipeline.with_traces(traces);
+        let mut number = 0;
+        let name = if is_kept {
+            "with a trace buffer"
+        } else {
+            "without"
+        };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                number = (number + 1) % requests.len();
+                let request = requests.get(number).map(Vec::as_slice).unwrap_or_default();
+                pipeline.consume(|rules, batch, scratch| {
+                    collect_protobuf(black_box(request), rules, batch, scratch)
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A span of 480 bytes, of a trace that this number makes.
+fn insert(traces: &TraceBuffer, number: u64) {
+    let id = (u128::from(number) << 64 | u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .to_be_bytes();
+    let span = RawSpan {
+        trace_id: id,
+        randomness: Randomness::of_trace_id(&id),
+        bytes: &[b'x'; 480],
+    };
+    let origin = Origin {
+        encoding: Encoding::Protobuf,
+        resource: b"resource",
+        scope: b"scope",
+    };
+    traces.insert(&origin, &[span; 8], NOW);
+}
+
+fn fill(traces: &TraceBuffer, count: u64) {
+    for number in 0..count {
+        insert(traces, number);
+    }
+}
+
+/// Spans that are kept: copied into a trace of eight.
+fn inserting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("insert");
+    group.throughput(Throughput::Elements(8));
+    let config = buffer::Config {
+        // So that all of them are kept, and the oldest go.
+        retention: Duration::ZERO,
+        ..buffer::Config::default()
+    };
+    let decoder = Decoder::new(EventRules::new(&SliConfig::default()));
+    let traces = TraceBuffer::new(&config, Box::new(decoder));
+    let mut number = 0;
+    group.bench_function("a trace", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            insert(&traces, number);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, scanning, recording, keeping, inserting);
 criterion_main!(benches);

@@ -10,10 +10,14 @@ use rand_distr::{Distribution, LogNormal};
 use slo_copilot::model::NANOS_PER_SEC;
 use slo_copilot::model::batch::EventBatch;
 use slo_copilot::model::span::SpanKind;
+use slo_copilot::receiver::whole::decode::Decoder;
+use slo_copilot::trace::buffer::raw::{Encoding, Origin, RawSpan};
+use slo_copilot::trace::buffer::{self, TraceBuffer};
+use slo_copilot::trace::sampling::Randomness;
 use slo_copilot::window::Windows;
 use slo_copilot::window::event::{
-    EntryKinds, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput, push_resource,
-    push_span,
+    EntryKinds, EventRules, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput,
+    push_resource, push_span,
 };
 use slo_copilot::window::settings::{SliConfig, WindowsConfig};
 
@@ -38,6 +42,38 @@ fn main() {
         drop(writeln!(std::io::stdout(), "{line}"));
         kept.push(windows);
     }
+    trace_buffer();
+}
+
+/// A trace buffer of the default size under far more traces than it holds: eight spans of 480 bytes each.
+fn trace_buffer() {
+    let before = resident_bytes();
+    let decoder = Decoder::new(EventRules::new(&SliConfig::default()));
+    let traces = TraceBuffer::new(&buffer::Config::default(), Box::new(decoder));
+    let origin = Origin {
+        encoding: Encoding::Protobuf,
+        resource: b"resource",
+        scope: b"scope",
+    };
+    for number in 0..500_000_u64 {
+        let id = u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes();
+        let span = RawSpan {
+            trace_id: id,
+            randomness: Randomness::of_trace_id(&id),
+            bytes: &[b'x'; 480],
+        };
+        traces.insert(&origin, &[span; 8], NOW_SECS * NANOS_PER_SEC);
+    }
+    let counts = traces.counts();
+    let mebibytes = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+    let line = format!(
+        "trace buffer: {:.1} MiB resident, {:.1} MiB counted, {} traces held, {} of all kept",
+        mebibytes(resident_bytes().saturating_sub(before)),
+        mebibytes(counts.bytes),
+        counts.held_traces,
+        counts.sampled_ratio
+    );
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 /// Events of each series at this rate, lognormal around 50 ms, in steps of an hour with a tick after each.
@@ -56,7 +92,11 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let names: Vec<String> = (0..series).map(|number| format!("op{number}")).collect();
     let mut resource = ResourceAttributes::default();
-    resource.set(b"service.name", Scalar::Text(b"service"));
+    resource.set(
+        b"service.name",
+        Scalar::Text(b"service"),
+        b"service.version",
+    );
     let step_secs = if events_per_sec < 0.1 { 3_600 } else { 60 };
     #[expect(
         clippy::cast_possible_truncation,

@@ -52,7 +52,11 @@ fn windows() -> Windows {
         for service in 0..SERVICES {
             let name = format!("service-{service}");
             let mut resource = ResourceAttributes::default();
-            resource.set(b"service.name", Scalar::Text(name.as_bytes()));
+            resource.set(
+                b"service.name",
+                Scalar::Text(name.as_bytes()),
+                b"service.version",
+            );
             push_resource(&mut batch, &mut scratch, &resource);
             for operation in 0..OPERATIONS {
                 let name = format!("op{operation}");

@@ -50,6 +50,7 @@
 pub mod clock;
 pub mod disk;
 pub mod model;
+pub mod outgoing;
 
 pub mod telemetry;
 
@@ -79,6 +80,8 @@ pub mod adapter;
 pub mod exporter;
 
 pub mod api;
+
+pub mod notify;
 
 // Around it: wiring, commands, and traffic to try it with.
 pub mod config;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Clock;
+use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
+use crate::trace::buffer::TraceBuffer;
 use crate::window::event::{EventRules, OperationScratch};
 use crate::window::{Recorded, Windows};
 
@@ -28,25 +30,42 @@ pub struct Consumed {
     pub rejected: [u64; 2],
     /// What the windows made of its entry spans.
     pub recorded: Recorded,
+    /// Whether spans of it belong to traces that are kept whole; see [`Pipeline::keep`].
+    pub is_picked: bool,
 }
 
-/// The way of a request: batch → windows.
+/// The way of a request: batch → windows, and of a few of its spans: → trace buffer.
 #[derive(Debug)]
 pub struct Pipeline {
     windows: Arc<Windows>,
     rules: EventRules,
     clock: Clock,
     roots: AtomicU64,
+    traces: Option<Arc<TraceBuffer>>,
 }
 
 impl Pipeline {
     /// A pipeline into these windows.
     pub fn new(windows: Arc<Windows>, rules: EventRules, clock: Clock) -> Self {
         Self {
+            rules: rules.watching(windows.watch()),
             windows,
-            rules,
             clock,
             roots: AtomicU64::new(0),
+            traces: None,
+        }
+    }
+
+    /// With a buffer of whole traces beside the windows.
+    #[must_use]
+    pub fn with_traces(self, traces: Option<Arc<TraceBuffer>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Puts what is picked of a request into the trace buffer, if anything is.
+    pub fn keep(&self, consumed: &Consumed, put: impl FnOnce(&TraceBuffer, UnixNanos)) {
+        if let Some(traces) = self.traces.as_deref().filter(|_| consumed.is_picked) {
+            put(traces, self.clock.now());
         }
     }
 
@@ -56,6 +75,7 @@ impl Pipeline {
         collect: impl FnOnce(&EventRules, &mut EventBatch, &mut OperationScratch) -> Result<(), E>,
     ) -> Result<Consumed, E> {
         SCRATCH.with_borrow_mut(|(batch, scratch)| {
+            batch.wants_randomness = self.traces.is_some();
             let consumed = collect(&self.rules, batch, scratch).map(|()| self.count(batch));
             if batch.capacity_bytes() > SCRATCH_BYTES_MAX {
                 *batch = EventBatch::default();
@@ -71,6 +91,10 @@ impl Pipeline {
             accepted: batch.spans,
             rejected: batch.rejected,
             recorded,
+            is_picked: self
+                .traces
+                .as_ref()
+                .is_some_and(|traces| traces.picks(batch)),
         }
     }
 

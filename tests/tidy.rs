@@ -17,6 +17,7 @@ const LAYERS: &str = "
     disk:
     pii:
     otlp:
+    outgoing:
 
     window: model pii
     trace: model pii
@@ -27,12 +28,13 @@ const LAYERS: &str = "
     adapter: model telemetry clock pii window trace openslo evaluator tracetest
     exporter: model telemetry clock disk pii window trace openslo evaluator
     store: model disk window
+    notify: model telemetry clock outgoing window evaluator
     forward: model telemetry clock pii otlp trace
     traffic: model telemetry clock otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
-    receiver: model telemetry clock disk pii otlp window pipeline
-    api: model telemetry clock window openslo evaluator exporter
+    receiver: model telemetry clock disk pii otlp window trace pipeline
+    api: model telemetry clock window trace openslo evaluator exporter
 
     config: *
     service: *

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::ask::{Refusal, ask};
-use super::http::error;
+use super::http::{error, from_another_site};
 use super::{Command, Decision, Shared};
 
 /// Bytes of the largest body.
@@ -96,34 +95,9 @@ async fn reject(shared: &Shared, name: String, decision: Decision) -> Result<Res
     Ok(Json(Rejected { name, state }).into_response())
 }
 
-/// Browsers say in `Origin` which page sends a POST, and let any page send one to the loopback
-/// interface. Other clients do not send the header.
-fn from_another_site(uri: &Uri, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let own = host.or_else(|| uri.authority().map(Authority::as_str).map(str::as_bytes));
-    let page = origin.as_bytes();
-    let page = [&b"http://"[..], b"https://"]
-        .into_iter()
-        .find_map(|scheme| page.strip_prefix(scheme));
-    page.is_none() || page != own
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(origin: Option<&'static str>, host: Option<&'static str>, uri: &'static str) -> bool {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(header::ORIGIN, origin), (header::HOST, host)] {
-            if let Some(value) = value {
-                headers.insert(name, value.parse().unwrap());
-            }
-        }
-        from_another_site(&Uri::from_static(uri), &headers)
-    }
 
     #[test]
     fn a_decision_may_say_who_and_why_and_nothing_else() {
@@ -140,31 +114,5 @@ mod tests {
             let refusal = decision(body.as_bytes()).unwrap_err();
             assert!(refusal.contains(text), "{refusal}");
         }
-    }
-
-    #[test]
-    fn only_a_page_of_another_site_is_refused() {
-        let path = "/api/v1/candidates/a:accept";
-        assert!(!check(None, Some("127.0.0.1:9464"), path));
-        assert!(!check(
-            Some("http://localhost:9464"),
-            Some("localhost:9464"),
-            path
-        ));
-        assert!(check(
-            Some("https://evil.example"),
-            Some("localhost:9464"),
-            path
-        ));
-        assert!(check(
-            Some("http://localhost:8080"),
-            Some("localhost:9464"),
-            path
-        ));
-        assert!(check(Some("null"), Some("localhost:9464"), path));
-        // HTTP/2 carries the host in the request's target.
-        let target = "http://localhost:9464/api/v1/candidates/a:accept";
-        assert!(!check(Some("http://localhost:9464"), None, target));
-        assert!(check(Some("http://evil.example"), None, target));
     }
 }

@@ -1,12 +1,11 @@
 //! `slo_copilot.v1.Guardrail`, gRPC health and reflection.
 
-use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt};
-use tokio::sync::watch;
-use tokio_stream::wrappers::WatchStream;
+use futures_util::Stream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
@@ -20,8 +19,8 @@ use super::proto::{
     self, GetVerdictRequest, GetVerdictResponse, ListObjectivesRequest, ListObjectivesResponse,
     WatchVerdictsRequest, WatchVerdictsResponse,
 };
-use super::verdict::{Question, answer};
-use crate::model::report::VerdictReport;
+use super::verdict::{Question, ask};
+use super::watcher::{WAITING, Watcher};
 use crate::model::slo::Objective;
 
 /// Names that health is reported for: the server as a whole, and our service.
@@ -65,8 +64,7 @@ impl Guardrail for GuardrailService {
             version,
             window,
         };
-        let report = self.shared.report();
-        let verdict = answer(report.as_deref(), &question, self.shared.state.started_at);
+        let verdict = ask(&self.shared, question).await;
         Ok(Response::new(GetVerdictResponse {
             report: Some(proto::VerdictReport::from(&verdict)),
         }))
@@ -80,6 +78,7 @@ impl Guardrail for GuardrailService {
             service,
             namespace,
             environment,
+            since,
         } = request.into_inner();
         let question = Question {
             service,
@@ -87,20 +86,15 @@ impl Guardrail for GuardrailService {
             environment,
             ..Question::default()
         };
-        let started_at = self.shared.state.started_at;
-        let news = WatchStream::new(self.shared.state.reports.clone())
-            .map(move |report| answer(report.as_deref(), &question, started_at))
-            .scan(None, |last: &mut Option<VerdictReport>, verdict| {
-                let is_news = last.as_ref().is_none_or(|last| differs(last, &verdict));
-                let message = is_news.then(|| WatchVerdictsResponse {
-                    report: Some(proto::VerdictReport::from(&verdict)),
-                });
-                *last = Some(verdict);
-                ready(Some(message))
-            })
-            .filter_map(|message| ready(message.map(Ok)))
-            .take_until(self.shutdown.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(news)))
+        let (out, messages) = mpsc::channel(WAITING);
+        let watcher = Watcher {
+            shared: Arc::clone(&self.shared),
+            question,
+            since,
+            out,
+        };
+        tokio::spawn(watcher.run(self.shutdown.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn list_objectives(
@@ -127,29 +121,6 @@ impl Guardrail for GuardrailService {
             generated_at: Some(proto::timestamp(report.generated_at)),
         }))
     }
-}
-
-/// Whether a watcher should hear of it: evidence and time change with every evaluation, and do not
-/// count.
-fn differs(last: &VerdictReport, next: &VerdictReport) -> bool {
-    let said = |report: &VerdictReport| {
-        let VerdictReport {
-            verdict,
-            ok,
-            score,
-            service,
-            version,
-            window,
-            reasons,
-            undecided,
-            evidence: _,
-            action,
-            generated_at: _,
-        } = report.clone();
-        let subject = (service, version, window);
-        (verdict, ok, score, subject, reasons, undecided, action)
-    };
-    said(last) != said(next)
 }
 
 /// Whether the request lists the objective; what either leaves open matches.

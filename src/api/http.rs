@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, http};
@@ -15,25 +16,10 @@ use tokio::task::spawn_blocking;
 use tonic::Status;
 
 use super::verdict::{self, Question};
-use super::{Shared, candidates, metrics, overview, store};
+use super::{
+    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, traces,
+};
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
-
-/// Every route, for the answer to an unknown one.
-const ROUTES: [&str; 13] = [
-    "GET /",
-    "GET /metrics",
-    "GET /livez",
-    "GET /readyz",
-    "GET /api/v1/report",
-    "GET /api/v1/services",
-    "GET /api/v1/slos",
-    "GET /api/v1/candidates",
-    "GET /api/v1/verdict?service=&namespace=&environment=&version=&window=",
-    "GET /api/v1/store",
-    "GET /api/v1/store/{name}",
-    "GET /api/v1/transitions?since=&limit=",
-    "POST /api/v1/candidates/{name}:accept|reject",
-];
 
 /// The overview loads nothing and runs nothing.
 const OVERVIEW_POLICY: &str =
@@ -50,15 +36,43 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/services", get(services))
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
+        .route("/api/v1/tests", get(tests))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
             post(candidates::post).layer(DefaultBodyLimit::max(candidates::MAX_DECISION_BYTES)),
         )
+        .route("/api/v1/traces", get(traces::list))
+        .route("/api/v1/traces/{id}", get(traces::show))
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
         .route("/api/v1/transitions", get(store::transitions))
         .route("/api/v1/verdict", get(verdict))
+        .route("/api/openapi.json", get(openapi::show))
+        .route(
+            "/api/v1/flagger/{hook}",
+            post(flagger::post).layer(DefaultBodyLimit::max(flagger::MAX_HOOK_BYTES)),
+        )
+        .route(
+            "/api/v1/query",
+            get(query::instant)
+                .post(query::instant_form)
+                .layer(DefaultBodyLimit::max(query::MAX_FORM_BYTES)),
+        )
+        .route(
+            "/api/v1/query_range",
+            get(query::range)
+                .post(query::range_form)
+                .layer(DefaultBodyLimit::max(query::MAX_FORM_BYTES)),
+        )
+        .route("/api/v1/kayenta/canaryConfig", get(kayenta::configs))
+        // Kayenta has the id of a configuration and that of an analysis in the same place.
+        .route(
+            "/api/v1/kayenta/canary/{id}",
+            get(kayenta::show)
+                .post(kayenta::begin)
+                .layer(DefaultBodyLimit::max(kayenta::MAX_ANALYSIS_BYTES)),
+        )
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .with_state(shared)
@@ -115,6 +129,11 @@ struct Slos<'a> {
     composites: &'a [CompositeStatus],
 }
 
+/// The results of trace tests; null while no suites are configured.
+async fn tests(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
+}
+
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {
     encode(&shared, |report| list("candidates", &report.slo_candidates)).await
 }
@@ -148,7 +167,7 @@ pub(super) async fn json(
     }
 }
 
-fn internal(failure: &dyn std::error::Error) -> Response {
+pub(super) fn internal(failure: &dyn std::error::Error) -> Response {
     tracing::error!(%failure, "an answer could not be encoded");
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -163,9 +182,28 @@ async fn verdict(
 ) -> Result<Json<VerdictReport>, Response> {
     let Query(question) =
         question.map_err(|rejection| error(StatusCode::BAD_REQUEST, &rejection.body_text()))?;
-    let report = shared.report();
-    let answer = verdict::answer(report.as_deref(), &question, shared.state.started_at);
-    Ok(Json(answer))
+    Ok(Json(verdict::ask(&shared, question).await))
+}
+
+/// Browsers say in `Origin` which page sends a POST, and let any page send one to the loopback
+/// interface. Other clients do not send the header.
+pub(super) fn from_another_site(uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let own = host.or_else(|| uri.authority().map(Authority::as_str).map(str::as_bytes));
+    let page = origin.as_bytes();
+    let page = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| page.strip_prefix(scheme));
+    page.is_none() || page != own
+}
+
+/// Every route there is.
+fn hints() -> String {
+    let hints: Vec<String> = openapi::ROUTES.iter().map(ToString::to_string).collect();
+    hints.join(", ")
 }
 
 /// JSON for people, and the status that gRPC clients understand for services we do not have.
@@ -176,7 +214,7 @@ async fn unknown_route(uri: Uri, headers: HeaderMap) -> Response {
         let response: http::Response<tonic::body::Body> = Status::unimplemented(text).into_http();
         return response.map(axum::body::Body::new);
     }
-    let text = format!("no route {}; there are: {}", uri.path(), ROUTES.join(", "));
+    let text = format!("no route {}; there are: {}", uri.path(), hints());
     error(StatusCode::NOT_FOUND, &text)
 }
 
@@ -184,7 +222,48 @@ async fn unknown_method(method: Method, uri: Uri) -> Response {
     let text = format!(
         "{} does not take {method}; there are: {}",
         uri.path(),
-        ROUTES.join(", ")
+        hints()
     );
     error(StatusCode::METHOD_NOT_ALLOWED, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origin: Option<&'static str>, host: Option<&'static str>, uri: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(header::ORIGIN, origin), (header::HOST, host)] {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        from_another_site(&Uri::from_static(uri), &headers)
+    }
+
+    #[test]
+    fn only_a_page_of_another_site_is_refused() {
+        let path = "/api/v1/candidates/a:accept";
+        assert!(!check(None, Some("127.0.0.1:9464"), path));
+        assert!(!check(
+            Some("http://localhost:9464"),
+            Some("localhost:9464"),
+            path
+        ));
+        assert!(check(
+            Some("https://evil.example"),
+            Some("localhost:9464"),
+            path
+        ));
+        assert!(check(
+            Some("http://localhost:8080"),
+            Some("localhost:9464"),
+            path
+        ));
+        assert!(check(Some("null"), Some("localhost:9464"), path));
+        // HTTP/2 carries the host in the request's target.
+        let target = "http://localhost:9464/api/v1/candidates/a:accept";
+        assert!(!check(Some("http://localhost:9464"), None, target));
+        assert!(check(Some("http://evil.example"), None, target));
+    }
 }

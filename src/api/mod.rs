@@ -9,15 +9,21 @@
 
 mod ask;
 mod candidates;
+mod flagger;
 mod grpc;
 mod http;
+mod kayenta;
 mod metrics;
+mod openapi;
 mod overview;
 pub mod proto;
+mod query;
 mod store;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod verdict;
+mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -30,9 +36,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
-use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
+use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
+use crate::trace::buffer::TraceBuffer;
 
 /// Settings of the admin endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,10 @@ impl Default for Config {
 pub struct ApiState {
     /// The newest report; `None` until the first evaluation has finished.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Number of the last transition that was kept.
+    pub told: watch::Receiver<u64>,
+    /// Whole traces; `None` where `trace_buffer.enabled` is false.
+    pub traces: Option<Arc<TraceBuffer>>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.
@@ -64,6 +76,10 @@ pub struct ApiState {
     pub metrics: PrometheusHandle,
     /// When the service started: the time of verdicts given before the first report.
     pub started_at: Timestamp,
+    /// The bounds of burn-rate rules, which verdicts over one window keep, too.
+    pub limits: Limits,
+    /// Executions of canary analyses that are kept; `limits.canary_executions`.
+    pub canary_executions: usize,
 }
 
 /// What a person asks for; executed by the task that owns candidates and objectives.
@@ -107,6 +123,15 @@ pub enum Command {
         limit: usize,
         /// Takes the answer.
         reply: Reply<Vec<Transition>>,
+    },
+    /// Tell what changed after the transition of this number.
+    FollowTransitions {
+        /// Number of the last one that was seen.
+        cursor: u64,
+        /// At most so many.
+        limit: usize,
+        /// Takes the answer.
+        reply: Reply<TransitionPage>,
     },
 }
 
@@ -166,6 +191,7 @@ pub enum ApiError {
 struct Shared {
     state: ApiState,
     page: metrics::PageCache,
+    executions: kayenta::Executions,
 }
 
 impl Shared {
@@ -184,8 +210,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ApiError> {
     let ready = state.ready.clone();
+    let executions = kayenta::Executions::new(state.canary_executions, state.started_at);
     let shared = Arc::new(Shared {
         state,
+        executions,
         page: metrics::PageCache::default(),
     });
     let (reporter, health) = tonic_health::server::health_reporter();

@@ -16,7 +16,16 @@ use crate::model::window::Window;
 const ROWS: usize = 200;
 
 /// Columns of numbers, aligned like them.
-const NUMBERS: [&str; 4] = ["requests in 1h", "errors in 1h", "p95 in 1h", "target"];
+const NUMBERS: [&str; 8] = [
+    "requests in 1h",
+    "errors in 1h",
+    "p95 in 1h",
+    "target",
+    "requests",
+    "errors",
+    "p95",
+    "traces",
+];
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -50,6 +59,7 @@ nav a { margin-right: 1rem; }
 <a href="/api/v1/verdict">verdict</a>
 <a href="/api/v1/slos">slos</a>
 <a href="/api/v1/candidates">candidates</a>
+<a href="/api/v1/tests">tests</a>
 <a href="/api/v1/services">services</a>
 <a href="/api/v1/report">report</a>
 <a href="/readyz">readiness</a>
@@ -69,7 +79,9 @@ impl Display for Overview<'_> {
             Some(report) => {
                 summary(page, report)?;
                 services(page, report)?;
+                rollouts(page, report)?;
                 objectives(page, report)?;
+                tests(page, report)?;
                 candidates(page, report)?;
             }
         }
@@ -108,11 +120,7 @@ fn services(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         "p95 in 1h",
     ];
     table(page, "Services", &columns, &report.services, |page, row| {
-        let verdict = report
-            .verdicts
-            .iter()
-            .find(|verdict| verdict.service.as_ref() == Some(&row.service));
-        service(page, row, verdict)
+        service(page, row, report.verdict_of(&row.service))
     })
 }
 
@@ -132,7 +140,12 @@ fn service(
     page.write_str("</td><td>")?;
     if let Some(verdict) = verdict {
         let action = Action(verdict.action.as_deref());
-        write!(page, "{} {}{action}", Badge(verdict.verdict), Score(verdict))?;
+        write!(
+            page,
+            "{} {}{action}",
+            Badge(verdict.verdict),
+            Score(verdict)
+        )?;
     }
     writeln!(
         page,
@@ -142,6 +155,53 @@ fn service(
         Known(hour.and_then(|sli| sli.error_ratio).map(percent), 2, " %"),
         Known(latency.map(|sli| sli.p95 * 1_000.0), 1, " ms"),
     )
+}
+
+fn rollouts(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = [
+        "rollout", "versions", "verdict", "requests", "errors", "p95", "why",
+    ];
+    table(page, "Rollouts", &columns, &report.canaries, |page, row| {
+        let arms = [&row.baseline, &row.canary];
+        let [requests, errors, p95] = [
+            arms.map(|arm| Some(arm.requests as f64)),
+            arms.map(|arm| arm.error_ratio.map(percent)),
+            arms.map(|arm| arm.p95.map(|secs| secs * 1_000.0)),
+        ];
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{} → {}</td><td>{}</td><td class=\"number\">{} → {}</td>\
+             <td class=\"number\">{} → {}</td><td class=\"number\">{} → {}</td><td>{}</td></tr>",
+            Escaped(&row.service.name),
+            Escaped(&row.baseline.version),
+            Escaped(&row.canary.version),
+            Badge(row.verdict),
+            Known(requests[0], 0, ""),
+            Known(requests[1], 0, ""),
+            Known(errors[0], 2, " %"),
+            Known(errors[1], 2, " %"),
+            Known(p95[0], 1, " ms"),
+            Known(p95[1], 1, " ms"),
+            Escaped(&row.text),
+        )
+    })
+}
+
+fn tests(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {
+    let columns = ["trace test", "suite", "verdict", "traces", "why"];
+    let tests = report.test_results.as_ref();
+    let tests = tests.map_or(&[][..], |tests| &tests.tests);
+    table(page, "Trace tests", &columns, tests, |page, test| {
+        writeln!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
+            Escaped(&test.name),
+            Escaped(&test.suite),
+            Badge(test.verdict),
+            test.traces,
+            Escaped(&test.text)
+        )
+    })
 }
 
 fn objectives(page: &mut Formatter<'_>, report: &Report) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use crate::model;
 use crate::model::budget_policy::{self, StepMeasure};
+use crate::model::record;
 use crate::model::report;
 
 #[expect(clippy::pedantic, reason = "generated code")]
@@ -258,6 +259,31 @@ impl From<&budget_policy::PolicyStepStatus> for PolicyStep {
             observed: step.observed,
             limit: step.limit,
             applies: step.applies,
+        }
+    }
+}
+
+impl From<record::Transition> for Transition {
+    fn from(transition: record::Transition) -> Self {
+        let record::Transition {
+            sequence,
+            at,
+            kind,
+            subject: _,
+            service,
+            from,
+            to,
+            text,
+        } = transition;
+        let at = jiff::Timestamp::from_nanosecond(i128::from(at)).unwrap_or_default();
+        Self {
+            sequence,
+            at: Some(timestamp(at)),
+            kind,
+            service: service.as_ref().map(ServiceKey::from),
+            from,
+            to,
+            text,
         }
     }
 }

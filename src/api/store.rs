@@ -15,6 +15,7 @@ use super::http::{error, json};
 use super::{Command, Shared};
 use crate::model::UnixNanos;
 use crate::model::record::{SloList, Transition};
+use crate::model::series::ServiceKey;
 
 /// Transitions in an answer that does not say how many.
 const DEFAULT_LIMIT: usize = 100;
@@ -28,15 +29,19 @@ const MAX_LIMIT: usize = 10_000;
 pub(super) struct Since {
     /// RFC 3339; the newest ones if it is left out.
     since: Option<Timestamp>,
+    /// The `sequence` of the last one that was seen, in place of `since`.
+    after: Option<u64>,
     limit: Option<usize>,
 }
 
 /// A transition as the API tells it.
 #[derive(Debug, Serialize)]
 struct TransitionView {
+    sequence: u64,
     at: Timestamp,
     kind: String,
     subject: String,
+    service: Option<ServiceKey>,
     from: String,
     to: String,
     text: String,
@@ -68,7 +73,11 @@ pub(super) async fn transitions(
     State(shared): State<Arc<Shared>>,
     question: Result<Query<Since>, QueryRejection>,
 ) -> Response {
-    let Query(Since { since, limit }) = match question {
+    let Query(Since {
+        since,
+        after,
+        limit,
+    }) = match question {
         Ok(question) => question,
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
@@ -78,12 +87,29 @@ pub(super) async fn transitions(
         return error(StatusCode::BAD_REQUEST, &text);
     }
     let since = since.map(|at| UnixNanos::try_from(at.as_nanosecond()).unwrap_or(0));
-    let asked = ask(&shared, |reply| Command::ListTransitions {
-        since,
-        limit,
-        reply,
-    });
-    match asked.await {
+    let asked = match (since, after) {
+        (Some(_), Some(_)) => {
+            let text = "`since` and `after` cannot both be asked for";
+            return error(StatusCode::BAD_REQUEST, text);
+        }
+        (since, None) => {
+            ask(&shared, |reply| Command::ListTransitions {
+                since,
+                limit,
+                reply,
+            })
+            .await
+        }
+        (None, Some(cursor)) => {
+            let page = ask(&shared, |reply| Command::FollowTransitions {
+                cursor,
+                limit,
+                reply,
+            });
+            page.await.map(|page| page.transitions)
+        }
+    };
+    match asked {
         Ok(transitions) => {
             let transitions = transitions.into_iter().map(view).collect();
             json(move || serde_json::to_vec(&Transitions { transitions })).await
@@ -94,18 +120,22 @@ pub(super) async fn transitions(
 
 fn view(transition: Transition) -> TransitionView {
     let Transition {
+        sequence,
         at,
         kind,
         subject,
+        service,
         from,
         to,
         text,
     } = transition;
     let at = Timestamp::from_nanosecond(i128::from(at)).unwrap_or(Timestamp::UNIX_EPOCH);
     TransitionView {
+        sequence,
         at,
         kind,
         subject,
+        service,
         from,
         to,
         text,

@@ -8,13 +8,20 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
+use super::Shared;
+use crate::evaluator::burn_rate::Limits;
+use crate::evaluator::lookback::{judge_version, judge_window, version_of};
 use crate::model::report::{Reason, Report, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
 use crate::model::window::Window;
 
 /// `source` of the reasons that are about the question.
 const SOURCE: &str = "request";
+
+/// What a question without a service leaves open.
+const VERSION_OF_WHAT: &str = "a version is one of a service, and none was named";
 
 /// Names listed in a reason at most.
 const LISTED_NAMES: usize = 10;
@@ -32,11 +39,27 @@ pub(super) struct Question {
 }
 
 impl Question {
-    fn selects(&self, service: &ServiceKey) -> bool {
+    /// Whether a service may be meant.
+    pub(super) fn selects(&self, service: &ServiceKey) -> bool {
         self.service == *service.name
             && (self.namespace.is_empty() || self.namespace == *service.namespace)
             && (self.environment.is_empty() || self.environment == *service.environment)
     }
+}
+
+/// The verdict that answers the question, from the newest report, on a blocking thread: a window of everything that is
+/// adopted is judged then and there.
+pub(super) async fn ask(shared: &Shared, question: Question) -> VerdictReport {
+    let (started_at, limits) = (shared.state.started_at, shared.state.limits);
+    let report = shared.report();
+    let asked = question.clone();
+    let answered =
+        spawn_blocking(move || answer(report.as_deref(), &asked, started_at, limits)).await;
+    answered.unwrap_or_else(|failure| {
+        tracing::error!(%failure, "a verdict could not be given");
+        let text = "the verdict could not be given; the log says why".to_owned();
+        inconclusive(&question, None, text, started_at)
+    })
 }
 
 /// The verdict that answers the question. `started_at` dates the answer where no report does.
@@ -44,13 +67,19 @@ pub(super) fn answer(
     report: Option<&Report>,
     question: &Question,
     started_at: Timestamp,
+    limits: Limits,
 ) -> VerdictReport {
     let Some(report) = report else {
         let text = "the first evaluation has not finished yet".to_owned();
         return inconclusive(question, None, text, started_at);
     };
-    match find(report, question) {
-        Ok(verdict) => verdict.clone(),
+    let found = if question.window.is_empty() {
+        find(report, question).cloned()
+    } else {
+        over_window(report, question, limits)
+    };
+    match found {
+        Ok(verdict) => verdict,
         Err(Unanswered { service, text }) => {
             inconclusive(question, service, text, report.generated_at)
         }
@@ -65,19 +94,17 @@ struct Unanswered {
 
 fn find<'a>(report: &'a Report, question: &Question) -> Result<&'a VerdictReport, Unanswered> {
     let (service, computed): (Option<&ServiceKey>, Vec<&VerdictReport>) =
-        if question.service.is_empty() {
-            (None, overall(report, question)?)
-        } else {
-            let service = one_service(report, question)?;
-            let of_service = |verdict: &&VerdictReport| verdict.service.as_ref() == Some(service);
-            (
-                Some(service),
-                report.verdicts.iter().filter(of_service).collect(),
-            )
+        match service_of(report, question)? {
+            None => (None, vec![&report.verdict]),
+            Some(service) => {
+                let is_own = |verdict: &&VerdictReport| verdict.service.as_ref() == Some(service);
+                let own = report.verdicts.iter().filter(is_own);
+                (Some(service), own.collect())
+            }
         };
     let asked = |verdict: &&VerdictReport| {
         verdict.version.as_deref().unwrap_or_default() == question.version
-            && verdict.window.as_deref().unwrap_or_default() == question.window
+            && verdict.window.is_none()
     };
     computed
         .iter()
@@ -89,12 +116,60 @@ fn find<'a>(report: &'a Report, question: &Question) -> Result<&'a VerdictReport
         })
 }
 
-fn overall<'a>(
+/// Judges the window that is asked for.
+fn over_window(
+    report: &Report,
+    question: &Question,
+    limits: Limits,
+) -> Result<VerdictReport, Unanswered> {
+    let service = service_of(report, question)?;
+    let unanswered = |text| Unanswered {
+        service: service.cloned(),
+        text,
+    };
+    let held = |windows: &mut dyn Iterator<Item = Window>| {
+        let labels: Vec<&str> = windows.map(Window::label).collect();
+        listed(", the windows held are ", labels.into_iter())
+    };
+    let mut windows = Window::ALL.into_iter();
+    let Some(window) = windows.find(|window| window.label() == question.window) else {
+        return Err(unanswered(format!(
+            "window `{}` is not held{}",
+            question.window,
+            held(&mut Window::ALL.into_iter())
+        )));
+    };
+    let version = question.version.as_str();
+    match service {
+        _ if version.is_empty() => Ok(judge_window(report, service, window, limits)),
+        None => Err(unanswered(VERSION_OF_WHAT.to_owned())),
+        Some(service) => judge_version(report, service, version, window, limits).ok_or_else(|| {
+            unanswered(match version_of(report, service, version) {
+                None => format!(
+                    "version `{version}` of service `{}` has not been seen{}",
+                    service.name,
+                    versions_seen(report, service)
+                ),
+                Some(seen) => format!(
+                    "window `{}` of a version is not held{}",
+                    question.window,
+                    held(&mut seen.windows.iter().map(|sli| sli.window))
+                ),
+            })
+        }),
+    }
+}
+
+/// The service that is asked about; `None` for all together.
+fn service_of<'a>(
     report: &'a Report,
     question: &Question,
-) -> Result<Vec<&'a VerdictReport>, Unanswered> {
+) -> Result<Option<&'a ServiceKey>, Unanswered> {
+    if !question.service.is_empty() {
+        return one_service(report, question).map(Some);
+    }
     if question.namespace.is_empty() && question.environment.is_empty() {
-        return Ok(vec![&report.verdict]);
+        return Ok(None);
     }
     Err(Unanswered {
         service: None,
@@ -159,68 +234,35 @@ fn nothing_computed(
     computed: &[&VerdictReport],
     question: &Question,
 ) -> String {
-    let subject = match service {
-        Some(service) => format!("service `{}`", service.name),
-        None => "all services together".to_owned(),
+    let version = question.version.as_str();
+    let mut text = match service {
+        None if version.is_empty() => "no verdict is computed for all services yet".to_owned(),
+        None => VERSION_OF_WHAT.to_owned(),
+        Some(service) if version.is_empty() => {
+            format!("no verdict is computed for service `{}` yet", service.name)
+        }
+        Some(service) => format!(
+            "no verdict is computed for version `{version}` of service `{}`{}: it needs the version before, or a window \
+             (window=30m)",
+            service.name,
+            versions_seen(report, service)
+        ),
     };
-    let mut text = String::new();
-    if !question.version.is_empty() {
-        let versions = report
-            .services
-            .iter()
-            .filter(|seen| service == Some(&seen.service))
-            .flat_map(|seen| &seen.versions)
-            .map(|seen| &*seen.version);
-        let listed = listed(", versions seen lately: ", versions);
-        push(
-            &mut text,
-            &format!(
-                "no verdict is computed for version `{}` of {subject}{listed}",
-                question.version
-            ),
-        );
-    }
-    if !question.window.is_empty() {
-        let labels = Window::ALL.map(Window::label);
-        let hint = if labels.contains(&&*question.window) {
-            ": the objectives' own windows decide".to_owned()
-        } else {
-            listed(", the windows held are ", labels.into_iter())
-        };
-        push(
-            &mut text,
-            &format!(
-                "no verdict is computed for window `{}` of {subject}{hint}",
-                question.window
-            ),
-        );
-    }
-    if text.is_empty() {
-        push(
-            &mut text,
-            &format!("no verdict is computed for {subject} yet"),
-        );
-    }
-    let wider = computed
-        .iter()
-        .find(|verdict| verdict.version.is_none() && verdict.window.is_none());
-    if let Some(wider) = wider {
-        push(
-            &mut text,
-            &format!(
-                "without version and window the verdict is {}",
-                wider.verdict.label()
-            ),
-        );
+    let is_wider = |verdict: &&&VerdictReport| verdict.version.is_none();
+    if let Some(wider) = computed.iter().find(is_wider) {
+        text.push_str("; without version the verdict is ");
+        text.push_str(wider.verdict.label());
     }
     text
 }
 
-fn push(text: &mut String, sentence: &str) {
-    if !text.is_empty() {
-        text.push_str("; ");
-    }
-    text.push_str(sentence);
+fn versions_seen(report: &Report, service: &ServiceKey) -> String {
+    let services = report.services.iter();
+    let own = services.filter(|seen| seen.service == *service);
+    let versions = own
+        .flat_map(|seen| &seen.versions)
+        .map(|seen| &*seen.version);
+    listed(", versions seen lately: ", versions)
 }
 
 fn place(namespace: &str, environment: &str) -> String {

@@ -34,6 +34,7 @@ use crate::service::simulation::Recording;
 use crate::service::whole_traces::WholeTraces;
 use crate::store::{self, file::StoreMode};
 use crate::tracetest::fault::edges::PROPAGATION_PRIOR;
+use crate::window::cohort::watch::Scope;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -122,12 +123,13 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     } else {
         JudgedAgainst::Objectives
     };
-    let mut analysis = Analysis::new(&config, &objectives, clock.now());
+    let mut analysis = Analysis::new(&config, &objectives, clock.now()).recording(Scope::Versions);
     let neighbours = args.neighbours();
     if !neighbours.expected_signals.is_empty() {
         analysis.collect_signals(&args.observed_signal);
     }
     read_all(&mut analysis, &inputs)?;
+    analysis.compare_versions(None, None);
     let candidates = analysis.candidates();
     let mut report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
     report.fault_cases = args.fault_cases(&config, &inputs, &report)?;

@@ -280,7 +280,7 @@ fn faulty_verdict(report: &Report) -> Option<&VerdictReport> {
             .as_ref()
             .is_some_and(|service| *service.name == *FAULTY)
     };
-    report.verdicts.iter().find(is_faulty)
+    report.service_verdicts().find(is_faulty)
 }
 
 async fn next_report(

@@ -3,9 +3,11 @@
 pub mod analyze;
 pub mod candidates;
 pub mod demo;
+mod documents;
 mod endpoint;
 pub mod gate;
 pub mod loadgen;
+pub mod rules;
 pub mod serve;
 mod source;
 pub mod store;
@@ -14,6 +16,7 @@ pub mod test;
 mod text;
 pub mod traces;
 pub mod validate;
+mod versions;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::evaluator::gate::GateError;
 use crate::evaluator::policy::PolicyError;
+use crate::notify::NotifyError;
 use crate::receiver::file::FileError;
 use crate::service::objective_files::ObjectiveFilesError;
 use crate::store::file::StoreFileError;
@@ -63,12 +67,14 @@ pub enum CliCommand {
     Analyze(analyze::Args),
     /// See it work: the real server, a small shop with a healthy past, then a fault.
     Demo(demo::Args),
-    /// May this go on? Trace files → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
+    /// May this go on? Trace files, or a running server → exit code: 0 pass, 1 fail, 2 broken input, 3 inconclusive.
     Gate(gate::Args),
     /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
     Test(test::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
+    /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
+    Rules(rules::Args),
     /// List suggested objectives, accept and reject them; in a store or on a running server.
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
@@ -108,6 +114,7 @@ impl Failure {
                 || cause.is::<FileError>()
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
+                || cause.is::<NotifyError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
                 || cause.is::<ModelError>()
@@ -159,11 +166,14 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,
         CliCommand::Demo(args) => runtime.block_on(demo::run(args, clock))?,
         CliCommand::Analyze(args) => analyze::run(&args, &clock)?,
-        CliCommand::Gate(args) => gate::run(&args, &clock).map_err(Failure::broken_input)?,
+        CliCommand::Gate(args) => {
+            gate::run(&args, &clock, runtime.handle()).map_err(Failure::broken_input)?
+        }
         CliCommand::Test(args) => runtime
-            .block_on(test::run(args, clock))
+            .block_on(test::run(&args, &clock))
             .map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
+        CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,

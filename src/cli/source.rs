@@ -48,13 +48,17 @@ pub struct SourceArgs {
     /// Admin endpoint of a running server, for example 127.0.0.1:9464. Its store is locked for others.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "storage_dir"])]
     pub endpoint: Option<String>,
+
+    /// Certificates in PEM form that an https endpoint may show, beside the system's.
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl SourceArgs {
     /// Opens the store, or gets ready to ask the server.
     pub(super) fn open(&self) -> anyhow::Result<Source> {
         Ok(match &self.endpoint {
-            Some(url) => Source::Server(AdminEndpoint::new(url)?),
+            Some(url) => Source::Server(AdminEndpoint::new(url, self.ca_file.as_deref())?),
             None => Source::Store(Box::new(Store::open_existing(self.store.settings()?)?)),
         })
     }

@@ -42,10 +42,7 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
     let mut services: Vec<(&ServiceReport, Option<&VerdictReport>)> = report
         .services
         .iter()
-        .map(|service| {
-            let own = |verdict: &&VerdictReport| verdict.service.as_ref() == Some(&service.service);
-            (service, report.verdicts.iter().find(own))
-        })
+        .map(|service| (service, report.verdict_of(&service.service)))
         .collect();
     services.sort_by_key(|(service, verdict)| {
         let verdict = verdict.map_or(Verdict::Inconclusive, |verdict| verdict.verdict);

@@ -1,9 +1,7 @@
 //! `validate`: the strict OpenSLO v1 validator.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{Write as _, stderr, stdin, stdout};
-use std::path::Path;
+use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,13 +10,12 @@ use serde::Serialize;
 
 use super::EXIT_USAGE;
 use crate::cli::Failure;
-use crate::disk::find::identity;
+use crate::cli::documents::{counted, line, sort, sources};
 use crate::exporter::ci;
 use crate::model::finding::{Finding, Level};
 use crate::openslo::adopt;
 use crate::openslo::read::{SourceFile, read};
 use crate::openslo::rules;
-use crate::service::objective_files::{find, read_file, read_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,9 +27,6 @@ Examples:
   slo-copilot validate --rules
 
 References hold between all files of one call. Exit codes: 0 no errors, 1 errors, 2 a file cannot be read.";
-
-/// Standard input.
-const STANDARD_INPUT: &str = "-";
 
 /// Arguments of `validate`.
 #[derive(Debug, Parser)]
@@ -115,41 +109,6 @@ fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write the findings")
 }
 
-/// The files that can be read, each once, and why others cannot.
-fn sources(patterns: &[String]) -> (Vec<SourceFile>, Vec<anyhow::Error>) {
-    let (mut files, mut errors) = (Vec::new(), Vec::new());
-    let mut seen = BTreeSet::new();
-    for pattern in patterns {
-        if pattern == STANDARD_INPUT {
-            if seen.insert(pattern.into()) {
-                standard_input().map_or_else(|error| errors.push(error), |file| files.push(file));
-            }
-            continue;
-        }
-        let found = find(Path::new(pattern)).unwrap_or_else(|error| {
-            errors.push(error.into());
-            Vec::new()
-        });
-        for path in found {
-            if seen.insert(identity(&path)) {
-                match read_file(&path) {
-                    Ok(file) => files.push(file),
-                    Err(error) => errors.push(error.into()),
-                }
-            }
-        }
-    }
-    (files, errors)
-}
-
-fn standard_input() -> anyhow::Result<SourceFile> {
-    let text = read_text(stdin().lock()).context("cannot read standard input")?;
-    Ok(SourceFile {
-        name: STANDARD_INPUT.to_owned(),
-        text: text.context("standard input is too large")?,
-    })
-}
-
 impl Outcome {
     fn of(files: &[SourceFile], with_adoption: bool) -> Self {
         let reading = read(files);
@@ -157,12 +116,7 @@ impl Outcome {
         if with_adoption {
             let (_, adoption) = adopt::objectives(&reading.documents);
             findings.extend(adoption);
-            let place = |finding: &Finding| {
-                let location = finding.location.clone().unwrap_or_default();
-                let file = files.iter().position(|file| file.name == location.file);
-                (file, location.line)
-            };
-            findings.sort_by_cached_key(place);
+            sort(&mut findings, files);
         }
         let count = |level| findings.iter().filter(|found| found.level == level).count();
         Self {
@@ -195,9 +149,7 @@ impl Outcome {
         let file = |finding: &Finding| finding.location.as_ref().map(|found| found.file.clone());
         for findings in self.findings.chunk_by(|a, b| file(a) == file(b)) {
             for finding in findings {
-                // What files hold is quoted, and must neither reach a terminal as commands nor end a line.
-                let line = ci::visible(&finding.to_string());
-                text.push_str(&line.replace(['\n', '\r', '\t'], " "));
+                text.push_str(&line(finding));
                 text.push('\n');
             }
             text.push('\n');
@@ -223,11 +175,6 @@ impl Outcome {
             counted(self.notes, "note")
         )
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 /// The rules for people or for programs; other formats have no place for them.

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluator::candidate;
+use crate::evaluator::{canary, candidate};
 use crate::model::slo::Objective;
 use crate::model::window::Window;
 use crate::telemetry::LogFormat;
+use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, receiver, store, tracetest};
+use crate::{api, evaluator, exporter, notify, receiver, store, trace, tracetest};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -39,8 +40,14 @@ pub struct Config {
     pub objectives: ObjectivesConfig,
     /// Burn rates and verdicts.
     pub evaluator: evaluator::Config,
+    /// What is recorded of rollouts.
+    pub rollouts: RolloutsConfig,
+    /// How a new version is compared with the old one.
+    pub canary: canary::Settings,
     /// Trace-based tests.
     pub tests: tracetest::Config,
+    /// Whole traces.
+    pub trace_buffer: trace::buffer::Config,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.
@@ -49,6 +56,8 @@ pub struct Config {
     pub exporters: exporter::Config,
     /// Bounds of what is written.
     pub limits: exporter::LimitsConfig,
+    /// Who is told what changed and what burns.
+    pub notifiers: notify::Config,
     /// Logs on standard error.
     pub logs: LogsConfig,
     /// How the service stops.
@@ -238,18 +247,44 @@ impl Config {
             "receivers.otlp.grpc.max_concurrent_streams",
             "must be at least 1",
         )?;
+        require(
+            self.limits.canary_executions >= 1,
+            "limits.canary_executions",
+            "must be at least 1",
+        )?;
         self.check_storage()?;
+        let rollouts = &self.rollouts;
+        let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
         require(
-            self.tests.max_traces_per_test >= 1,
-            "tests.max_traces_per_test",
-            "must be at least 1",
+            bounds.contains(&rollouts.window),
+            "rollouts.window",
+            "must be from 10m to 24h",
         )?;
         require(
-            self.tests.max_failures_per_check >= 1,
-            "tests.max_failures_per_check",
-            "must be at least 1",
+            rollouts.silent_after >= Duration::from_mins(1),
+            "rollouts.silent_after",
+            "must be at least 1m",
         )?;
+        require(
+            !self.sli.version_attribute.is_empty(),
+            "sli.version_attribute",
+            "must name an attribute, for example service.version",
+        )?;
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })?;
         self.objectives.check_policies()?;
+        let notifiers = self.notifiers.check();
+        notifiers
+            .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
+        let (key, message) = self.tests.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
+        let trace_buffer = self.trace_buffer.check();
+        let (key, message) = trace_buffer.err().unwrap_or_default();
+        require(trace_buffer.is_ok(), key, message)?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -445,7 +480,41 @@ mod tests {
             "windows.future_tolerance=1h",
             &["windows.future_tolerance", "5m"],
         );
-        for key in ["storage.history_days", "storage.max_history_per_slo"] {
+        for (set, words) in [
+            (
+                "canary.confidence=1",
+                ["canary.confidence", "0.9 to 0.9999"],
+            ),
+            (
+                "canary.error_tolerance=0",
+                ["canary.error_tolerance", "above 0"],
+            ),
+            (
+                "canary.latency_tolerance=0",
+                ["canary.latency_tolerance", "above 0"],
+            ),
+            (
+                "canary.tail_tolerance=-1",
+                ["canary.tail_tolerance", "above 0"],
+            ),
+            (
+                "canary.min_shift_share=1",
+                ["canary.min_shift_share", "0 to 0.9"],
+            ),
+            (
+                "canary.tail_quantiles=[0.4]",
+                ["canary.tail_quantiles", "0.5 to 0.999"],
+            ),
+            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
+        ] {
+            check_error(set, &words);
+        }
+        for key in [
+            "storage.history_days",
+            "storage.max_history_per_slo",
+            "limits.canary_executions",
+        ] {
             check_error(&format!("{key}=0"), &[key, "at least 1"]);
         }
         check_error(

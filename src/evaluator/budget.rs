@@ -1,5 +1,6 @@
 //! Error budgets, event-weighted (Google SRE Workbook, chapter 2).
 
+use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::verdict::timestamp;
 use crate::model::NANOS_PER_SEC;
 use crate::model::report::{ErrorBudget, SliceCoverage};
@@ -57,6 +58,23 @@ pub fn slice_coverage(period: &PeriodSums, budgeting: Budgeting) -> Option<Slice
         measured_ratio: (passed > 0.0).then(|| 1.0 - empty / passed),
         late_events: period.late_events,
     })
+}
+
+/// Whether so many events are enough to judge a budget of this ratio by.
+pub fn is_conclusive(total: f64, budget_ratio: f64) -> bool {
+    // A hair less, since 1/(1−0.9) is not exactly 10.
+    total >= events_needed(budget_ratio) * (1.0 - 1e-9)
+}
+
+/// Whether nothing is left of a budget of this ratio, and enough was seen to say so.
+pub fn is_spent(budget: &ErrorBudget, budget_ratio: f64, limits: Limits) -> bool {
+    let nothing_left = budget.remaining_ratio.is_some_and(|remaining| {
+        // A hair more, since 1 − 0.99 is not exactly 0.01.
+        remaining <= 1e-9
+    });
+    nothing_left
+        && budget.observed_bad >= limits.min_bad_events
+        && is_conclusive(budget.total, budget_ratio)
 }
 
 /// Events or slices needed until a budget allows a bad one; with fewer nothing can be said.

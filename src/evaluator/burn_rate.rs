@@ -64,6 +64,26 @@ pub fn rules_over(period_secs: u64, slice_secs: Option<u64>) -> [Rule; 4] {
     })
 }
 
+/// The error ratio that a rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErrorRatioLimit {
+    /// Both windows must be above it.
+    pub ratio: f64,
+    /// The factor alone would have asked for more than [`Limits::error_ratio_max`].
+    pub capped: bool,
+}
+
+impl Rule {
+    /// The error ratio that the factor stands for at this budget, if it can be reached at all.
+    pub fn error_ratio_limit(&self, budget: f64, limits: Limits) -> ErrorRatioLimit {
+        let wanted = exact_ratio(self.factor * budget);
+        ErrorRatioLimit {
+            ratio: wanted.min(limits.error_ratio_max),
+            capped: wanted > limits.error_ratio_max,
+        }
+    }
+}
+
 /// Bounds that keep a rule able to fire, and quiet on a single failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -90,19 +110,15 @@ pub fn check(
     short: WindowSums,
     limits: Limits,
 ) -> BurnRateCheck {
-    let wanted = exact_ratio(rule.factor * budget);
-    let error_ratio_limit = wanted.min(limits.error_ratio_max);
-    let exceeds = |sums: &WindowSums| {
-        sums.error_ratio()
-            .is_some_and(|ratio| ratio > error_ratio_limit)
-    };
+    let limit = rule.error_ratio_limit(budget, limits);
+    let exceeds = |sums: &WindowSums| sums.error_ratio().is_some_and(|ratio| ratio > limit.ratio);
     BurnRateCheck {
         severity: rule.severity,
         factor: rule.factor,
         long_window: rule.long,
         short_window: rule.short,
-        error_ratio_limit,
-        capped: wanted > limits.error_ratio_max,
+        error_ratio_limit: limit.ratio,
+        capped: limit.capped,
         long_burn_rate: burn_rate(&long, budget),
         short_burn_rate: burn_rate(&short, budget),
         firing: exceeds(&long) && exceeds(&short) && long.observed_bad >= limits.min_bad_events,

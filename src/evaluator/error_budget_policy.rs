@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::evaluator::budget::events_needed;
+use crate::evaluator::budget::is_conclusive;
 use crate::evaluator::burn_rate::burn_rate;
 use crate::model::budget_policy::{
     DEFAULT_POLICY, FREEZE, INLINE_POLICY, NO_POLICY, PolicyChoice, PolicyStatus, PolicyStep,
@@ -154,8 +154,8 @@ impl Spending<'_> {
                 (left, left.is_some_and(|left| left < limit - 1e-9))
             }
         };
-        let is_enough = total >= events_needed(self.budget_ratio) * (1.0 - 1e-9)
-            && observed_bad >= self.min_bad_events;
+        let is_enough =
+            is_conclusive(total, self.budget_ratio) && observed_bad >= self.min_bad_events;
         PolicyStepStatus {
             action: step.action.clone(),
             message: step.message.clone(),
@@ -316,7 +316,10 @@ mod tests {
         assert_eq!(action(named("gone")).name, "default");
         let own = PolicyChoice::Steps(steps("[{window: 5m, burn_rate: 0.2, action: look}]"));
         let own = action(own);
-        assert_eq!((&*own.name, own.action.as_deref()), ("inline", Some("look")));
+        assert_eq!(
+            (&*own.name, own.action.as_deref()),
+            ("inline", Some("look"))
+        );
     }
 
     #[test]

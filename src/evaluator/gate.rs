@@ -1,4 +1,4 @@
-//! Which parts of a report decide a gate: objectives, trace tests, guardrail policies.
+//! Which parts of a report decide a gate: objectives, trace tests, guardrail policies, two versions.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::standings;
+use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
+use crate::evaluator::rollout;
+use crate::evaluator::trace_tests;
+use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
+use crate::model::test_result::TEST_SOURCE;
 
 /// `source` of a reason that is a policy's.
 pub const POLICY_SOURCE: &str = "policy";
@@ -27,6 +32,8 @@ pub enum FailOn {
     Tests,
     /// Guardrail policies alone.
     Guardrail,
+    /// The comparison of two versions alone.
+    Canary,
 }
 
 /// One part of a report that may decide a gate.
@@ -39,6 +46,8 @@ pub enum GatePart {
     Tests,
     /// Guardrail policies, generated and those of `--policy`.
     Guardrail,
+    /// The comparison of a new version with the old one.
+    Canary,
 }
 
 impl GatePart {
@@ -48,6 +57,7 @@ impl GatePart {
             Self::Baseline => "baseline",
             Self::Tests => "tests",
             Self::Guardrail => "guardrail",
+            Self::Canary => "canary",
         }
     }
 }
@@ -60,6 +70,7 @@ impl FailOn {
             Self::Baseline => part == GatePart::Baseline,
             Self::Tests => part == GatePart::Tests,
             Self::Guardrail => part == GatePart::Guardrail,
+            Self::Canary => part == GatePart::Canary,
         }
     }
 }
@@ -100,10 +111,15 @@ pub struct GateReport {
     pub judged_against: Option<JudgedAgainst>,
     /// The traces; null for a live verdict.
     pub input: Option<TraceInputReport>,
+    /// New versions against old ones.
+    pub canaries: Vec<CanaryReport>,
     /// What each part says.
     pub parts: Vec<PartVerdict>,
     /// What decided, in a sentence.
     pub decided_by: String,
+    /// The action of the error budget policy that made it fail; null if none did.
+    #[serde(default)]
+    pub failed_action: Option<String>,
 }
 
 /// Why a gate cannot decide.
@@ -133,14 +149,9 @@ pub fn gate(
     };
     let parts = vec![
         part(GatePart::Baseline, baseline(report)),
-        part(
-            GatePart::Tests,
-            (
-                Verdict::Inconclusive,
-                "no trace-based tests were run".to_owned(),
-            ),
-        ),
+        part(GatePart::Tests, trace_tests::part(report)),
         part(GatePart::Guardrail, (guardrail.verdict, guardrail.text())),
+        part(GatePart::Canary, canary(report)),
     ];
     let is_open = |one: &Standing<'_>| one.required && one.state == Verdict::Inconclusive;
     let required_is_open =
@@ -149,8 +160,41 @@ pub fn gate(
     let is_cut_off = files.filter(|file| file.is_truncated).count() > 0;
     let verdict = decide(&parts, required_is_open || is_cut_off);
     let mut reasons = Vec::new();
-    if fail_on.includes(GatePart::Baseline) {
-        reasons.extend(report.verdict.reasons.clone());
+    let against_old = report
+        .input
+        .as_ref()
+        .is_some_and(|input| input.judged_against == JudgedAgainst::OldVersion);
+    // That no objective was adopted is no reason where the old version is the yardstick.
+    let objectives_say = fail_on.includes(GatePart::Baseline) && !against_old;
+    if objectives_say {
+        let others = report.verdict.reasons.iter();
+        reasons.extend(
+            others
+                .filter(|reason| reason.source != TEST_SOURCE)
+                .cloned(),
+        );
+    }
+    let mut undecided = if fail_on.includes(GatePart::Baseline) {
+        report.verdict.undecided.clone()
+    } else {
+        Vec::new()
+    };
+    undecided.retain(|reason| reason.source != TEST_SOURCE);
+    if fail_on.includes(GatePart::Tests) {
+        let (failed, open) = trace_tests::reasons(report);
+        reasons.extend(failed);
+        undecided.extend(open);
+    }
+    if fail_on.includes(GatePart::Canary) {
+        let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
+        worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));
+        for canary in worst_first {
+            match canary.verdict {
+                Verdict::Pass => {}
+                Verdict::Inconclusive => undecided.extend(rollout::reason(canary)),
+                Verdict::Warn | Verdict::Fail => reasons.extend(rollout::reason(canary)),
+            }
+        }
     }
     if fail_on.includes(GatePart::Guardrail) {
         // Where objectives decide too, their own reasons say it already.
@@ -162,21 +206,85 @@ pub fn gate(
         reasons.extend(guardrail.denials.into_iter().skip(said));
     }
     Ok(GateReport {
+        failed_action: None,
         decided_by: decided_by(&parts, verdict, is_cut_off),
         verdict: VerdictReport {
             verdict,
             ok: verdict.is_ok(),
-            score: report.verdict.score.filter(|_| {
-                verdict != Verdict::Inconclusive && fail_on.includes(GatePart::Baseline)
-            }),
+            score: score(report, fail_on).filter(|_| verdict != Verdict::Inconclusive),
             reasons,
+            undecided,
             ..report.verdict.clone()
         },
         fail_on,
         judged_against: report.input.as_ref().map(|input| input.judged_against),
         input: report.input.clone(),
+        canaries: report.canaries.clone(),
         parts,
     })
+}
+
+/// The score of the objectives, or the lowest one of the canaries where those alone decide.
+fn score(report: &Report, fail_on: FailOn) -> Option<f64> {
+    let objectives = report.verdict.score;
+    let objectives = objectives.filter(|_| fail_on.includes(GatePart::Baseline));
+    let canaries = report.canaries.iter().filter_map(|canary| canary.score);
+    let canaries = canaries.filter(|_| fail_on.includes(GatePart::Canary));
+    objectives.or_else(|| canaries.min_by(f64::total_cmp))
+}
+
+/// The worst of the canaries that know; inconclusive if none does.
+fn canary(report: &Report) -> (Verdict, String) {
+    let canaries = &report.canaries;
+    let verdicts = canaries.iter().map(|own| own.verdict);
+    let verdict = verdicts.max().unwrap_or(Verdict::Inconclusive);
+    let count = |state| canaries.iter().filter(|own| own.verdict == state).count();
+    let mut worst = canaries.iter().filter(|own| own.verdict == verdict);
+    // One that suffers from another one is not what people should look at first.
+    let first = worst
+        .clone()
+        .find(|own| own.blame.as_ref().is_none_or(|blame| blame.rank == Some(1)))
+        .or_else(|| worst.next());
+    let text = match first {
+        None => "no two versions of a service were compared".to_owned(),
+        Some(first) if canaries.len() == 1 => first.text.clone(),
+        Some(first) => format!(
+            "{} of {} services fail, {} warn, {} hold, {} cannot be decided; {}: {}",
+            count(Verdict::Fail),
+            canaries.len(),
+            count(Verdict::Warn),
+            count(Verdict::Pass),
+            count(Verdict::Inconclusive),
+            first.service.name,
+            first.text
+        ),
+    };
+    (verdict, text)
+}
+
+/// Fails whatever the parts say, where the verdict carries one of these actions.
+pub fn fail_on_actions(decided: GateReport, actions: &[String]) -> GateReport {
+    let Some(action) = decided.verdict.action.clone() else {
+        return decided;
+    };
+    if !actions.contains(&action) {
+        return decided;
+    }
+    let mut reasons = decided.verdict.reasons.iter();
+    let step = reasons.find(|reason| {
+        reason.source == POLICY_STEP_SOURCE && reason.text.starts_with(&format!("{action}: "))
+    });
+    let why = step.map_or_else(|| action.clone(), |reason| reason.text.clone());
+    GateReport {
+        decided_by: format!("action: {why}"),
+        failed_action: Some(action),
+        verdict: VerdictReport {
+            verdict: Verdict::Fail,
+            ok: false,
+            ..decided.verdict
+        },
+        ..decided
+    }
 }
 
 fn baseline(report: &Report) -> (Verdict, String) {

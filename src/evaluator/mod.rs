@@ -4,13 +4,19 @@
 
 pub mod budget;
 pub mod burn_rate;
+pub mod canary;
 pub mod candidate;
 pub mod composite;
 pub mod error_budget_policy;
+mod figures;
 pub mod gate;
+pub mod lookback;
 pub mod objective;
 pub mod policy;
+pub mod rollout;
 pub mod statistics;
+pub mod thresholds;
+pub mod trace_tests;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -21,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
 use crate::evaluator::error_budget_policy::{Policies, Spending};
-use crate::evaluator::objective::{status_of, window_slis};
+use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
 use crate::model::budget_policy::PolicyStatus;
+use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
 use crate::model::report::{
     CompositeStatus, ObjectiveStatus, OperationReport, OutputScope, REPORT_SCHEMA_VERSION, Report,
@@ -32,6 +39,7 @@ use crate::model::report::{
 use crate::model::series::{SeriesScope, ServiceKey};
 use crate::model::slo::exact_ratio;
 use crate::model::span::SpanKind;
+use crate::model::test_result::TestReport;
 use crate::model::window::{Window, WindowSums};
 use crate::window::snapshot::{SeriesView, Snapshot};
 
@@ -54,6 +62,9 @@ pub struct Config {
     pub candidates_interval: Duration,
     /// Operations of each service, by traffic in the last hour, that the report lists. Default 20.
     pub report_operations_per_service: usize,
+    /// Whether the comparison of a new version with the old one counts in the verdict of its service and in the overall
+    /// one. Default true; false only reports it.
+    pub canary_gates: bool,
 }
 
 impl Default for Config {
@@ -66,6 +77,7 @@ impl Default for Config {
             error_ratio_max: limits.error_ratio_max,
             candidates_interval: Duration::from_hours(1),
             report_operations_per_service: 20,
+            canary_gates: true,
         }
     }
 }
@@ -85,7 +97,9 @@ impl Config {
 pub struct Evaluator {
     config: Config,
     scope: OutputScope,
+    canary: canary::Settings,
     recovery: Recovery,
+    tests: Option<TestReport>,
     policies: Policies,
 }
 
@@ -95,15 +109,28 @@ impl Evaluator {
         Self {
             config,
             scope,
+            canary: canary::Settings::default(),
             recovery: Recovery::default(),
+            tests: None,
             policies: Policies::default(),
         }
+    }
+
+    /// Compares versions by these settings.
+    #[must_use]
+    pub fn comparing(self, canary: canary::Settings) -> Self {
+        Self { canary, ..self }
     }
 
     /// The same with these error budget policies.
     #[must_use]
     pub fn with_policies(self, policies: Policies) -> Self {
         Self { policies, ..self }
+    }
+
+    /// The results of trace tests, which count in verdicts from here on.
+    pub fn set_tests(&mut self, tests: Option<TestReport>) {
+        self.tests = tests;
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -150,19 +177,31 @@ impl Evaluator {
         for composite in &mut composites {
             composite.policy = Some(self.composite_policy(composite, &statuses));
         }
-        let verdicts = self.verdicts(&snapshot, &statuses, &composites);
+        let canaries = rollout::compare_all(&snapshot.rollouts, &snapshot.edges, &self.canary);
+        let gating = if self.config.canary_gates {
+            canaries.as_slice()
+        } else {
+            &[]
+        };
+        let mut verdicts = self.verdicts(&snapshot, &statuses, &composites, gating);
         let evidence = VerdictEvidence {
             spans: verdicts.iter().map(|verdict| verdict.evidence.spans).sum(),
             traces: Some(roots),
             n_eff: verdicts.iter().map(|verdict| verdict.evidence.n_eff).sum(),
         };
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
-        let mut overall = judge_standings(None, &standings(&all, &composites), now);
+        let mut all = standings(&all, &composites);
+        all.extend(gating.iter().map(Standing::from));
+        let mut overall = judge_standings(None, &all, now);
+        let tests = trace_tests::of_service(self.tests.as_ref(), None);
+        trace_tests::weigh(&mut overall, tests, &all);
         overall.evidence = evidence;
         let overall = self.policies.enforce(overall);
         let overall = self
             .recovery
             .apply(overall, now, self.config.recovery.as_secs());
+        let of_versions = canaries.iter();
+        verdicts.extend(of_versions.flat_map(|report| rollout::verdicts_of(report, now)));
         let Snapshot {
             services,
             operations,
@@ -181,14 +220,14 @@ impl Evaluator {
             policy_snippets: policy::snippets(&statuses, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
-            canaries: Vec::new(),
-            test_results: None,
+            canaries,
+            test_results: self.tests.clone(),
             fault_cases: None,
             coverage: None,
             input: None,
             telemetry_recommendation: None,
             rca: None,
-            integrations: integrations(),
+            integrations: integrations(self.tests.as_ref()),
             verdict: overall,
             verdicts,
             services: self.service_reports(&services, &operations, &versions),
@@ -204,6 +243,7 @@ impl Evaluator {
         snapshot: &Snapshot,
         statuses: &[ObjectiveStatus],
         composites: &[CompositeStatus],
+        canaries: &[CanaryReport],
     ) -> Vec<VerdictReport> {
         let mut services: Vec<ServiceKey> = snapshot
             .services
@@ -242,7 +282,12 @@ impl Evaluator {
                 .copied()
                 .filter(|status| status.objective.selects(service))
                 .collect();
-            let mut verdict = judge_standings(Some(service), &standings(&own, composites), now);
+            let mut standings = standings(&own, composites);
+            let canaries = canaries.iter().filter(|report| report.service == *service);
+            standings.extend(canaries.map(Standing::from));
+            let mut verdict = judge_standings(Some(service), &standings, now);
+            let tests = trace_tests::of_service(self.tests.as_ref(), Some(&service.name));
+            trace_tests::weigh(&mut verdict, tests, &standings);
             verdict.evidence = evidence_of(snapshot, service, &own);
             let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));
@@ -404,7 +449,7 @@ fn evidence_of(
 }
 
 /// What the neighbours give today, in words.
-fn integrations() -> BTreeMap<String, String> {
+fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
     let off = "not part of this build yet";
     [
         "caat",
@@ -412,10 +457,10 @@ fn integrations() -> BTreeMap<String, String> {
         "pii-guardrail",
         "t-rag",
         "topology-rca",
-        "trace-tests",
         "zero-touch-telemetry",
     ]
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
+    .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
     .collect()
 }

@@ -1,9 +1,13 @@
 //! One adopted objective against what was measured, and what a verdict is told of it.
 
-use crate::evaluator::budget::{error_budget, events_needed, slice_coverage};
+use crate::evaluator::budget::{
+    error_budget, events_needed, is_conclusive, is_spent, slice_coverage,
+};
 use crate::evaluator::burn_rate::{Limits, check, rules_over};
 use crate::evaluator::error_budget_policy;
+use crate::evaluator::rollout;
 use crate::model::budget_policy::PolicyStatus;
+use crate::model::canary::CanaryReport;
 use crate::model::period::{Period, Shorthand};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, ErrorBudget, ObjectiveStatus, Reason, Severity, SliceCoverage,
@@ -120,13 +124,8 @@ impl Measured<'_> {
         let window = self.window.label();
         let unit = self.budgeting.unit();
         let needed = events_needed(self.budget);
-        let spent = budget.remaining_ratio.is_some_and(|remaining| {
-            // A hair more, since 1 − 0.99 is not exactly 0.01.
-            remaining <= 1e-9 && period.observed_bad >= limits.min_bad_events
-        });
-        // A hair less, since 1/(1−0.9) is not exactly 10.
-        let is_conclusive = period.total >= needed * (1.0 - 1e-9);
-        if is_conclusive && spent {
+        let is_conclusive = is_conclusive(budget.total, self.budget);
+        if is_spent(budget, self.budget, limits) {
             return (Verdict::Fail, self.spent_text(budget));
         }
         if let Some(ticket) = firing {
@@ -196,13 +195,22 @@ pub struct Standing<'a> {
     pub state: Verdict,
     /// Its name.
     pub name: &'a str,
-    window: &'a Period,
-    target: f64,
     /// Why it is in this state, in a sentence.
     pub text: &'a str,
-    burn_rates: &'a [BurnRateCheck],
-    budget: &'a ErrorBudget,
+    measured: Yardstick<'a>,
     policy: Option<&'a PolicyStatus>,
+}
+
+/// What a standing was judged by.
+#[derive(Clone, Copy, Debug)]
+enum Yardstick<'a> {
+    Objective {
+        window: &'a Period,
+        target: f64,
+        burn_rates: &'a [BurnRateCheck],
+        budget: &'a ErrorBudget,
+    },
+    OldVersion(&'a CanaryReport),
 }
 
 impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
@@ -212,11 +220,13 @@ impl<'a> From<&'a ObjectiveStatus> for Standing<'a> {
             weight: status.objective.weight,
             state: status.state,
             name: &status.objective.name,
-            window: &status.objective.window,
-            target: status.objective.target,
             text: &status.text,
-            burn_rates: &status.burn_rates,
-            budget: &status.budget,
+            measured: Yardstick::Objective {
+                window: &status.objective.window,
+                target: status.objective.target,
+                burn_rates: &status.burn_rates,
+                budget: &status.budget,
+            },
             policy: status.policy.as_ref(),
         }
     }
@@ -229,12 +239,28 @@ impl<'a> From<&'a CompositeStatus> for Standing<'a> {
             weight: status.weight,
             state: status.state,
             name: &status.name,
-            window: &status.window,
-            target: status.target,
             text: &status.text,
-            burn_rates: &status.burn_rates,
-            budget: &status.budget,
+            measured: Yardstick::Objective {
+                window: &status.window,
+                target: status.target,
+                burn_rates: &status.burn_rates,
+                budget: &status.budget,
+            },
             policy: status.policy.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<&'a CanaryReport> for Standing<'a> {
+    fn from(report: &'a CanaryReport) -> Self {
+        Self {
+            required: false,
+            weight: 1.0,
+            state: report.verdict,
+            name: &report.canary.version,
+            text: &report.text,
+            measured: Yardstick::OldVersion(report),
+            policy: None,
         }
     }
 }
@@ -252,6 +278,24 @@ impl<'a> Standing<'a> {
 
     /// What a verdict says of it; `None` while it passes.
     pub fn reason(&self) -> Option<Reason> {
+        match self.measured {
+            Yardstick::Objective {
+                window,
+                target,
+                burn_rates,
+                budget,
+            } => self.objective_reason(window, target, burn_rates, budget),
+            Yardstick::OldVersion(report) => rollout::reason(report),
+        }
+    }
+
+    fn objective_reason(
+        &self,
+        window: &Period,
+        target: f64,
+        burn_rates: &[BurnRateCheck],
+        measured: &ErrorBudget,
+    ) -> Option<Reason> {
         let reason = |source: &str, window: String, observed, limit| Reason {
             source: source.to_owned(),
             name: self.name.to_owned(),
@@ -260,13 +304,13 @@ impl<'a> Standing<'a> {
             limit,
             text: self.text.to_owned(),
         };
-        let (period, budget) = (self.window.label(), 1.0 - self.target);
-        match (self.state, loudest(self.burn_rates)) {
+        let (period, budget) = (window.label(), 1.0 - target);
+        match (self.state, loudest(burn_rates)) {
             (Verdict::Pass, _) => None,
             (Verdict::Inconclusive, _) => Some(reason(
                 "objective",
                 period,
-                Some(self.budget.total),
+                Some(measured.total),
                 Some(events_needed(budget)),
             )),
             (Verdict::Warn, Some(check))
@@ -287,7 +331,7 @@ impl<'a> Standing<'a> {
             (Verdict::Warn | Verdict::Fail, _) => Some(reason(
                 "error_budget",
                 period,
-                self.budget.remaining_ratio,
+                measured.remaining_ratio,
                 Some(0.0),
             )),
         }

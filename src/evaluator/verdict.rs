@@ -28,11 +28,48 @@ pub fn judge_standings(
     standings: &[Standing<'_>],
     now: UnixNanos,
 ) -> VerdictReport {
-    let is_open = |standing: &&Standing<'_>| standing.state == Verdict::Inconclusive;
-    let (undecided, conclusive): (Vec<&Standing<'_>>, Vec<&Standing<'_>>) =
-        standings.iter().partition(is_open);
-    let required_open = undecided.iter().any(|standing| standing.required);
-    let worst = conclusive.iter().map(|standing| standing.state).max();
+    let opinions = standings.iter().map(|standing| Opinion {
+        required: standing.required,
+        weight: standing.weight,
+        state: standing.state,
+        reason: standing.reason(),
+    });
+    let verdict = weigh(service, opinions.collect(), timestamp(now));
+    let mut reasons = verdict.reasons;
+    reasons.extend(standings.iter().filter_map(Standing::policy_reason));
+    let action = strictest_action(standings.iter().filter_map(Standing::action));
+    VerdictReport {
+        reasons,
+        action: action.map(str::to_owned),
+        ..verdict
+    }
+}
+
+/// What one objective says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// The verdict is inconclusive while this one is.
+    pub required: bool,
+    /// Weight in the score.
+    pub weight: f64,
+    /// pass, warn, fail, or inconclusive while undecided.
+    pub state: Verdict,
+    /// Why; nothing of one that passes.
+    pub reason: Option<Reason>,
+}
+
+/// The verdict that opinions add up to.
+pub fn weigh(
+    service: Option<&ServiceKey>,
+    opinions: Vec<Opinion>,
+    generated_at: jiff::Timestamp,
+) -> VerdictReport {
+    let is_empty = opinions.is_empty();
+    let is_open = |opinion: &Opinion| opinion.state == Verdict::Inconclusive;
+    let (undecided, mut conclusive): (Vec<Opinion>, Vec<Opinion>) =
+        opinions.into_iter().partition(is_open);
+    let required_open = undecided.iter().any(|opinion| opinion.required);
+    let worst = conclusive.iter().map(|opinion| opinion.state).max();
     let verdict = match worst {
         // A failure stands, whatever else is unknown.
         Some(Verdict::Fail) => Verdict::Fail,
@@ -40,14 +77,16 @@ pub fn judge_standings(
         Some(worst) => worst,
         None => Verdict::Inconclusive,
     };
+    let score = (verdict != Verdict::Inconclusive).then(|| score_of(&conclusive));
     // The worst first.
-    let mut worst_first = conclusive.clone();
-    worst_first.sort_by_key(|standing| std::cmp::Reverse(standing.state));
-    let reasons = worst_first.iter();
-    let mut reasons: Vec<Reason> = reasons.filter_map(|standing| standing.reason()).collect();
-    reasons.extend(standings.iter().filter_map(Standing::policy_reason));
-    if standings.is_empty() {
-        reasons.push(Reason {
+    conclusive.sort_by_key(|opinion| std::cmp::Reverse(opinion.state));
+    let reasons = |opinions: Vec<Opinion>| -> Vec<Reason> {
+        let reasons = opinions.into_iter().filter_map(|opinion| opinion.reason);
+        reasons.collect()
+    };
+    let mut decided = reasons(conclusive);
+    if is_empty {
+        decided.push(Reason {
             source: "objective".to_owned(),
             name: String::new(),
             window: None,
@@ -59,18 +98,15 @@ pub fn judge_standings(
     VerdictReport {
         verdict,
         ok: verdict.is_ok(),
-        score: (verdict != Verdict::Inconclusive).then(|| score_of(&conclusive)),
+        score,
         service: service.cloned(),
         version: None,
         window: None,
-        reasons,
-        undecided: undecided
-            .iter()
-            .filter_map(|standing| standing.reason())
-            .collect(),
+        reasons: decided,
+        undecided: reasons(undecided),
         evidence: VerdictEvidence::default(),
-        action: strictest_action(standings.iter().filter_map(Standing::action)).map(str::to_owned),
-        generated_at: timestamp(now),
+        action: None,
+        generated_at,
     }
 }
 
@@ -80,16 +116,16 @@ pub fn timestamp(now: UnixNanos) -> jiff::Timestamp {
 }
 
 /// 100·Σw·s/Σw with pass 1, warn ½, fail 0.
-fn score_of(conclusive: &[&Standing<'_>]) -> f64 {
+fn score_of(conclusive: &[Opinion]) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
-    for standing in conclusive {
-        let points = match standing.state {
+    for opinion in conclusive {
+        let points = match opinion.state {
             Verdict::Pass => 1.0,
             Verdict::Warn => 0.5,
             Verdict::Fail | Verdict::Inconclusive => 0.0,
         };
-        sum += standing.weight * points;
-        weights += standing.weight;
+        sum += opinion.weight * points;
+        weights += opinion.weight;
     }
     if weights > 0.0 {
         100.0 * sum / weights

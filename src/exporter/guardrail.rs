@@ -56,7 +56,7 @@ fn verdicts(report: &Report) -> Result<Vec<OutputFile>, ExportError> {
     let names = service_names(report);
     let path = "guardrail/verdict.json";
     let mut files = vec![OutputFile::fixed(path, json(path, &report.verdict)?)];
-    for verdict in &report.verdicts {
+    for verdict in report.service_verdicts() {
         if let Some(name) = verdict
             .service
             .as_ref()

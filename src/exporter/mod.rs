@@ -8,6 +8,7 @@ pub mod files;
 mod guardrail;
 pub mod openslo;
 mod report;
+pub mod rules;
 pub mod slo_export;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use crate::exporter::files::OutputDirectory;
 use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
 use crate::exporter::report::ReportExporter;
+use crate::exporter::rules::{RulesConfig, RulesExporter};
 use crate::model::report::{OutputScope, Report};
 use crate::telemetry::ExporterCounters;
 
@@ -76,6 +78,8 @@ pub struct Config {
     /// `guardrail/verdict.json` and `guardrail/<service>.verdict.json`: the verdicts that gates read.
     /// `guardrail/policies/<objective>.{cel,rego,promql}`: the guardrails as policies over `input.json` beside them.
     pub guardrail: FileExporterConfig,
+    /// `prometheus/<service>.rules.yaml`: recording and alerting rules of adopted objectives.
+    pub rules: RulesConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
 }
@@ -115,7 +119,7 @@ impl Default for OutputConfig {
     }
 }
 
-/// `limits`: how much the exporters may write.
+/// `limits`: how much is written, and kept for those who ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -124,11 +128,17 @@ pub struct LimitsConfig {
     /// `slo_copilot_exporter_refused_files_total`.
     /// 0 writes only the files that speak for all services.
     pub output_files: usize,
+    /// Most canary analyses that are kept for `/api/v1/kayenta`, at least 1; default 1000. The oldest go, those that are
+    /// complete first, and are counted in `slo_copilot_kayenta_dropped_executions_total`.
+    pub canary_executions: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { output_files: 1000 }
+        Self {
+            output_files: 1000,
+            canary_executions: 1000,
+        }
     }
 }
 
@@ -143,6 +153,7 @@ pub fn build(
     let Config {
         openslo,
         guardrail,
+        rules: rules_config,
         report,
     } = config;
     let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
@@ -152,6 +163,10 @@ pub fn build(
     }
     if guardrail.enabled {
         exporters.push(Box::new(GuardrailExporter::new(directory.clone(), rules)));
+    }
+    if rules_config.enabled {
+        let directory = directory.clone();
+        exporters.push(Box::new(RulesExporter::new(directory, rules_config, rules)));
     }
     if report.enabled {
         exporters.push(Box::new(ReportExporter::new(directory)));

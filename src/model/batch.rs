@@ -49,6 +49,36 @@ pub struct BatchResource {
     pub version: Text,
     /// Number of the resource's events, which follow those of the resources before it.
     pub events: u32,
+    /// Number of its failures; they follow those of the resources before it, too.
+    pub failures: u32,
+    /// Number of its calls; likewise.
+    pub calls: u32,
+}
+
+/// What went wrong in an event. Read only of resources that are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// Place of the event among the events of its resource.
+    pub event: u32,
+    /// What went wrong.
+    pub kind: Text,
+    /// Trace id in hexadecimal, or as a file says it.
+    pub trace_id: Text,
+}
+
+/// A call that somebody made. Read only of resources that are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Whom.
+    pub to: Text,
+    /// End of the span.
+    pub end: UnixNanos,
+    /// How long it took.
+    pub duration_nanos: u64,
+    /// Adjusted count.
+    pub weight: f64,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// One entry span.
@@ -66,6 +96,8 @@ pub struct Event {
     pub weight: f64,
     /// The adjusted count as a whole number, rounded up or down by the span id.
     pub count: u32,
+    /// Randomness of its trace; 0 where [`EventBatch::wants_randomness`] does not ask for it.
+    pub randomness: u64,
     /// Kind of the span.
     pub kind: SpanKind,
     /// How it ended.
@@ -82,12 +114,21 @@ pub struct EventBatch {
     pub resources: Vec<BatchResource>,
     /// Entry spans.
     pub events: Vec<Event>,
+    /// What went wrong in those of watched resources.
+    pub failures: Vec<Failure>,
+    /// Calls by watched resources.
+    pub calls: Vec<Call>,
     /// Spans of every kind that could be used.
     pub spans: u64,
     /// Spans among them without a parent.
     pub roots: u64,
     /// Spans that could not be used, by [`Rejection::ALL`].
     pub rejected: [u64; 2],
+    /// Whether whole traces are kept, which goes by the randomness of their ids.
+    pub wants_randomness: bool,
+    /// Of each usable span of any kind, the 56 bits of its trace that decide whether the trace is kept; where they are
+    /// wanted.
+    pub randomness: Vec<u64>,
 }
 
 impl EventBatch {
@@ -96,9 +137,12 @@ impl EventBatch {
         self.arena.clear();
         self.resources.clear();
         self.events.clear();
+        self.failures.clear();
+        self.calls.clear();
         self.spans = 0;
         self.roots = 0;
         self.rejected = [0; 2];
+        self.randomness.clear();
     }
 
     /// Memory kept between requests, in bytes.
@@ -106,6 +150,9 @@ impl EventBatch {
         self.arena.capacity()
             + self.resources.capacity() * size_of::<BatchResource>()
             + self.events.capacity() * size_of::<Event>()
+            + self.failures.capacity() * size_of::<Failure>()
+            + self.calls.capacity() * size_of::<Call>()
+            + self.randomness.capacity() * size_of::<u64>()
     }
 
     /// Bytes of all texts.

@@ -64,6 +64,19 @@ pub struct CallSums {
     pub duration_secs: f64,
 }
 
+/// Calls of one service to another, both of which changed: what the callee's change did to them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceEdge {
+    /// Who calls.
+    pub caller: ServiceKey,
+    /// Who is called.
+    pub callee: ServiceKey,
+    /// Calls of the caller's old version: those of its baseline arm.
+    pub baseline: CallSums,
+    /// Calls of the caller's new version while it is watched.
+    pub canary: CallSums,
+}
+
 /// How the two arms stand to each other in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -122,7 +135,10 @@ pub struct Comparison {
     pub operation: Option<String>,
     /// Kind of the operation's entry spans; null for the whole service.
     pub kind: Option<SpanKind>,
-    /// `fail`: worse than tolerated beyond chance; `pass`: not worse than tolerated beyond chance; else `inconclusive`.
+    /// The quantile of `tail_latency`; null for the other metrics.
+    pub quantile: Option<f64>,
+    /// `fail`: worse beyond chance, and by more than is tolerated as far as is seen; `pass`: not worse than tolerated, beyond
+    /// chance; else `inconclusive`.
     pub verdict: Verdict,
     /// Of the old version: a ratio, or seconds; null without events.
     pub baseline: Option<f64>,
@@ -158,7 +174,8 @@ pub struct NewErrorKind {
     pub kind: String,
     /// Entry spans of the new version that failed so.
     pub observed: u64,
-    /// How many the old version would have had at the same ratio, at most, at the configured confidence.
+    /// How many there would be at most if nothing had changed: at the highest ratio that the old version's requests, none of
+    /// which failed so, leave possible at the configured confidence.
     pub expected_max: f64,
     /// Trace id of one of them; empty if it is not known.
     pub example_trace_id: String,
@@ -210,10 +227,11 @@ pub struct CanaryReport {
     pub canary: ArmReport,
     /// How they stand to each other in time.
     pub pairing: Pairing,
-    /// `fail` if a comparison fails beyond chance; `warn` for new ways of failing or changed dependencies alone; `pass` if
-    /// the comparisons of the whole service are conclusive and none fails; else `inconclusive`.
+    /// `fail` if a comparison fails beyond chance; `pass` if the comparisons of the whole service are conclusive and none
+    /// fails, `warn` instead for new ways of failing or changed dependencies alone; else `inconclusive`.
     pub verdict: Verdict,
-    /// 100·Σw·passed/Σw over the conclusive comparisons; null if there are none.
+    /// 100·Σw·passed/Σw over the conclusive comparisons; null if there are none. The service's errors weigh 4, its latency 2,
+    /// its tail quantiles 1 together, all operations 3 together.
     pub score: Option<f64>,
     /// Requests that the new version still needs for an answer; null where one was given or none is in sight.
     pub requests_needed: Option<u64>,

@@ -11,6 +11,8 @@ pub enum JudgedAgainst {
     Objectives,
     /// Candidates fitted on other trace files, the baseline.
     Baseline,
+    /// What the old version did.
+    OldVersion,
     /// Candidates fitted on the same trace files, which those can hardly violate.
     Itself,
 }
@@ -20,6 +22,7 @@ impl JudgedAgainst {
     pub fn text(self) -> &'static str {
         match self {
             Self::Objectives => "adopted objectives",
+            Self::OldVersion => "the old version",
             Self::Baseline => "candidates fitted on the baseline",
             Self::Itself => "candidates fitted on the same traces, which prove little",
         }

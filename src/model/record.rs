@@ -416,19 +416,47 @@ impl SloList {
     }
 }
 
+/// What transitions are about: a verdict, the action that an error budget policy asks for, the comparison of a new version
+/// with the old one, a trace test, a suggestion, an adopted objective.
+pub const TRANSITION_KINDS: [&str; 6] = [
+    "verdict",
+    "action",
+    "canary",
+    "test",
+    "candidate",
+    "objective",
+];
+
 /// Something that changed, for people and for those who were not watching.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
+    /// Its place among all of them, from 1; the store gives it.
+    #[serde(skip)]
+    pub sequence: u64,
     /// When.
     pub at: UnixNanos,
-    /// `verdict`, `candidate` or `objective`.
+    /// One of [`TRANSITION_KINDS`].
     pub kind: String,
-    /// The service or the name; `*` is all services.
+    /// The service or the name; `*` is all services, `service@version` the new version of a rollout.
     pub subject: String,
+    /// The service that it is about; null for all services together.
+    #[serde(default)]
+    pub service: Option<ServiceKey>,
     /// Before; empty if it is new.
     pub from: String,
-    /// After.
+    /// After; `ended` where a rollout is over.
     pub to: String,
     /// Why.
     pub text: String,
+}
+
+/// What a reader gets who has come to some transition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransitionPage {
+    /// The next ones, the oldest first.
+    pub transitions: Vec<Transition>,
+    /// Number of the last one that was kept ever.
+    pub last: u64,
+    /// Those before the first one here that went for want of room, unseen by this reader.
+    pub dropped: u64,
 }

@@ -326,9 +326,9 @@ pub struct CompositeStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
-    /// `burn_rate`, `error_budget`, `objective`, `policy_step`.
+    /// `burn_rate`, `error_budget`, `objective`, `canary`, `policy_step`.
     pub source: String,
-    /// Name of the objective.
+    /// Name of the objective; of a canary, the new version.
     pub name: String,
     /// The window that decided, as a label.
     pub window: Option<String>,
@@ -459,4 +459,18 @@ pub struct Report {
     /// Duration histograms of the services, for the metrics page; `operation` is empty.
     #[serde(skip)]
     pub service_counters: Vec<SeriesCounters>,
+}
+
+impl Report {
+    /// The verdict of a service over all of its versions.
+    pub fn verdict_of(&self, service: &ServiceKey) -> Option<&VerdictReport> {
+        self.service_verdicts()
+            .find(|verdict| verdict.service.as_ref() == Some(service))
+    }
+
+    /// One verdict a service, without those about single versions.
+    pub fn service_verdicts(&self) -> impl Iterator<Item = &VerdictReport> {
+        let verdicts = self.verdicts.iter();
+        verdicts.filter(|verdict| verdict.version.is_none())
+    }
 }

@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::model::candidate::{Evidence, Replay};
-use crate::model::slo::Sli;
+use crate::model::slo::{EVENTS_METRIC, Sli};
 
 pub(super) use crate::model::slo::exact_ratio;
 
@@ -121,6 +121,23 @@ pub fn promql_string(text: &str) -> String {
     quoted
 }
 
+/// A range of PromQL, in its largest whole unit up to days: `90m`, `6h`, `30d`.
+pub fn promql_range(secs: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
+    let fitting = units
+        .into_iter()
+        .find(|(unit, _)| secs.is_multiple_of(*unit));
+    let (unit, letter) = fitting.unwrap_or((1, 's'));
+    format!("{}{letter}", secs / unit)
+}
+
+/// The counter of an objective's events as PromQL selects it: of one result, `good` or `bad`, or of both.
+pub fn events_selector(slo: &str, service: &str, result: Option<&str>) -> String {
+    let (slo, service) = (promql_string(slo), promql_string(service));
+    let result = result.map_or(String::new(), |result| format!(",result=\"{result}\""));
+    format!("{EVENTS_METRIC}{{slo={slo},service={service}{result}}}")
+}
+
 /// A ratio in percent, for people: `99.9%`.
 pub fn percent(ratio: f64) -> String {
     format!("{}%", round_to(ratio * 100.0, 1e10))
@@ -212,6 +229,12 @@ mod tests {
     fn a_label_value_cannot_end_its_promql_string() {
         assert_eq!(promql_string(r#"a"} or b{c="\"#), r#""a\"} or b{c=\"\\""#);
         assert_eq!(promql_string("two\nlines"), r#""two\nlines""#);
+    }
+
+    #[test]
+    fn a_range_has_its_largest_whole_unit() {
+        let ranges = [45, 300, 5_400, 21_600, 86_400, 30 * 86_400].map(promql_range);
+        assert_eq!(ranges, ["45s", "5m", "90m", "6h", "1d", "30d"]);
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! From the views of a request to a batch of events.
 
+use std::fmt::Write;
+
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
 use crate::receiver::wire::Malformed;
+use crate::trace::sampling::Randomness;
+use crate::window::event::detail::{
+    DetailAttributes, is_call, newest_failed, push_call, push_failure,
+};
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
     SpanStatus, push_resource, push_span,
@@ -23,6 +29,7 @@ pub fn collect_protobuf(
         sampling: Sampling::Full,
         scratch,
         pending: None,
+        is_watched: false,
     };
     scan(request, &mut collector)
 }
@@ -33,13 +40,17 @@ struct Collector<'a, 'b> {
     sampling: Sampling,
     /// A resource without events yet: one that takes two bytes of a request must not take a hundred of ours.
     pending: Option<ResourceAttributes<'a>>,
+    /// Whether the newest resource is looked at more closely.
+    is_watched: bool,
     scratch: &'b mut OperationScratch,
 }
 
 impl<'a> Visitor<'a> for Collector<'a, '_> {
     fn resource(&mut self, resource: ResourceView<'a>) -> Result<(), Malformed> {
         let mut attributes = ResourceAttributes::default();
-        resource.for_each_attribute(|key, value| attributes.set(key, value))?;
+        let version_key = self.rules.version_key();
+        resource.for_each_attribute(|key, value| attributes.set(key, value, version_key))?;
+        self.is_watched = self.rules.is_watched(&attributes, self.scratch);
         self.sampling = self.rules.sampling_of(attributes.service_name());
         self.pending = Some(attributes);
         Ok(())
@@ -60,13 +71,18 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano,
             status: SpanStatus::from_otlp(span.status_code),
+            randomness: if self.batch.wants_randomness {
+                randomness_of(span.trace_id, span.trace_state).number()
+            } else {
+                0
+            },
             attributes: SpanAttributes::default(),
         };
-        if self
+        let is_entry = self
             .rules
             .entry_kinds
-            .is_entry(input.kind, input.has_parent)
-        {
+            .is_entry(input.kind, input.has_parent);
+        if is_entry {
             if let Some(resource) = self.pending.take() {
                 push_resource(self.batch, self.scratch, &resource);
             }
@@ -81,11 +97,74 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
             self.rules.entry_kinds,
             self.sampling,
         );
+        if self.is_watched {
+            self.look_closer(span, input, is_entry)?;
+        }
         Ok(())
     }
 }
 
-fn is_valid_id(id: &[u8], len: usize) -> bool {
+impl<'a> Collector<'a, '_> {
+    /// Reads what went wrong in an entry span, and whom another one called.
+    #[cold]
+    fn look_closer(
+        &mut self,
+        span: &SpanView<'a>,
+        mut input: SpanInput<'a>,
+        is_entry: bool,
+    ) -> Result<(), Malformed> {
+        if is_entry && input.start <= input.end && newest_failed(self.batch) {
+            let details = read_details(span)?;
+            let trace_id = hex_of(span.trace_id);
+            push_failure(self.batch, &input, &details, trace_id.as_bytes());
+        } else if is_call(input.kind) {
+            if let Some(resource) = self.pending.take() {
+                push_resource(self.batch, self.scratch, &resource);
+            }
+            span.for_each_attribute(SpanAttributes::may_read, |key, value| {
+                input.attributes.set(key, value);
+            })?;
+            let details = read_details(span)?;
+            push_call(self.batch, &input, &details, self.sampling);
+        }
+        Ok(())
+    }
+}
+
+/// What the attributes and the events of a span say about errors and peers.
+pub(in crate::receiver) fn read_details<'a>(
+    span: &SpanView<'a>,
+) -> Result<DetailAttributes<'a>, Malformed> {
+    let mut details = DetailAttributes::default();
+    span.for_each_attribute(DetailAttributes::may_read, |key, value| {
+        details.set(key, value);
+    })?;
+    let is_type = |key: &[u8]| key == b"exception.type";
+    span.for_each_event_attribute(is_type, |_, value| details.set_exception(value))?;
+    Ok(details)
+}
+
+/// An id in hexadecimal.
+pub(in crate::receiver) fn hex_of(id: &[u8]) -> String {
+    id.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What the tracestate says, else what the id says.
+#[inline]
+pub(in crate::receiver) fn randomness_of(trace_id: &[u8], trace_state: &[u8]) -> Randomness {
+    if trace_state.is_empty() {
+        return Randomness::of_trace_id(trace_id);
+    }
+    let said = Randomness::of_trace_state(trace_state);
+    said.unwrap_or_else(|| Randomness::of_trace_id(trace_id))
+}
+
+/// Whether an id has so many bytes, and not all of them are zeros.
+pub(in crate::receiver) fn is_valid_id(id: &[u8], len: usize) -> bool {
     id.len() == len && id.iter().any(|byte| *byte != 0)
 }
 

@@ -26,6 +26,7 @@ use crate::receiver::Receiver;
 use crate::receiver::collect::collect_protobuf;
 use crate::receiver::intake::{BodyError, Intake, Refused};
 use crate::receiver::respond::{TRACES_ONLY, export_response_bytes};
+use crate::receiver::whole::keep::keep_protobuf;
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -92,6 +93,9 @@ impl TraceService for Receiver {
         {
             Ok(consumed) => {
                 self.count(&consumed);
+                self.pipeline.keep(&consumed, |traces, now| {
+                    keep_protobuf(&message, traces, now)
+                });
                 Ok(tonic::Response::new(export_response_bytes(&consumed)))
             }
             Err(malformed) => {

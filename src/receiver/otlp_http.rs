@@ -23,6 +23,7 @@ use crate::receiver::collect::collect_protobuf;
 use crate::receiver::intake::{BodyError, Intake, Lease, Refused};
 use crate::receiver::json::collect_json;
 use crate::receiver::respond::{TRACES_ONLY, export_response, export_response_bytes};
+use crate::receiver::whole::keep::{keep_json, keep_protobuf};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -138,7 +139,7 @@ async fn consume(
     };
     let body = compression.unpack(body, &receiver.intake, &lease)?;
     let malformed = |error: String| Failure::Malformed(error);
-    receiver
+    let consumed = receiver
         .pipeline
         .consume(|rules, batch, scratch| match encoding {
             Encoding::Protobuf => collect_protobuf(&body, rules, batch, scratch).map_err(|error| {
@@ -148,7 +149,14 @@ async fn consume(
             }),
             Encoding::Json => collect_json(&body, rules, batch, scratch)
                 .map_err(|error| malformed(format!("the body is not OTLP/JSON: {error}"))),
-        })
+        })?;
+    receiver
+        .pipeline
+        .keep(&consumed, |traces, now| match encoding {
+            Encoding::Protobuf => keep_protobuf(&body, traces, now),
+            Encoding::Json => keep_json(&body, traces, now),
+        });
+    Ok(consumed)
 }
 
 #[derive(Clone, Copy)]

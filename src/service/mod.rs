@@ -10,6 +10,8 @@ pub mod objective_files;
 pub mod simulation;
 pub mod suite_files;
 mod tasks;
+mod trace_tests;
+mod traces;
 pub mod whole_traces;
 
 use std::net::SocketAddr;
@@ -30,15 +32,23 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::{self, files::write_atomically};
 use crate::model::report::Report;
+use crate::notify::{Notifiers, NotifyError, TransitionLog};
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
+use crate::receiver::whole::decode::Decoder;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
+use crate::service::suite_files::SuiteFilesError;
 use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::service::trace_tests::{TraceTests, TraceTestsTask};
+use crate::service::traces::TracesTask;
+pub use crate::service::traces::{TraceBatch, TraceFeed};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{TelemetryError, Transport, install_metrics};
+use crate::trace::buffer::TraceBuffer;
 use crate::window::Windows;
+use crate::window::cohort::watch::Scope;
 use crate::window::event::EventRules;
 
 /// Commands that wait for the keeper at most; the admin endpoint waits with them.
@@ -71,6 +81,12 @@ pub enum ServiceError {
     /// `objectives.files` cannot be used.
     #[error("{0}")]
     ObjectiveFiles(#[from] ObjectiveFilesError),
+    /// A notifier cannot be set up.
+    #[error("{0}")]
+    Notify(#[from] NotifyError),
+    /// `tests.suites` cannot be used.
+    #[error("tests.suites: {0}")]
+    Suites(#[from] SuiteFilesError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -112,6 +128,8 @@ pub struct Service {
     pub endpoints: Endpoints,
     /// The newest report.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// Whole traces as they are over; none come where `trace_buffer.enabled` is false.
+    pub traces: TraceFeed,
     keeper: Arc<Keeper>,
     stop: CancellationToken,
     supervisor: JoinHandle<Result<(), ServiceError>>,
@@ -120,6 +138,8 @@ pub struct Service {
 impl Service {
     /// Binds, restores and starts. Returns when spans are taken.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
+        crate::outgoing::install_crypto_provider();
+        let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
         exporter::describe();
         let otlp = &config.receivers.otlp;
@@ -132,7 +152,10 @@ impl Service {
             admin: admin.local_addr()?,
         };
 
-        let windows = Arc::new(Windows::new(config.windows.clone(), &config.sli));
+        let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
+        let windows = Windows::new(config.windows.clone(), &config.sli)
+            .recording(config.rollouts.clone(), Scope::Rollouts);
+        let windows = Arc::new(windows);
         let keeper = open_keeper(&config, &windows, &clock).await?;
         write_endpoints(&config, endpoints)?;
 
@@ -141,9 +164,21 @@ impl Service {
         let (ready_sender, ready) = watch::channel(true);
         let started_at = timestamp(clock.now());
         let rules = EventRules::new(&config.sli);
-        let pipeline = Arc::new(Pipeline::new(Arc::clone(&windows), rules, clock.clone()));
+        let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
+        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
+        let traces_task = traces.clone().map(|buffer| TracesTask {
+            buffer,
+            max_bytes: config.trace_buffer.max_bytes,
+            feed: feed.clone(),
+            clock: clock.clone(),
+            reports: reports.clone(),
+        });
+        let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
+            tests,
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
+                .comparing(config.canary.clone())
                 .with_policies(config.objectives.policies()),
             config: config.evaluator.clone(),
             windows,
@@ -156,14 +191,21 @@ impl Service {
             listeners: (grpc, http, admin),
             pipeline,
             evaluation,
+            notifiers,
+            traces: traces_task,
+            tests: tests_task,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
                 reports: reports.clone(),
+                told: keeper.told(),
+                traces,
                 ready,
                 commands,
                 metrics,
                 started_at,
+                limits: config.evaluator.limits(),
+                canary_executions: config.limits.canary_executions,
             },
             ready: ready_sender,
         };
@@ -178,6 +220,7 @@ impl Service {
         Ok(Self {
             endpoints,
             reports,
+            traces: feed,
             keeper,
             stop,
             supervisor,
@@ -216,6 +259,9 @@ struct Parts {
     listeners: (TcpListener, TcpListener, TcpListener),
     pipeline: Arc<Pipeline>,
     evaluation: EvaluationTask,
+    notifiers: Notifiers,
+    traces: Option<TracesTask>,
+    tests: Option<TraceTestsTask>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -232,13 +278,16 @@ async fn supervise(
         listeners: (grpc, http, admin),
         pipeline,
         evaluation,
+        notifiers,
+        traces,
+        tests,
         keeper,
         inbox,
         api,
         ready,
     } = parts;
-    let stages = [(); 3].map(|()| CancellationToken::new());
-    let [receiving, evaluating, serving] = &stages;
+    let stages = [(); 4].map(|()| CancellationToken::new());
+    let [receiving, evaluating, notifying, serving] = &stages;
 
     let otlp = &config.receivers.otlp;
     let intake = Intake::new(
@@ -247,10 +296,23 @@ async fn supervise(
         otlp.retry_after,
     );
     let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
-    let exporters = start_exporters(&config, &api.reports);
+    let mut exporters = start_exporters(&config, &api.reports);
+    let log: Arc<dyn TransitionLog> = Arc::clone(&keeper) as _;
+    for notifier in notifiers.run(&log, &keeper.told(), &api.reports, notifying) {
+        exporters.spawn(async move {
+            notifier.await;
+            Ok(())
+        });
+    }
 
     let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     core.spawn(evaluation.run(evaluating.clone()));
+    if let Some(tests) = tests {
+        core.spawn(tests.run(evaluating.clone()));
+    }
+    if let Some(traces) = traces {
+        core.spawn(traces.run(evaluating.clone()));
+    }
     core.spawn(history_task(Arc::clone(&keeper), evaluating.clone()));
     core.spawn(candidates_task(
         Arc::clone(&keeper),
@@ -284,6 +346,7 @@ async fn supervise(
         evaluating.cancel();
         let evaluated = finish(core).await;
         let closed = tokio::task::spawn_blocking(move || keeper.close()).await;
+        notifying.cancel();
         let exported = finish(exporters).await;
         serving.cancel();
         let served = finish(admins).await;
@@ -362,6 +425,14 @@ async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), Serv
 
 fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result<(), ServiceError> {
     ended.map_or(Ok(()), |ended| ended?)
+}
+
+/// The buffer of whole traces, which reads spans by the rules of the windows.
+fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>> {
+    config.trace_buffer.enabled.then(|| {
+        let decoder = Box::new(Decoder::new(rules.clone()));
+        Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
+    })
 }
 
 async fn bind(key: &'static str, endpoint: SocketAddr) -> Result<TcpListener, ServiceError> {

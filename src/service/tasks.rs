@@ -16,10 +16,12 @@ use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
 use crate::service::keeper::Keeper;
+use crate::service::trace_tests::TraceTests;
 use crate::store::StoreError;
 use crate::store::book::DecisionError;
 use crate::telemetry::EvaluatorMetrics;
 use crate::window::Windows;
+use crate::window::cohort::RecordingUsage;
 
 /// Time between looks for closed minutes, which close once a minute; a backfill fills no more than the outbox in it.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,6 +32,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 /// Evaluates at every tick and publishes the report.
 pub(super) struct EvaluationTask {
     pub(super) evaluator: Evaluator,
+    pub(super) tests: Option<Arc<TraceTests>>,
     pub(super) config: evaluator::Config,
     pub(super) windows: Arc<Windows>,
     pub(super) pipeline: Arc<Pipeline>,
@@ -58,6 +61,7 @@ impl EvaluationTask {
             metrics.series.set(report.series.held as f64);
             metrics.series_limit.set(report.series.limit as f64);
             metrics.series_demand.set(report.series.demand as f64);
+            show_recording(&metrics, self.windows.recording_usage());
             self.publish.send_replace(Some(Arc::new(report)));
             if stopping {
                 return Ok(());
@@ -71,6 +75,8 @@ impl EvaluationTask {
         let snapshot = self
             .windows
             .snapshot(now, self.config.report_operations_per_service);
+        let tests = self.tests.as_ref().map(|tests| tests.report(now));
+        self.evaluator.set_tests(tests);
         let report =
             self.evaluator
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());
@@ -79,7 +85,24 @@ impl EvaluationTask {
     }
 }
 
-/// Moves closed minutes to the store and removes old ones.
+fn show_recording(metrics: &EvaluatorMetrics, usage: RecordingUsage) {
+    metrics.rollouts.set(usage.services as f64);
+    for (bound, refused) in usage.refused() {
+        metrics.refused_by(bound, refused);
+    }
+}
+
+/// What is done about the store next.
+enum Work {
+    /// Minutes, ledgers and all else go to it.
+    Flush,
+    /// What is too old goes from it.
+    Prune,
+    /// Transitions go to it at once, since somebody may wait for them.
+    Tell,
+}
+
+/// Moves closed minutes and transitions to the store and removes old minutes.
 pub(super) async fn history_task(
     keeper: Arc<Keeper>,
     stop: CancellationToken,
@@ -89,18 +112,17 @@ pub(super) async fn history_task(
     flushes.set_missed_tick_behavior(MissedTickBehavior::Skip);
     prunes.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let prune = tokio::select! {
-            _ = flushes.tick() => false,
-            _ = prunes.tick() => true,
+        let work = tokio::select! {
+            _ = flushes.tick() => Work::Flush,
+            _ = prunes.tick() => Work::Prune,
+            () = keeper.news() => Work::Tell,
             () = stop.cancelled() => return Ok(()),
         };
         let keeper = Arc::clone(&keeper);
-        tokio::task::spawn_blocking(move || {
-            if prune {
-                log_failure("remove old history", keeper.prune());
-            } else {
-                log_failure("keep history", keeper.flush());
-            }
+        tokio::task::spawn_blocking(move || match work {
+            Work::Flush => log_failure("keep history", keeper.flush()),
+            Work::Prune => log_failure("remove old history", keeper.prune()),
+            Work::Tell => log_failure("keep what changed", keeper.keep_transitions()),
         })
         .await?;
     }
@@ -171,6 +193,11 @@ fn obey(keeper: &Keeper, command: Command) {
             limit,
             reply,
         } => answer(reply, keeper.transitions(since, limit)),
+        Command::FollowTransitions {
+            cursor,
+            limit,
+            reply,
+        } => answer(reply, keeper.transitions_after(cursor, limit)),
     }
 }
 

@@ -8,11 +8,13 @@ pub mod file;
 mod rows;
 mod seed;
 mod slos;
+mod transitions;
 
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
@@ -137,6 +139,8 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 pub struct Store {
     database: Database,
     config: Config,
+    /// Number of the last transition that was kept.
+    told: watch::Sender<u64>,
 }
 
 impl Store {
@@ -153,9 +157,15 @@ impl Store {
         transaction.open_table(SERIES)?;
         transaction.open_table(LEDGER)?;
         transaction.open_table(COUNTERS)?;
+        let last = transitions::prepare(&transaction)?;
         slos::prepare(&transaction)?;
         transaction.commit()?;
-        Ok(Self { database, config })
+        let told = watch::Sender::new(last);
+        Ok(Self {
+            database,
+            config,
+            told,
+        })
     }
 
     /// Opens a store that a server made.

@@ -1,24 +1,20 @@
-//! The store's SLOs and transitions: their tables, and what an earlier version left in its own.
+//! The store's SLOs: their tables, and what an earlier version left in its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use redb::{
-    ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
-    WriteTransaction,
-};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use crate::model::UnixNanos;
-use crate::model::record::{Actor, Edit, RecordState, SloRecord, Transition};
+use crate::model::record::{Actor, Edit, RecordState, SloRecord};
 use crate::model::series::{SeriesId, SeriesKey, ServiceKey};
 use crate::model::slo::{Objective, ObjectiveSource};
 use crate::store::book::Book;
-use crate::store::{Store, StoreError, decode, encode, unreadable};
+use crate::store::transitions::{self, append};
+use crate::store::{Store, StoreError, unreadable};
 
 /// name → record, as JSON: it outlives the program that wrote it.
 const SLOS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("slos");
-/// (time, sequence) → transition.
-const TRANSITIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transitions");
 
 /// Of an earlier version: name → adopted objective, as JSON.
 const OBJECTIVES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objectives");
@@ -56,12 +52,10 @@ impl Store {
         let done = edit(&mut book)?;
         if book.is_changed() {
             save_book(&transaction, &book)?;
-            append(
-                &transaction,
-                book.transitions(),
-                self.config.max_transitions,
-            )?;
+            let limit = self.config.max_transitions;
+            let last = append(&transaction, book.transitions(), limit)?;
             transaction.commit().map_err(StoreError::from)?;
+            self.told.send_replace(last);
         }
         Ok(done)
     }
@@ -92,43 +86,10 @@ impl Store {
             Ok(book.forget(|service, operation| held.contains(&(service, operation))))
         })
     }
-
-    /// Appends what changed.
-    pub fn append_transitions(&self, transitions: &[Transition]) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
-        append(&transaction, transitions, self.config.max_transitions)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// What changed, the oldest first: at most `limit` from `since` on, or the newest `limit` of all.
-    pub fn transitions(
-        &self,
-        since: Option<UnixNanos>,
-        limit: usize,
-    ) -> Result<Vec<Transition>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(TRANSITIONS)?;
-        let mut entries = table.range((since.unwrap_or(0), 0)..)?;
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let entry = match since {
-                Some(_) => entries.next(),
-                None => entries.next_back(),
-            };
-            let Some(entry) = entry else { break };
-            found.push(decode("transitions", entry?.1.value())?);
-        }
-        if since.is_none() {
-            found.reverse();
-        }
-        Ok(found)
-    }
 }
 
 /// Makes the tables, and takes over what an earlier version kept in its own.
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    transaction.open_table(TRANSITIONS)?;
     transaction.open_table(REJECTED)?;
     let mut slos = transaction.open_table(SLOS)?;
     let tables: BTreeSet<String> = transaction
@@ -167,8 +128,7 @@ fn adoption_times(
     transaction: &WriteTransaction,
 ) -> Result<BTreeMap<String, UnixNanos>, StoreError> {
     let mut times = BTreeMap::new();
-    for entry in transaction.open_table(TRANSITIONS)?.iter()? {
-        let told: Transition = decode("transitions", entry?.1.value())?;
+    for told in transitions::all(transaction)? {
         if told.kind == "objective" && told.to == RecordState::Adopted.label() {
             times.insert(told.subject, told.at);
         }
@@ -195,27 +155,6 @@ fn save_book(transaction: &WriteTransaction, book: &Book) -> Result<(), StoreErr
     transaction
         .open_table(REJECTED)?
         .retain(|name, _| book.is_rejected_name(name))?;
-    Ok(())
-}
-
-fn append(
-    transaction: &WriteTransaction,
-    transitions: &[Transition],
-    limit: u64,
-) -> Result<(), StoreError> {
-    let mut table = transaction.open_table(TRANSITIONS)?;
-    for transition in transitions {
-        let same_time = (transition.at, 0)..=(transition.at, u32::MAX);
-        let last = table.range(same_time)?.next_back().transpose()?;
-        let sequence = last.map_or(0, |(key, _)| key.value().1 + 1);
-        table.insert(
-            (transition.at, sequence),
-            encode("transitions", transition)?.as_slice(),
-        )?;
-    }
-    while table.len()? > limit {
-        table.pop_first()?;
-    }
     Ok(())
 }
 

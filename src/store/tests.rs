@@ -42,7 +42,9 @@ fn minute(series: u128, minute: u32, total: u64) -> SeriesMinute {
 
 fn transition(at: UnixNanos, to: &str) -> Transition {
     Transition {
+        sequence: 0,
         at,
+        service: None,
         kind: "verdict".into(),
         subject: "s".into(),
         from: String::new(),

@@ -5,10 +5,12 @@
 //! with the process.
 //!
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
-//! Labels are bounded by this file, except `exporter`, which is bounded by the configuration.
+//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
 
 #[cfg(test)]
 mod tests;
+mod trace_buffer;
+mod trace_tests;
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -22,6 +24,9 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
+pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
 /// Raw spans of every kind in requests that were answered with success; labels `transport`.
 pub const ACCEPTED_SPANS: &str = "slo_copilot_receiver_accepted_spans_total";
@@ -45,6 +50,10 @@ pub const SERIES: &str = "slo_copilot_series";
 pub const SERIES_LIMIT: &str = "slo_copilot_series_limit";
 /// Estimate of the series that were wanted.
 pub const SERIES_DEMAND: &str = "slo_copilot_series_demand";
+/// Services whose rollouts are recorded.
+pub const ROLLOUTS: &str = "slo_copilot_rollouts";
+/// What the bounds of section `rollouts` turned away, label `bound`.
+pub const ROLLOUTS_REFUSED: &str = "slo_copilot_rollouts_refused_total";
 /// Time of one evaluation.
 pub const TICK_DURATION: &str = "slo_copilot_tick_duration_seconds";
 /// Resident memory of the process.
@@ -53,6 +62,15 @@ pub const MEMORY: &str = "slo_copilot_memory_bytes";
 pub const BUILD_INFO: &str = "slo_copilot_build_info";
 /// Exports by exporter; labels `exporter`, `outcome`.
 pub const EXPORTS: &str = "slo_copilot_exporter_exports_total";
+/// Calls of Flagger's webhooks; labels `hook`, `answer`.
+pub const FLAGGER_HOOKS: &str = "slo_copilot_flagger_hooks_total";
+/// Events that Flagger told; label `type`.
+pub const FLAGGER_EVENTS: &str = "slo_copilot_flagger_events_total";
+/// Canary analyses that were given up for want of room.
+pub const KAYENTA_DROPPED: &str = "slo_copilot_kayenta_dropped_executions_total";
+
+/// Messages to webhooks and Alertmanagers; labels `notifier`, `receiver`, `outcome`.
+pub const NOTIFICATIONS: &str = "slo_copilot_notifications_total";
 
 /// Upper edges of the tick's histogram in seconds: the target is 20 ms, the interval 10 s.
 const TICK_BUCKETS_SECS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -166,6 +184,11 @@ fn describe() {
         "Most series that may be held (windows.max_series)."
     );
     describe_gauge!(SERIES_DEMAND, "Estimate of the series that were wanted.");
+    describe_gauge!(ROLLOUTS, "Services whose rollouts are recorded.");
+    describe_counter!(
+        ROLLOUTS_REFUSED,
+        "What the bounds of section rollouts turned away: rollouts, events, failures and calls."
+    );
     describe_histogram!(TICK_DURATION, "Time of one evaluation.");
     describe_gauge!(MEMORY, "Resident memory of the process.");
     describe_gauge!(BUILD_INFO, "Always 1; the version is the label.");
@@ -173,6 +196,24 @@ fn describe() {
         EXPORTS,
         "Reports handed to an exporter, by outcome: ok, error, timeout."
     );
+    describe_counter!(
+        FLAGGER_HOOKS,
+        "Calls of Flagger's webhooks, by hook and answer; waived: yes, although too little is known."
+    );
+    describe_counter!(
+        FLAGGER_EVENTS,
+        "Events that Flagger told: normal, warning, other."
+    );
+    describe_counter!(
+        KAYENTA_DROPPED,
+        "Canary analyses given up for want of room (limits.canary_executions)."
+    );
+    describe_counter!(
+        NOTIFICATIONS,
+        "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
+    );
+    trace_buffer::describe();
+    trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
@@ -340,6 +381,8 @@ pub struct EvaluatorMetrics {
     pub series_limit: Gauge,
     /// Estimate of the series that were wanted.
     pub series_demand: Gauge,
+    /// Services whose rollouts are recorded.
+    pub rollouts: Gauge,
     /// Seconds of one evaluation.
     pub tick_duration: Histogram,
 }
@@ -351,8 +394,14 @@ impl EvaluatorMetrics {
             series: gauge!(SERIES),
             series_limit: gauge!(SERIES_LIMIT),
             series_demand: gauge!(SERIES_DEMAND),
+            rollouts: gauge!(ROLLOUTS),
             tick_duration: histogram!(TICK_DURATION),
         }
+    }
+
+    /// Says what a bound of section `rollouts` turned away since the start.
+    pub fn refused_by(&self, bound: &'static str, count: u64) {
+        counter!(ROLLOUTS_REFUSED, "bound" => bound).absolute(count);
     }
 }
 
@@ -380,6 +429,29 @@ impl ExporterCounters {
             ok: counter!(EXPORTS, "exporter" => exporter, "outcome" => "ok"),
             error: counter!(EXPORTS, "exporter" => exporter, "outcome" => "error"),
             timeout: counter!(EXPORTS, "exporter" => exporter, "outcome" => "timeout"),
+        }
+    }
+}
+
+/// Counters of one receiver of notifications.
+#[derive(Clone)]
+pub struct NotifierCounters {
+    /// Messages that were taken.
+    pub delivered: Counter,
+    /// Attempts that failed.
+    pub failed: Counter,
+    /// Messages that were given up, or went before their turn.
+    pub dropped: Counter,
+}
+
+impl NotifierCounters {
+    /// Registers every outcome of the receiver with this name.
+    pub fn new(notifier: &'static str, receiver: &str) -> Self {
+        let by_outcome = |outcome| counter!(NOTIFICATIONS, "notifier" => notifier, "receiver" => receiver.to_owned(), "outcome" => outcome);
+        Self {
+            delivered: by_outcome("delivered"),
+            failed: by_outcome("failed"),
+            dropped: by_outcome("dropped"),
         }
     }
 }

@@ -13,6 +13,17 @@ const ALL: u64 = 1 << BITS;
 pub struct Randomness(u64);
 
 impl Randomness {
+    /// From [`Self::number`].
+    pub fn from_number(number: u64) -> Self {
+        Self(number & (ALL - 1))
+    }
+
+    /// R, below 2⁵⁶.
+    #[inline]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The last seven of the sixteen bytes of a trace id, as W3C Trace Context level 2 has it; of other ids, a hash.
     #[inline]
     pub fn of_trace_id(id: &[u8]) -> Self {
@@ -20,6 +31,13 @@ impl Randomness {
             Some(last) if id.len() == 16 => Self(u64::from_be_bytes(*last) & (ALL - 1)),
             Some(_) | None => Self(xxh3_64(id) >> (64 - BITS)),
         }
+    }
+
+    /// A second randomness of the same trace, which says nothing about the first.
+    #[must_use]
+    pub fn other(self) -> Self {
+        // The golden ratio in 64 bits spreads what is left of its upper bits.
+        Self(self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS))
     }
 
     /// That of an id as text: of 32 hexadecimal digits the last 14, of others a hash.

@@ -9,6 +9,7 @@
 //! Invariant: pure. `now` is an argument, files are texts, and the environment is handed in.
 
 pub mod fault;
+pub mod infer;
 pub mod judge;
 pub mod language;
 pub mod rate;
@@ -17,7 +18,7 @@ mod settings;
 pub mod suite;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use session::{Limits, Session, is_about};
 pub use settings::Config;

@@ -21,6 +21,16 @@ pub struct Counts {
     pub silent: u64,
 }
 
+impl Counts {
+    fn seen(self) -> String {
+        format!(
+            "{} of {} traces pass",
+            self.passed,
+            self.passed + self.failed
+        )
+    }
+}
+
 /// What a check comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rated {
@@ -34,62 +44,89 @@ pub struct Rated {
 
 /// The verdict over traces.
 pub fn rate(over: Option<Over>, counts: Counts) -> Rated {
-    let Counts {
-        passed,
-        failed,
-        silent,
-    } = counts;
-    let judged = passed + failed;
-    let said = |verdict, needed, text: String| Rated {
-        verdict,
-        needed,
-        text,
-    };
-    let Some(over) = over else {
-        return match (failed, passed, silent) {
-            (1.., _, _) => said(Verdict::Fail, None, format!("{failed} of {judged} traces fail")),
-            (0, 1.., _) => said(Verdict::Pass, None, format!("all {passed} traces pass")),
-            (0, 0, 1..) => {
-                let text = format!("none of {silent} traces has anything that it is about");
-                said(Verdict::Pass, None, text)
-            }
-            (0, 0, 0) => said(Verdict::Inconclusive, Some(1), "no trace was judged".to_owned()),
-        };
-    };
-    if judged == 0 && silent > 0 {
+    let judged = counts.passed + counts.failed;
+    if judged == 0 && counts.silent > 0 {
+        let silent = counts.silent;
         let text = format!("none of {silent} traces has anything that it is about");
-        return said(Verdict::Pass, None, text);
+        return Rated::new(Verdict::Pass, text);
     }
-    let seen = format!("{passed} of {judged} traces pass");
-    let wanted = percent(over.pass_rate);
+    match over {
+        None => all_of(counts),
+        Some(over) => match over.confidence {
+            None => by_ratio(over, counts),
+            Some(confidence) => by_bound(over, confidence, counts),
+        },
+    }
+}
+
+impl Rated {
+    fn new(verdict: Verdict, text: String) -> Self {
+        Self {
+            verdict,
+            needed: None,
+            text,
+        }
+    }
+}
+
+/// Every trace must pass, and there must be one.
+fn all_of(counts: Counts) -> Rated {
+    let judged = counts.passed + counts.failed;
+    match (counts.failed, counts.passed) {
+        (0, 0) => Rated {
+            needed: Some(1),
+            ..Rated::new(Verdict::Inconclusive, "no trace was judged".to_owned())
+        },
+        (0, passed) => Rated::new(Verdict::Pass, format!("all {passed} traces pass")),
+        (failed, _) => Rated::new(Verdict::Fail, format!("{failed} of {judged} traces fail")),
+    }
+}
+
+/// The ratio that was seen decides, once there are enough.
+fn by_ratio(over: Over, counts: Counts) -> Rated {
+    let judged = counts.passed + counts.failed;
+    let (seen, wanted) = (counts.seen(), percent(over.pass_rate));
     let few = over.traces.saturating_sub(judged);
-    let Some(confidence) = over.confidence else {
-        return if few > 0 {
-            let text = format!("{seen}; {few} more are needed to judge");
-            said(Verdict::Inconclusive, Some(few), text)
-        } else if passed as f64 / judged as f64 >= over.pass_rate - ROUNDING {
-            said(Verdict::Pass, None, format!("{seen}, {wanted} must"))
-        } else {
-            said(Verdict::Fail, None, format!("{seen}, {wanted} must"))
+    if few > 0 {
+        return Rated {
+            needed: Some(few),
+            ..Rated::new(
+                Verdict::Inconclusive,
+                format!("{seen}; {few} more are needed to judge"),
+            )
         };
-    };
-    let sure = percent(confidence);
-    let highest = clopper_pearson_upper(passed as f64, judged as f64, confidence);
-    if judged > 0 && highest < over.pass_rate {
-        let text = format!(
-            "{seen}: at most {} do, with confidence {sure}, and {wanted} must",
-            percent(highest)
-        );
-        return said(Verdict::Fail, None, text);
     }
-    let lowest = |judged: u64| 1.0 - clopper_pearson_upper(failed as f64, judged as f64, confidence);
-    let is_shown = |judged: u64| lowest(judged) >= over.pass_rate - ROUNDING;
-    if few == 0 && is_shown(judged) {
-        let text = format!(
-            "{seen}: at least {} do, with confidence {sure}, and {wanted} must",
-            percent(lowest(judged))
+    let ratio = counts.passed as f64 / judged as f64;
+    let verdict = if ratio >= over.pass_rate - ROUNDING {
+        Verdict::Pass
+    } else {
+        Verdict::Fail
+    };
+    Rated::new(verdict, format!("{seen}, {wanted} must"))
+}
+
+/// The bounds of the ratio decide.
+fn by_bound(over: Over, confidence: f64, counts: Counts) -> Rated {
+    let judged = counts.passed + counts.failed;
+    let (seen, wanted, sure) = (counts.seen(), percent(over.pass_rate), percent(confidence));
+    let upper = |part: u64, all: u64| clopper_pearson_upper(part as f64, all as f64, confidence);
+    let highest = upper(counts.passed, judged);
+    if judged > 0 && highest < over.pass_rate {
+        let highest = percent(highest);
+        return Rated::new(
+            Verdict::Fail,
+            format!("{seen}: at most {highest} do, with confidence {sure}, and {wanted} must"),
         );
-        return said(Verdict::Pass, None, text);
+    }
+    let lowest = |judged: u64| 1.0 - upper(counts.failed, judged);
+    let is_shown = |judged: u64| lowest(judged) >= over.pass_rate - ROUNDING;
+    let few = over.traces.saturating_sub(judged);
+    if few == 0 && is_shown(judged) {
+        let lowest = percent(lowest(judged));
+        return Rated::new(
+            Verdict::Pass,
+            format!("{seen}: at least {lowest} do, with confidence {sure}, and {wanted} must"),
+        );
     }
     let needed = needed(judged, is_shown).map(|needed| needed.max(few));
     let text = needed.map_or_else(
@@ -100,7 +137,10 @@ pub fn rate(over: Option<Over>, counts: Counts) -> Rated {
             )
         },
     );
-    said(Verdict::Inconclusive, needed, text)
+    Rated {
+        needed,
+        ..Rated::new(Verdict::Inconclusive, text)
+    }
 }
 
 /// The fewest further traces that show it.
@@ -154,7 +194,10 @@ mod tests {
     #[test]
     fn two_hundred_and_ninety_nine_traces_without_failure_show_99_percent() {
         let open = rate(Some(OVER), counts(200, 0));
-        assert_eq!((open.verdict, open.needed), (Verdict::Inconclusive, Some(99)));
+        assert_eq!(
+            (open.verdict, open.needed),
+            (Verdict::Inconclusive, Some(99))
+        );
         assert_eq!(rate(Some(OVER), counts(298, 0)).needed, Some(1));
         assert_eq!(rate(Some(OVER), counts(299, 0)).verdict, Verdict::Pass);
     }
@@ -171,7 +214,10 @@ mod tests {
     #[test]
     fn failures_that_chance_does_not_explain_fail_at_once() {
         assert_eq!(rate(Some(OVER), counts(18, 2)).verdict, Verdict::Fail);
-        assert_eq!(rate(Some(OVER), counts(19, 1)).verdict, Verdict::Inconclusive);
+        assert_eq!(
+            rate(Some(OVER), counts(19, 1)).verdict,
+            Verdict::Inconclusive
+        );
     }
 
     #[test]

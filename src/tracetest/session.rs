@@ -94,8 +94,8 @@ impl Session {
     }
 
     /// Judges traces by every test that is about them, test by test, so that later tests know the outputs of earlier ones.
-    pub fn observe(&mut self, traces: &[Trace]) {
-        let trees: Vec<TraceTree<'_>> = traces.iter().map(TraceTree::new).collect();
+    pub fn observe<'t>(&mut self, traces: impl IntoIterator<Item = &'t Trace>) {
+        let trees: Vec<TraceTree<'_>> = traces.into_iter().map(TraceTree::new).collect();
         self.traces += trees.len() as u64;
         for suite in &mut self.suites {
             for state in &mut suite.tests {
@@ -119,10 +119,37 @@ impl Session {
         }
     }
 
+    /// Whether a test waits for spans that a trace should have and has not, at `now`.
+    pub fn awaits(&self, trace: &Trace, now: UnixNanos) -> bool {
+        let tree = TraceTree::new(trace);
+        let ends = trace.spans.iter().map(|span| span.end);
+        let end = ends.max().unwrap_or(0);
+        self.suites.iter().any(|suite| {
+            suite.tests.iter().any(|state| {
+                let rule = &state.test.complete;
+                let is_missing = || {
+                    let expect = rule.expect.as_ref();
+                    expect.is_some_and(|expect| expect.select(&tree, &suite.variables).is_empty())
+                };
+                now < end.saturating_add(rule.timeout)
+                    && is_about(&state.test, &tree, &suite.variables)
+                    && is_missing()
+            })
+        })
+    }
+
+    /// Whether every test is decided at `now`.
+    pub fn is_decided(&self, now: UnixNanos) -> bool {
+        let report = self.report(now);
+        report.inconclusive == 0
+    }
+
     /// The variables of a suite, with what its tests handed on so far.
     pub fn variables(&self, suite: usize) -> Variables {
         let suite = self.suites.get(suite);
-        suite.map(|suite| suite.variables.clone()).unwrap_or_default()
+        suite
+            .map(|suite| suite.variables.clone())
+            .unwrap_or_default()
     }
 
     /// The results at `now`.
@@ -170,7 +197,9 @@ fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
         Verdict::Inconclusive => 1,
         Verdict::Fail => 2,
     };
-    verdicts.max_by_key(badness).unwrap_or(Verdict::Inconclusive)
+    verdicts
+        .max_by_key(badness)
+        .unwrap_or(Verdict::Inconclusive)
 }
 
 impl TestState {
@@ -251,7 +280,10 @@ impl TestState {
         TestResult {
             suite: suite.to_owned(),
             name: test.name.clone(),
-            service: test.root.as_ref().and_then(|root| root.service().map(str::to_owned)),
+            service: test
+                .root
+                .as_ref()
+                .and_then(|root| root.service().map(str::to_owned)),
             file: test.file.clone(),
             line: test.line,
             verdict,
@@ -321,14 +353,20 @@ fn text(checks: &[CheckResult], verdict: Verdict, traces: u64, incomplete: u64) 
         incomplete => format!("; {incomplete} traces are not whole and were not judged"),
     };
     let first = of_verdict().next();
-    let first = first.map_or(String::new(), |check| format!("{}: {}", check.name, check.text));
+    let first = first.map_or(String::new(), |check| {
+        format!("{}: {}", check.name, check.text)
+    });
     match verdict {
         Verdict::Pass | Verdict::Warn => format!("all {all} checks hold of {traces} traces{aside}"),
         Verdict::Fail => format!("{count} of {all} checks fail; {first}{aside}"),
         Verdict::Inconclusive if traces == 0 && incomplete > 0 => {
-            format!("none of {incomplete} traces is whole, so none was judged (complete.incomplete: judge judges them)")
+            format!(
+                "none of {incomplete} traces is whole, so none was judged (complete.incomplete: judge judges them)"
+            )
         }
         Verdict::Inconclusive if traces == 0 => "no trace has such a root span".to_owned(),
-        Verdict::Inconclusive => format!("{count} of {all} checks cannot be decided; {first}{aside}"),
+        Verdict::Inconclusive => {
+            format!("{count} of {all} checks cannot be decided; {first}{aside}")
+        }
     }
 }

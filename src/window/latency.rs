@@ -187,6 +187,12 @@ impl LatencyTiers {
         boundary.saturating_mul(tier.width_minutes)
     }
 
+    /// The closed minutes that are told apart, the oldest first.
+    pub fn minutes(&self) -> impl Iterator<Item = (u32, &Sketch)> {
+        let [minutes, ..] = &self.0;
+        minutes.iter().map(|(minute, sketch)| (*minute, sketch))
+    }
+
     /// Adds the slots of another series' tiers.
     pub fn merge(&mut self, other: &Self) {
         for ((tier, mine), theirs) in TIERS.iter().zip(&mut self.0).zip(&other.0) {

@@ -3,11 +3,13 @@
 //! Invariant: nothing here reads a clock, does I/O or fails; `now` is an argument and what was refused is returned
 //! as counts.
 
+pub mod cohort;
 pub mod demand;
 pub mod event;
 pub mod latency;
 pub mod ledger;
 pub mod measure;
+pub mod minutes;
 pub mod operation;
 pub mod rolling;
 pub mod series;

@@ -7,6 +7,7 @@
 //! Invariant: each tier divides the next, so an event in the newest slot of the finest tier is in the newest slot
 //! of all of them.
 
+use std::collections::BTreeMap;
 use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ const TIERS: [Tier; 6] = [
     tier(86_400, 32, 257),
 ];
 const CELLS: usize = 289;
+
+/// Minutes that are told apart, the newest among them.
+pub const MINUTES_HELD: u64 = TIERS[1].slots;
 
 const fn tier_of(window: Window) -> Tier {
     match window {
@@ -134,6 +138,17 @@ impl<C: Copy + Default + AddAssign + Sub<Output = C>> Tiers<C> {
         let tier = tier_of(window);
         let start = now_secs.saturating_sub(window.secs());
         self.current - self.at_boundary(tier, (start + tier.width_secs / 2) / tier.width_secs)
+    }
+
+    /// What was counted in each minute that is held, the oldest first.
+    pub fn minutes(&self) -> impl Iterator<Item = (u64, C)> {
+        let [_, tier, ..] = TIERS;
+        let newest = self.newest_secs / tier.width_secs;
+        let held = (newest + 1).saturating_sub(tier.slots)..=newest;
+        held.map(move |minute| {
+            let before = self.at_boundary(tier, minute);
+            (minute, self.at_boundary(tier, minute + 1) - before)
+        })
     }
 
     /// What was counted in every window, in the order of [`Window::ALL`].
@@ -380,6 +395,18 @@ impl Tally {
             *sums = sums_of(observed, Some(excess));
         }
         sums
+    }
+
+    /// The sums of each of the last [`MINUTES_HELD`] minutes up to the newest event, the oldest first.
+    pub fn minutes(&self) -> impl Iterator<Item = (u64, WindowSums)> {
+        let excess: BTreeMap<u64, Excess> = self
+            .excess
+            .iter()
+            .flat_map(|excess| excess.minutes())
+            .collect();
+        let observed = self.observed.minutes();
+        observed
+            .map(move |(minute, counts)| (minute, sums_of(counts, excess.get(&minute).copied())))
     }
 
     /// Goes on from the counters of an earlier run; the windows stay as they are.

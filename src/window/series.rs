@@ -1,5 +1,6 @@
 //! One series: its counters in all windows, its latency, its minutes for history and the ledgers attached to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,29 +12,18 @@ use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::span::Outcome;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
-use crate::window::latency::{LatencyTiers, OpenLatency};
+use crate::window::latency::LatencyTiers;
 use crate::window::ledger::{Ledger, LedgerRow};
-use crate::window::rolling::{Occurrence, Tally, WindowStarts, sums_of_one};
+use crate::window::minutes::{ClosedMinute, NANOS_PER_MINUTE, OpenMinutes, minute_of};
+use crate::window::rolling::{Occurrence, Tally, WindowStarts};
 use crate::window::sketch::{LatencyCounts, Sketch};
 use crate::window::snapshot::AllWindows;
-
-/// Minutes that may be open at once; one more closes the oldest.
-const OPEN_MINUTES_MAX: usize = 4;
 
 /// A minute closes this long after its end, since exporters batch for some seconds.
 const CLOSE_AFTER_SECS: u64 = 30;
 
 /// Closed minutes that wait for the history at most; more are counted as lost.
 const OUTBOX_ROWS_MAX: usize = 65_536;
-
-const NANOS_PER_MINUTE: u64 = 60 * NANOS_PER_SEC;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct OpenMinute {
-    minute: u32,
-    sums: WindowSums,
-    latency: OpenLatency,
-}
 
 /// Durations on the ladder, one histogram an outcome; monotonic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,13 +98,15 @@ pub struct Series {
     /// Series of the service's versions, if this is a service's own series.
     pub versions: Vec<SeriesId>,
     tally: Tally,
-    open: Vec<OpenMinute>,
+    open: OpenMinutes,
     latency: LatencyTiers,
     durations: Option<Box<Durations>>,
     ledgers: Vec<Ledger>,
     outbox: Vec<MinuteRow>,
     lost_rows: u64,
     last_event: UnixNanos,
+    /// Of a version: when its first event ended since it was last silent for long.
+    appeared_at: UnixNanos,
     /// When events last arrived, and how many there had been by then; events may speak of long ago.
     active_at: UnixNanos,
     active_events: u64,
@@ -129,13 +121,14 @@ impl Series {
             operations: 0,
             versions: Vec::new(),
             tally: Tally::starting_at(first),
-            open: Vec::new(),
+            open: OpenMinutes::default(),
             latency: LatencyTiers::default(),
             durations: keeps.durations.then(Box::default),
             ledgers: Vec::new(),
             outbox: Vec::new(),
             lost_rows: 0,
             last_event: first,
+            appeared_at: first,
             active_at: 0,
             active_events: 0,
         }
@@ -165,53 +158,15 @@ impl Series {
         }
         if windowed {
             self.last_event = self.last_event.max(event.end);
-            let open = self.open_minute(minute_of(event.end));
-            open.sums = open.sums.plus(sums_of_one(bad, event.weight));
-            if !bad {
-                open.latency
-                    .record(event.duration_nanos / 1_000, event.count);
+            if let Some(closed) = self.open.record(event) {
+                self.close_minute(&closed);
             }
         }
     }
 
-    #[inline]
-    fn open_minute(&mut self, minute: u32) -> &mut OpenMinute {
-        let position = match self.open.iter().rposition(|open| open.minute == minute) {
-            Some(position) => position,
-            None => self.begin_minute(minute),
-        };
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the position was just found or pushed"
-        )]
-        &mut self.open[position]
-    }
-
     #[cold]
-    fn begin_minute(&mut self, minute: u32) -> usize {
-        if self.open.len() >= OPEN_MINUTES_MAX
-            && let Some(oldest) = self
-                .open
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, open)| open.minute)
-                .map(|(at, _)| at)
-        {
-            let open = self.open.remove(oldest);
-            self.close_minute(&open);
-        }
-        let latency = OpenLatency::default();
-        self.open.push(OpenMinute {
-            minute,
-            sums: WindowSums::default(),
-            latency,
-        });
-        self.open.len() - 1
-    }
-
-    fn close_minute(&mut self, open: &OpenMinute) {
-        let sketch = open.latency.to_sketch();
-        self.latency.add(open.minute, &sketch);
+    fn close_minute(&mut self, closed: &ClosedMinute) {
+        self.latency.add(closed.minute, &closed.latency);
         if !self.keeps_history {
             return;
         }
@@ -219,7 +174,7 @@ impl Series {
             self.lost_rows += 1;
             return;
         }
-        self.outbox.push(row_of(open, sketch.iter().collect()));
+        self.outbox.push(closed.row());
     }
 
     /// Closes the minutes that are over at `now`.
@@ -245,9 +200,8 @@ impl Series {
     }
 
     fn close_minutes_before(&mut self, until: u32) {
-        while let Some(position) = self.open.iter().position(|open| open.minute < until) {
-            let open = self.open.remove(position);
-            self.close_minute(&open);
+        while let Some(closed) = self.open.close_before(until) {
+            self.close_minute(&closed);
         }
     }
 
@@ -270,7 +224,7 @@ impl Series {
     pub fn collect_latency(&self, now: UnixNanos, window: Window, counts: &mut LatencyCounts) {
         let from = self.latency.collect(now, window, counts);
         for open in self.open.iter().filter(|open| open.minute >= from) {
-            counts.add(&open.latency.to_sketch());
+            counts.add(&open.latency);
         }
     }
 
@@ -309,6 +263,20 @@ impl Series {
     /// End of the newest event.
     pub fn last_event(&self) -> UnixNanos {
         self.last_event
+    }
+
+    /// When the first event ended since it was last silent for long.
+    pub fn appeared_at(&self) -> UnixNanos {
+        self.appeared_at
+    }
+
+    /// Notes that events come at `at`; whether it had been silent for longer than `silence` until then.
+    pub fn comes_back(&mut self, at: UnixNanos, silence: UnixNanos) -> bool {
+        let comes_back = self.last_event.saturating_add(silence) < at;
+        if comes_back {
+            self.appeared_at = at;
+        }
+        comes_back
     }
 
     /// Accounts of the objectives on this series.
@@ -366,11 +334,33 @@ impl Series {
 
     /// The minutes that the history does not have yet, open ones included.
     pub fn unsaved_minutes(&self) -> Vec<MinuteRow> {
-        let open = self
-            .open
-            .iter()
-            .map(|open| row_of(open, open.latency.to_sketch().iter().collect()));
+        let open = self.open.iter().map(|open| open.row());
         self.outbox.iter().cloned().chain(open).collect()
+    }
+
+    /// The last minutes with events, about an hour up to the newest one, the oldest first.
+    pub fn recent_minutes(&self) -> Vec<MinuteRow> {
+        let mut latency: BTreeMap<u32, Sketch> = BTreeMap::new();
+        let closed = self.latency.minutes();
+        let open = self.open.iter().map(|open| (open.minute, open.latency));
+        for (minute, sketch) in closed.map(|(at, sketch)| (at, sketch.clone())).chain(open) {
+            let held = latency.entry(minute).or_default();
+            *held = held.merged(&sketch);
+        }
+        let minutes = self
+            .tally
+            .minutes()
+            .filter(|(_, sums)| sums.observed_total > 0);
+        let row = |(minute, sums)| {
+            let minute = u32::try_from(minute).ok()?;
+            let latency = latency.get(&minute).into_iter().flatten().collect();
+            Some(MinuteRow {
+                minute,
+                sums,
+                latency,
+            })
+        };
+        minutes.filter_map(row).collect()
     }
 
     /// Counts a past minute of the history, which has it already.
@@ -388,8 +378,8 @@ impl Series {
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         self.latency.merge(&other.latency);
-        for open in &other.open {
-            self.latency.add(open.minute, &open.latency.to_sketch());
+        for open in other.open.iter() {
+            self.latency.add(open.minute, &open.latency);
         }
         if let (Some(mine), Some(theirs)) = (&mut self.durations, &other.durations) {
             mine.ok.merge(&theirs.ok);
@@ -408,16 +398,4 @@ impl Series {
         }
         self.last_event = self.last_event.max(other.last_event);
     }
-}
-
-fn row_of(open: &OpenMinute, latency: Vec<(u16, u64)>) -> MinuteRow {
-    MinuteRow {
-        minute: open.minute,
-        sums: open.sums,
-        latency,
-    }
-}
-
-fn minute_of(at: UnixNanos) -> u32 {
-    u32::try_from(at / NANOS_PER_MINUTE).unwrap_or(u32::MAX)
 }

@@ -63,6 +63,9 @@ pub struct SliConfig {
     pub sampling: Sampling,
     /// The same for single services, by `service.name`.
     pub sampling_by_service: BTreeMap<String, Sampling>,
+    /// Attribute of resources that tells the versions of a service apart, for example `k8s.pod.label.track`. Default
+    /// service.version.
+    pub version_attribute: String,
 }
 
 impl Default for SliConfig {
@@ -93,6 +96,7 @@ impl Default for SliConfig {
             exclude: exclude.map(String::from).to_vec(),
             sampling: Sampling::Full,
             sampling_by_service: BTreeMap::new(),
+            version_attribute: "service.version".to_owned(),
         }
     }
 }

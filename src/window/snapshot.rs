@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::model::UnixNanos;
+use crate::model::canary::ServiceEdge;
 use crate::model::report::{LatencyQuantiles, OutcomeDurations, SeriesUsage};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::window::{Window, WindowSums};
+use crate::window::cohort::Rollout;
 use crate::window::measure::{CompositeView, ObjectiveView};
 use crate::window::rolling::WindowStarts;
 use crate::window::series::{CarriedCounters, Series};
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub objectives: Vec<ObjectiveView>,
     /// Composites that count slices of time, by name.
     pub composites: Vec<CompositeView>,
+    /// Rollouts under way, sorted by service.
+    pub rollouts: Vec<Rollout>,
+    /// Calls between their services, where they are known exactly: on trace files.
+    pub edges: Vec<ServiceEdge>,
     /// How full the table is.
     pub usage: SeriesUsage,
 }
@@ -79,6 +85,7 @@ impl Windows {
         }
         self.judge_slices(now);
         self.rank_operations(traffic);
+        self.cohorts.end(now);
     }
 
     /// Closes every open minute, for the last write of a shutdown.
@@ -110,6 +117,7 @@ impl Windows {
             now,
             objectives: self.objectives(now),
             composites: self.composites(now),
+            rollouts: self.rollouts(),
             usage: self.usage(),
             ..Snapshot::default()
         };

@@ -18,12 +18,13 @@ use crate::support::schema::{assert_described, assert_needed};
 use crate::support::server::{Server, as_read, availability, output_in, read_json};
 use crate::support::spans::{MINUTE, NOW, failed_spans, request, spans};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "endpoints.json",
     "guardrail/checkout.verdict.json",
     "guardrail/verdict.json",
     "openslo/bundle.json",
     "openslo/checkout.yaml",
+    "prometheus/checkout.rules.yaml",
     "report.json",
 ];
 

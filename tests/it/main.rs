@@ -13,17 +13,25 @@
 
 mod analyze;
 mod binary;
+mod canary;
 mod candidates;
+mod contracts;
 mod exporters;
 mod gate;
+mod gate_live;
 mod limits;
 mod loadgen;
+mod notify;
 mod otlp_grpc;
 mod otlp_http;
 mod restart;
+mod rules;
 mod shutdown;
 mod simulation;
 mod store;
 mod support;
+mod trace_tests;
 mod validate;
 mod verdict;
+mod versions;
+mod whole_traces;

@@ -64,6 +64,30 @@ async fn a_version_that_nothing_is_computed_for_is_inconclusive() {
 }
 
 #[tokio::test]
+async fn a_window_is_judged_as_over_http() {
+    let server = Server::with_report().await;
+    for version in ["", "1.4.0"] {
+        let request = GetVerdictRequest {
+            service: "checkout".to_owned(),
+            version: version.to_owned(),
+            window: "1h".to_owned(),
+            ..GetVerdictRequest::default()
+        };
+        let answer = guardrail(&server).await.get_verdict(request).await.unwrap();
+        let path = format!("/api/v1/verdict?service=checkout&version={version}&window=1h");
+        let over_http = server.json(&path).await;
+        let over_http: crate::model::report::VerdictReport =
+            serde_json::from_value(over_http).unwrap();
+        assert_eq!(over_http.verdict, Verdict::Warn);
+        assert_eq!(
+            answer.into_inner().report.unwrap(),
+            VerdictReport::from(&over_http)
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn watchers_hear_the_current_verdict_then_changes_only_until_shutdown() {
     let server = Server::start().await;
     let request = WatchVerdictsRequest {

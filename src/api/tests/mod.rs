@@ -1,6 +1,7 @@
 //! The endpoint through real clients: HTTP/1 and gRPC on one port of the loopback interface.
 
 mod grpc;
+mod kayenta;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::StatusCode;
@@ -29,6 +30,7 @@ impl Server {
     }
 
     async fn with_metrics(metrics: PrometheusHandle) -> Self {
+        crate::outgoing::install_crypto_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (reports, reports_receiver) = watch::channel(None);
@@ -36,11 +38,15 @@ impl Server {
         let (commands_sender, commands) = mpsc::channel(4);
         let shutdown = CancellationToken::new();
         let state = ApiState {
+            traces: None,
             reports: reports_receiver,
+            told: watch::channel(0).1,
             ready: ready_receiver,
             commands: commands_sender,
             metrics,
             started_at: fixture::generated_at(),
+            limits: Limits::default(),
+            canary_executions: 3,
         };
         let task = tokio::spawn(serve(listener, state, shutdown.clone()));
         Self {
@@ -225,7 +231,7 @@ async fn an_unknown_service_is_inconclusive_and_the_known_ones_are_named() {
 }
 
 #[tokio::test]
-async fn a_version_or_window_that_nothing_is_computed_for_is_said_and_not_ignored() {
+async fn a_version_that_nothing_is_computed_for_is_said_and_not_ignored() {
     let server = Server::with_report().await;
     let version = server
         .json("/api/v1/verdict?service=checkout&version=2.0")
@@ -233,22 +239,54 @@ async fn a_version_or_window_that_nothing_is_computed_for_is_said_and_not_ignore
     assert_eq!(version["version"], "2.0");
     assert_eq!(
         reason(&version),
-        "no verdict is computed for version `2.0` of service `checkout`, \
-         versions seen lately: 1.4.0; without version and window the verdict is fail"
+        "no verdict is computed for version `2.0` of service `checkout`, versions seen lately: 1.4.0: it needs the version \
+         before, or a window (window=30m); without version the verdict is fail"
     );
-    let window = server.json("/api/v1/verdict?window=1h").await;
-    assert_eq!(window["window"], "1h");
+    let version = server.json("/api/v1/verdict?version=2.0&window=1h").await;
+    assert!(reason(&version).contains("none was named"), "{version}");
+    let version = server
+        .json("/api/v1/verdict?service=checkout&version=2.0&window=1h")
+        .await;
     assert_eq!(
-        reason(&window),
-        "no verdict is computed for window `1h` of all services together: \
-         the objectives' own windows decide; without version and window the verdict is fail"
+        reason(&version),
+        "version `2.0` of service `checkout` has not been seen, versions seen lately: 1.4.0"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_window_is_judged_by_itself() {
+    let server = Server::with_report().await;
+    // A tenth of a thousand requests failed, a thousandth may.
+    for path in [
+        "/api/v1/verdict?window=1h",
+        "/api/v1/verdict?service=checkout&window=1h",
+        "/api/v1/verdict?service=checkout&version=1.4.0&window=1h",
+    ] {
+        let verdict = server.json(path).await;
+        // The fixture counts no observed events, and one failure alone is no pattern.
+        assert_eq!(verdict["verdict"], "warn", "{verdict}");
+        assert_eq!(verdict["window"], "1h");
+        assert_eq!(verdict["reasons"][0]["observed"], 0.1);
+    }
+    let quiet = server
+        .json("/api/v1/verdict?service=checkout&window=5m")
+        .await;
+    assert_eq!(quiet["verdict"], "inconclusive");
+    assert_eq!(quiet["undecided"][0]["limit"], 1_000.0);
     let window = server
         .json("/api/v1/verdict?service=search&window=4h")
         .await;
-    assert!(
-        reason(&window).contains("the windows held are 5m, 30m, 1h, 2h, 6h, 1d, 3d, 7d, 28d, 30d"),
-        "{window}"
+    assert_eq!(
+        reason(&window),
+        "window `4h` is not held, the windows held are 5m, 30m, 1h, 2h, 6h, 1d, 3d, 7d, 28d, 30d"
+    );
+    let window = server
+        .json("/api/v1/verdict?service=checkout&version=1.4.0&window=7d")
+        .await;
+    assert_eq!(
+        reason(&window),
+        "window `7d` of a version is not held, the windows held are 1h"
     );
     server.stop().await;
 }

@@ -1,4 +1,6 @@
-//! `gate`: may this go on? Trace files → exit code.
+//! `gate`: may this go on? Trace files, or a running server → exit code.
+
+mod endpoint;
 
 use std::fs::OpenOptions;
 use std::io::{Write, stderr, stdout};
@@ -7,15 +9,23 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use tokio::runtime::Handle;
 
 use crate::cli::Usage;
+use crate::cli::gate::endpoint::EndpointArgs;
 use crate::cli::summary::input_summary;
+use crate::cli::test::output;
+use crate::cli::test::source::{newest, read_files};
 use crate::cli::traces::{TraceArgs, read_all};
+use crate::cli::versions::{Versions, tables};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::disk;
-use crate::evaluator::gate::{FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, gate};
+use crate::evaluator::gate::{
+    FailOn, GatePart, GateReport, POLICY_SOURCE, UserPolicy, fail_on_actions, gate,
+};
 use crate::evaluator::policy::Language;
+use crate::evaluator::trace_tests;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::ci::{self, Case, Outcome};
 use crate::model::UnixNanos;
@@ -24,45 +34,82 @@ use crate::model::finding::Finding;
 use crate::model::input::JudgedAgainst;
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
-use crate::receiver::file::{STANDARD_INPUT, find_inputs};
+use crate::model::test_result::{TEST_SOURCE, TestReport};
+use crate::receiver::file::{STANDARD_INPUT, TraceInput, find_inputs};
 use crate::service::analysis::{Analysis, Neighbours};
+use crate::service::suite_files;
+use crate::tracetest::Session;
+use crate::tracetest::language::Variables;
 
 const EXAMPLES: &str = "\
 Examples:
   slo-copilot gate --trace after.jsonl --objectives slos.yaml
   slo-copilot gate --trace after.jsonl --baseline before.jsonl --format junit > gate.xml
   slo-copilot gate --trace traces/ --objectives slos.yaml --policy release.rego --fail-on guardrail
+  slo-copilot gate --baseline old.jsonl --canary new.jsonl
+  slo-copilot gate --trace traces/ --canary-version 2.1.0 --fail-on canary
+  slo-copilot gate --endpoint 127.0.0.1:9464 --service checkout --wait 10m --hold 2m --fail-on-action freeze
 
-Exit code: 0 pass or warn, 1 fail, 2 usage or broken input, 3 inconclusive.
+Exit code: 0 pass or warn, 1 fail, 2 usage, broken input or an unreachable server, 3 inconclusive.
 
-  --fail-on    objectives  trace tests  guardrail policies
-  any          decide      decide       decide
+  --fail-on    objectives  trace tests  guardrail policies  versions
+  any          decide      decide       decide              decide
   baseline     decide
   tests                    decide
-  guardrail                             decide";
+  guardrail                             decide
+  canary                                                    decide
+
+With --canary, or --canary-version, the new version is compared with the old one: error ratios, latency and its tail, of the
+service and of each operation, new ways of failing and changed dependencies (section canary of the configuration). Objectives
+decide as well where there are any.";
 
 /// What a gate is told whose baseline suggests nothing.
 const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an objective; give it more traces, or name objectives";
 
 /// Arguments of `gate`.
 #[derive(Debug, Parser)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, disable_version_flag = true)]
 pub struct Args {
     #[command(flatten)]
     traces: TraceArgs,
 
+    #[command(flatten)]
+    live: EndpointArgs,
+
     /// Trace files of a time that was good: without objectives, candidates are fitted on them and the traces are judged
-    /// by those.
+    /// by those. With --canary, the old version's.
     #[arg(long, value_name = "TRACE", num_args = 1..)]
     baseline: Vec<String>,
+
+    /// Trace files of the new version, in place of --trace: they are compared with those of --baseline, whatever versions
+    /// they say.
+    #[arg(long, value_name = "TRACE", num_args = 1.., requires = "baseline", conflicts_with = "canary_version")]
+    canary: Vec<String>,
+
+    /// The new version in the traces of --trace: it is compared with the old one in them.
+    #[arg(long, value_name = "VERSION", conflicts_with = "baseline")]
+    canary_version: Option<String>,
+
+    /// The old version, unless it is the one with the most requests beside the new one.
+    #[arg(long, value_name = "VERSION", requires = "canary_version")]
+    baseline_version: Option<String>,
 
     /// What decides.
     #[arg(long, value_name = "PART", default_value = "any")]
     fail_on: FailOnArg,
 
+    /// An action of the error budget policy that fails the gate, for example freeze; may be repeated.
+    #[arg(long, value_name = "ACTION")]
+    fail_on_action: Vec<String>,
+
     /// A guardrail policy of your own, in CEL (.cel) or Rego (.rego); may be repeated.
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
+
+    /// Suites of trace tests (see `slo-copilot test`): files, directories or globs. They are judged on the same traces, which
+    /// are read again for them.
+    #[arg(long, value_name = "SUITE", num_args = 1..)]
+    suite: Vec<PathBuf>,
 
     /// Form of the answer on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -83,6 +130,8 @@ enum FailOnArg {
     Tests,
     /// Guardrail policies.
     Guardrail,
+    /// The comparison of two versions.
+    Canary,
 }
 
 impl From<FailOnArg> for FailOn {
@@ -92,6 +141,7 @@ impl From<FailOnArg> for FailOn {
             FailOnArg::Baseline => Self::Baseline,
             FailOnArg::Tests => Self::Tests,
             FailOnArg::Guardrail => Self::Guardrail,
+            FailOnArg::Canary => Self::Canary,
         }
     }
 }
@@ -102,7 +152,7 @@ enum Format {
     Text,
     /// The verdict with its parts.
     Json,
-    /// `JUnit` XML: a case an objective and a policy.
+    /// `JUnit` XML: a case an objective, a policy and a service whose versions are compared.
     Junit,
     /// SARIF 2.1.0.
     Sarif,
@@ -111,12 +161,16 @@ enum Format {
 }
 
 /// Judges the traces; the exit code says how.
-pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitCode> {
+    if let Some(url) = &args.live.endpoint {
+        return runtime.block_on(endpoint::run(args, url));
+    }
     let config = args.traces.load_config()?;
-    let inputs = args.traces.inputs()?;
+    let inputs = args.inputs()?;
+    let is_standard = |one: &String| one == STANDARD_INPUT;
     anyhow::ensure!(
-        !(args.traces.reads_standard_input()
-            && args.baseline.iter().any(|one| one == STANDARD_INPUT)),
+        !((args.traces.reads_standard_input() || args.canary.iter().any(is_standard))
+            && args.baseline.iter().any(is_standard)),
         Usage("traces and baseline cannot both come from standard input".to_owned())
     );
     let policies = args
@@ -125,8 +179,14 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         .map(|path| read_policy(path))
         .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
     let (objectives, against) = args.yardstick(&config, clock.now())?;
-    let mut analysis = Analysis::new(&config, &objectives, clock.now());
-    read_all(&mut analysis, &inputs)?;
+    let (mut analysis, notes) = match args.versions() {
+        Some(versions) => versions.read(&config, &objectives, &inputs, clock.now())?,
+        None => {
+            let mut analysis = Analysis::new(&config, &objectives, clock.now());
+            read_all(&mut analysis, &inputs)?;
+            (analysis, String::new())
+        }
+    };
     let candidates = analysis.candidates();
     let mut report = analysis.report(
         candidates,
@@ -134,6 +194,9 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         &Neighbours::default(),
         timestamp(clock.now()),
     );
+    if let Some(tests) = args.tests(&config, &inputs)? {
+        trace_tests::add(&mut report, tests);
+    }
     if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
         for reason in &mut report.verdict.reasons {
             BASELINE_TOO_THIN.clone_into(&mut reason.text);
@@ -145,11 +208,25 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         &policies,
         config.evaluator.limits(),
     )?;
+    if !notes.is_empty() {
+        writeln!(stderr().lock(), "{notes}")?;
+    }
+    finish(args, decided, &report, against.text())
+}
+
+/// Writes and prints what was decided; the exit code says it.
+fn finish(
+    args: &Args,
+    decided: GateReport,
+    report: &Report,
+    against: &str,
+) -> anyhow::Result<ExitCode> {
+    let decided = fail_on_actions(decided, &args.fail_on_action);
     if let Some(path) = &args.report {
-        let json = serde_json::to_vec_pretty(&report)?;
+        let json = serde_json::to_vec_pretty(report)?;
         disk::replace(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    print(args.format, &decided, &report)?;
+    print(args.format, &decided, report)?;
     if let Some(input) = &report.input {
         stderr().lock().write_all(input_summary(input).as_bytes())?;
     }
@@ -157,7 +234,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         stderr().lock(),
         "gate: {} (judged against {}); decided by {}",
         decided.verdict.verdict.label().to_uppercase(),
-        against.text(),
+        against,
         decided.decided_by,
     )?;
     Ok(match decided.verdict.verdict {
@@ -168,6 +245,48 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    /// The traces that are judged.
+    fn inputs(&self) -> anyhow::Result<Vec<TraceInput>> {
+        if self.canary.is_empty() {
+            return self.traces.inputs();
+        }
+        anyhow::ensure!(
+            self.traces.traces.is_empty() && self.traces.more_traces.is_empty(),
+            Usage("--canary names the traces that are judged; leave --trace out".to_owned())
+        );
+        Ok(find_inputs(&self.canary)?)
+    }
+
+    /// The versions that are compared, if any are.
+    fn versions(&self) -> Option<Versions<'_>> {
+        if !self.canary.is_empty() {
+            let baseline = &self.baseline;
+            return Some(Versions::Sets { baseline });
+        }
+        let canary = self.canary_version.as_deref()?;
+        let baseline = self.baseline_version.as_deref();
+        Some(Versions::Split { canary, baseline })
+    }
+
+    /// The results of `--suite`, and of `tests.suites` of the configuration.
+    fn tests(&self, config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Option<TestReport>> {
+        let suites = self.suite.iter().chain(&config.tests.suites);
+        let paths: Vec<PathBuf> = suites.cloned().collect();
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        anyhow::ensure!(
+            !self.traces.reads_standard_input(),
+            Usage("trace tests read the traces a second time, which standard input does not allow; save them to a file".to_owned())
+        );
+        let suites = suite_files::load(&paths)?;
+        let traces = read_files(config, inputs)?;
+        let variables = Variables::new(std::env::vars());
+        let mut session = Session::new(suites, &variables, config.tests.limits_of_command());
+        session.observe(&traces);
+        Ok(Some(session.report(newest(&traces))))
+    }
+
     /// What the traces are judged against: adopted objectives, else the baseline's candidates, else their own.
     fn yardstick(
         &self,
@@ -175,12 +294,16 @@ impl Args {
         now: UnixNanos,
     ) -> anyhow::Result<(Vec<Objective>, JudgedAgainst)> {
         let adopted = self.traces.adopted(config)?;
+        let compares = self.versions().is_some();
         if !adopted.is_empty() {
             anyhow::ensure!(
-                self.baseline.is_empty(),
+                compares || self.baseline.is_empty(),
                 Usage("--baseline is for traces without objectives, and there are objectives; leave one out".to_owned())
             );
             return Ok((adopted, JudgedAgainst::Objectives));
+        }
+        if compares {
+            return Ok((Vec::new(), JudgedAgainst::OldVersion));
         }
         if self.baseline.is_empty() {
             return Ok((Vec::new(), JudgedAgainst::Itself));
@@ -245,7 +368,20 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
             case("composite", &composite.name, state, text)
         }));
     }
-    if decided.fail_on == FailOn::Tests {
+    if decided.fail_on.includes(GatePart::Canary) {
+        cases.extend(report.canaries.iter().map(|canary| {
+            let name = format!(
+                "{} {} → {}",
+                canary.service.name, canary.baseline.version, canary.canary.version
+            );
+            let suite = GatePart::Canary.label();
+            case(suite, &name, canary.verdict, canary.text.clone())
+        }));
+    }
+    let tests = report.test_results.as_ref();
+    if let Some(tests) = tests.filter(|_| decided.fail_on.includes(GatePart::Tests)) {
+        cases.extend(output::cases(tests));
+    } else if decided.fail_on == FailOn::Tests {
         let tests = decided
             .parts
             .iter()
@@ -260,6 +396,19 @@ fn cases(decided: &GateReport, report: &Report) -> Vec<Case> {
         let suite = GatePart::Guardrail.label();
         case(suite, &reason.name, Verdict::Fail, reason.text.clone())
     }));
+    if let Some(action) = &decided.failed_action {
+        cases.push(case(
+            "error-budget-policy",
+            action,
+            Verdict::Fail,
+            decided.decided_by.clone(),
+        ));
+    }
+    if cases.is_empty() {
+        // A live verdict may speak of a version, of which no objective speaks.
+        let text = decided.decided_by.clone();
+        cases.push(case("verdict", "verdict", decided.verdict.verdict, text));
+    }
     cases
 }
 
@@ -279,9 +428,18 @@ fn case(suite: &str, name: &str, state: Verdict, text: String) -> Case {
 
 /// Located at the first trace file, since code scanning refuses results without a place.
 fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
+    let tests = report.test_results.as_ref();
+    let tests = tests.filter(|_| decided.fail_on.includes(GatePart::Tests));
+    let mut own = tests.map(output::findings).unwrap_or_default();
     let files = report.input.iter().flat_map(|input| &input.files);
     let first = files.map(|file| file.file.as_str()).next();
-    ci::located(ci::findings_of(&decided.verdict), first.unwrap_or("-"))
+    let mut others = ci::findings_of(&decided.verdict);
+    if !own.is_empty() {
+        // The tests say it at their own lines.
+        others.retain(|finding| finding.rule != TEST_SOURCE);
+    }
+    own.extend(ci::located(others, first.unwrap_or("-")));
+    own
 }
 
 fn text(decided: &GateReport) -> String {
@@ -305,7 +463,7 @@ fn text(decided: &GateReport) -> String {
     for reason in &decided.verdict.undecided {
         lines.push(format!("  undecided: {}", reason.text));
     }
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n" + &tables(&decided.canaries)
 }
 
 /// Appends to the job summary where GitHub says that there is one.

@@ -39,7 +39,7 @@ pub(super) struct FaultArgs {
 
 /// Tries the cases of a file. The code is 1 if an expectation is not met, and 3 if a case with an expectation meets no
 /// request.
-pub(super) fn run(
+pub(super) async fn run(
     suite: &Path,
     args: &FaultArgs,
     source: &SourceArgs,
@@ -50,7 +50,7 @@ pub(super) fn run(
         .with_context(|| format!("cannot read {}", suite.display()))?;
     let suite = FaultSuite::from_yaml(&suite.display().to_string(), &text)?;
     let config = source.load_config()?;
-    let traces = source.traces(&config)?;
+    let traces = source.traces(&config).await?;
     let objectives = objectives(args, source, &config, clock)?;
     let recording = Recording::new(traces, &config, suite.propagation_prior);
     let report = recording.try_cases(&suite, &objectives, |_| ());
@@ -84,6 +84,10 @@ fn objectives(
         show_findings(&findings)?;
         return Ok(objectives);
     }
+    anyhow::ensure!(
+        source.endpoint.is_none(),
+        Usage("traces of a server are a sample to which no candidates are fitted; name objectives with --objectives".to_owned())
+    );
     anyhow::ensure!(
         !source.traces.iter().any(|name| name == STANDARD_INPUT),
         Usage("standard input is read once; name objectives with --objectives, or put the traces into a file".to_owned())

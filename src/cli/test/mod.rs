@@ -1,17 +1,22 @@
 //! `test`: trace-based tests. Suites and traces → exit code.
 
+mod drive;
 mod faults;
-mod output;
-mod source;
+mod init;
+pub(crate) mod output;
+mod remote;
+pub mod source;
 
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::Usage;
+use crate::cli::test::drive::DriveArgs;
+use crate::cli::test::init::InitArgs;
 use crate::cli::test::source::SourceArgs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -28,6 +33,8 @@ Examples:
   slo-copilot test shop.yaml --trace traces.jsonl
   slo-copilot test tests/ --endpoint 127.0.0.1:9464 --wait 2m
   slo-copilot test shop.yaml --trace traces/ --format junit > tests.xml
+  slo-copilot test init --trace traces.jsonl -o shop.yaml
+  slo-copilot test shop.yaml --drive --rate 20 --for 30s
   slo-copilot test --faults faults.yaml --trace traces.jsonl --objectives openslo/
 
 A test, in Tracetest's format with more in it:
@@ -56,6 +63,9 @@ Exit code: 0 pass, 1 fail, 2 usage or broken input, 3 inconclusive.";
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Suites: files, directories or globs (YAML or JSON).
     #[arg(value_name = "SUITE", required_unless_present = "faults")]
     suites: Vec<PathBuf>,
@@ -65,6 +75,13 @@ pub struct Args {
 
     #[command(flatten)]
     simulated: faults::FaultArgs,
+
+    /// Wait so long for traces that decide every test, for example 2m; with --endpoint.
+    #[arg(long, value_name = "DURATION", value_parser = drive::duration, requires = "endpoint")]
+    wait: Option<std::time::Duration>,
+
+    #[command(flatten)]
+    drive: DriveArgs,
 
     /// Set a variable that tests read as `var:NAME`; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
@@ -77,6 +94,13 @@ pub struct Args {
     /// Write the results as JSON, too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+}
+
+/// What else there is.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a first suite from observed traces.
+    Init(InitArgs),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,18 +118,29 @@ enum Format {
 }
 
 /// Runs the tests; the exit code says how it went.
-pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Init(args)) = &args.command {
+        return init::run(args).await;
+    }
     if let Some(file) = &args.simulated.faults {
         let out = (args.format, args.report.as_deref());
-        return faults::run(file, &args.simulated, &args.source, out, &clock);
+        return faults::run(file, &args.simulated, &args.source, out, clock).await;
     }
-    let config = args.source.load_config()?;
-    let suites = suite_files::load(&args.suites)?;
-    let variables = variables(&args.variables)?;
-    let report = args
-        .source
-        .judge(&config, &suites, &variables, &clock)
-        .await?;
+    let plan = Plan {
+        config: args.source.load_config()?,
+        suites: suite_files::load(&args.suites)?,
+        variables: variables(&args.variables)?,
+    };
+    let report = if args.drive.drive {
+        let endpoint = args.source.endpoint.as_deref();
+        drive::run(&args.drive, endpoint, &plan, clock).await?
+    } else {
+        let waiting = args.wait.unwrap_or_default();
+        let session = plan.session();
+        args.source
+            .judge(&plan.config, session, waiting, clock)
+            .await?
+    };
     finish(&report, args.format, args.report.as_deref())
 }
 
@@ -123,9 +158,19 @@ fn variables(given: &[String]) -> anyhow::Result<Variables> {
     Ok(variables)
 }
 
-/// Suites that have seen nothing yet.
-fn session(config: &Config, suites: &[Suite], variables: &Variables) -> Session {
-    Session::new(suites.to_vec(), variables, config.tests.limits_of_command())
+/// What is to be tested.
+struct Plan {
+    config: Config,
+    suites: Vec<Suite>,
+    variables: Variables,
+}
+
+impl Plan {
+    /// The suites before they have seen anything.
+    fn session(&self) -> Session {
+        let limits = self.config.tests.limits_of_command();
+        Session::new(self.suites.clone(), &self.variables, limits)
+    }
 }
 
 fn finish(

@@ -30,10 +30,18 @@ pub(super) fn text(report: &TestReport) -> String {
     let mut text = String::new();
     for test in &report.tests {
         let place = format!("{}:{}", test.file, test.line);
-        push(&mut text, "", &format!("{}  {} ({place})", label(test.verdict), test.name));
+        push(
+            &mut text,
+            "",
+            &format!("{}  {} ({place})", label(test.verdict), test.name),
+        );
         push(&mut text, "      ", &test.text);
         if let Some(reason) = &test.incomplete_reason {
-            push(&mut text, "      ", &format!("not whole, for example {reason}"));
+            push(
+                &mut text,
+                "      ",
+                &format!("not whole, for example {reason}"),
+            );
         }
         for (name, value) in &test.outputs {
             push(&mut text, "      ", &format!("{name} = {value}"));
@@ -62,7 +70,10 @@ fn push_check(text: &mut String, check: &CheckResult) {
 fn details(failure: &TestFailure) -> Vec<String> {
     let span = failure.span.as_ref();
     let span = span.map_or(String::new(), |span| format!(" at {span}"));
-    let mut lines = vec![format!("trace {}{span}: {}", failure.trace_id, failure.text)];
+    let mut lines = vec![format!(
+        "trace {}{span}: {}",
+        failure.trace_id, failure.text
+    )];
     let values = [("seen", &failure.observed), ("wanted", &failure.wanted)];
     lines.extend(
         values
@@ -146,7 +157,10 @@ pub(crate) fn findings(report: &TestReport) -> Vec<Finding> {
             findings.push(Finding {
                 rule: rule.to_owned(),
                 level,
-                message: format!("{}: {}: {}: {text}{first}", test.name, check.group, check.name),
+                message: format!(
+                    "{}: {}: {}: {text}{first}",
+                    test.name, check.group, check.name
+                ),
                 location: Some(Location {
                     file: test.file.clone(),
                     line: Some(check.line),

@@ -1,10 +1,14 @@
 //! Where the traces of tests come from: files, or a running server.
 
+use std::collections::BTreeSet;
 use std::io::{Write, stderr};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::cli::Usage;
-use crate::cli::test::session;
+use crate::cli::test::remote::Remote;
 use crate::cli::traces::{read_each, show_findings};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -13,8 +17,10 @@ use crate::model::test_result::TestReport;
 use crate::model::trace::Trace;
 use crate::receiver::file::{TraceInput, find_inputs};
 use crate::service::whole_traces::WholeTraces;
-use crate::tracetest::language::Variables;
-use crate::tracetest::suite::Suite;
+use crate::tracetest::Session;
+
+/// Time between two looks at a server.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where traces are.
 #[derive(Debug, clap::Args)]
@@ -22,6 +28,10 @@ pub struct SourceArgs {
     /// Trace files, directories or globs; `-` reads standard input. All formats that `analyze` reads.
     #[arg(long = "trace", value_name = "TRACE", num_args = 1..)]
     pub traces: Vec<String>,
+
+    /// Admin endpoint of a running server whose trace buffer holds the traces, for example 127.0.0.1:9464.
+    #[arg(long, value_name = "URL", conflicts_with = "traces")]
+    pub endpoint: Option<String>,
 
     /// Configuration file (YAML), as `serve` takes it.
     #[arg(short, long, value_name = "FILE")]
@@ -36,30 +46,70 @@ impl SourceArgs {
     /// The configuration.
     pub(super) fn load_config(&self) -> anyhow::Result<Config> {
         let environment = std::env::vars();
-        Ok(Config::load(self.config.as_deref(), environment, &self.sets)?)
+        Ok(Config::load(
+            self.config.as_deref(),
+            environment,
+            &self.sets,
+        )?)
     }
 
     /// The traces that are there now.
-    pub(super) fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
+    pub(super) async fn traces(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
+        match &self.endpoint {
+            Some(endpoint) => {
+                let remote = Remote::new(endpoint, config)?;
+                remote.new_traces(&mut BTreeSet::new()).await
+            }
+            None => self.files(config),
+        }
+    }
+
+    fn files(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
         anyhow::ensure!(
             !self.traces.is_empty(),
-            Usage("name at least one trace file with --trace, or a server with --endpoint".to_owned())
+            Usage(
+                "name at least one trace file with --trace, or a server with --endpoint".to_owned()
+            )
         );
         read_files(config, &find_inputs(&self.traces)?)
     }
 
-    /// The results of the suites on these traces.
+    /// The results of tests on these traces. A server is asked again until every test is decided or the time is over.
     pub(super) async fn judge(
         &self,
         config: &Config,
-        suites: &[Suite],
-        variables: &Variables,
-        _clock: &Clock,
+        mut session: Session,
+        waiting: Duration,
+        clock: &Clock,
     ) -> anyhow::Result<TestReport> {
-        let traces = self.traces(config)?;
-        let mut session = session(config, suites, variables);
-        session.observe(&traces);
-        Ok(session.report(newest(&traces)))
+        let Some(endpoint) = &self.endpoint else {
+            let traces = self.files(config)?;
+            session.observe(&traces);
+            return Ok(session.report(newest(&traces)));
+        };
+        let remote = Remote::new(endpoint, config)?;
+        let deadline = Instant::now() + waiting;
+        let (mut known, mut held) = (BTreeSet::new(), Vec::<String>::new());
+        loop {
+            let mut traces = remote.new_traces(&mut known).await?;
+            for id in std::mem::take(&mut held) {
+                traces.extend(remote.trace(&id).await?);
+            }
+            let is_last = Instant::now() >= deadline;
+            let now = clock.now();
+            if !is_last {
+                traces.retain(|trace| {
+                    let is_awaited = session.awaits(trace, now);
+                    held.extend(is_awaited.then(|| trace.trace_id.to_string()));
+                    !is_awaited
+                });
+            }
+            session.observe(&traces);
+            if is_last || (held.is_empty() && session.is_decided(now)) {
+                return Ok(session.report(now));
+            }
+            sleep(LOOK.min(deadline.saturating_duration_since(Instant::now()))).await;
+        }
     }
 }
 

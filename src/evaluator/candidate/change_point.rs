@@ -29,9 +29,9 @@ use crate::model::history::MinuteRow;
 use crate::model::window::WindowSums;
 
 use super::Settings;
-use super::figures::{milliseconds, percentage, percentile};
 use super::fitting::latency_counts;
 use super::slices::effective_without_error;
+use crate::evaluator::figures::{milliseconds, percentage, percentile};
 
 const MINUTES_PER_BLOCK: u32 = 6 * 60;
 const BLOCKS_PER_WEEK: u32 = 7 * 24 * 60 / MINUTES_PER_BLOCK;

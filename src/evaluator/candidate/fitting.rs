@@ -10,9 +10,9 @@ use crate::window::sketch::{LatencyCounts, bucket_bounds_micros};
 
 use super::Settings;
 use super::change_point::Indicator;
-use super::figures::{milliseconds, percentage, percentile, tenths};
 use super::ladder::{TARGET_MIN, target_at_most};
 use super::slices::{DataUsed, LatencyBound, Slice, dispersion, observed_without_error};
+use crate::evaluator::figures::{milliseconds, percentage, percentile, tenths};
 
 /// What the data say.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use crate::model::candidate::Step;
 use crate::model::slo::Sli;
 use crate::model::window::LATENCY_LADDER_MICROS;
 
-use super::figures::{milliseconds, percentage};
+use crate::evaluator::figures::{milliseconds, percentage};
 
 /// Targets that availability candidates may have, the highest first.
 pub const TARGET_LADDER: [f64; 7] = [0.999_9, 0.999_5, 0.999, 0.995, 0.99, 0.95, 0.9];

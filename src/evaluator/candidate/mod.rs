@@ -18,7 +18,6 @@
 #![doc = include_str!("study.md")]
 
 mod change_point;
-mod figures;
 mod fitting;
 mod ladder;
 mod names;
@@ -41,8 +40,8 @@ pub use names::assign_names;
 pub use replay::{Onset, onset};
 pub use settings::{ChangeSettings, ReplaySettings, Sampling, Settings};
 
+use crate::evaluator::figures::tenths;
 use change_point::{Change, Indicator, last_change};
-use figures::tenths;
 use fitting::{Estimate, estimate, slices_of};
 use ladder::{budget_of, complement};
 use replay::{Trial, time_of};

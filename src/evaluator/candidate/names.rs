@@ -6,7 +6,7 @@ use crate::model::candidate::Candidate;
 use crate::model::slo::Sli;
 use crate::model::slug;
 
-use super::figures::percentile;
+use crate::evaluator::figures::percentile;
 
 /// The name of a candidate among candidates that it does not collide with: `availability-<service>`,
 /// `error-rate-<service>`, `latency-p95-<service>`, and `-<operation>`.

@@ -5,12 +5,12 @@ use crate::evaluator::statistics::poisson_rate_lower;
 use crate::model::candidate::{Considered, Outcome, Step, StepVerdict};
 use crate::model::slo::Sli;
 
-use super::figures::{milliseconds, percentage, tenths};
 use super::fitting::Estimate;
 use super::ladder::{budget_of, label, looser, tighter};
 use super::replay::{Minutes, Trial};
 use super::slices::DataUsed;
 use super::{SECS_PER_DAY, Settings};
+use crate::evaluator::figures::{milliseconds, percentage, tenths};
 
 /// How many bad events the budget of one period allows, by the traffic of the history.
 pub(super) fn bad_events_in_budget(

@@ -41,18 +41,40 @@ pub fn composite_statuses(
     statuses.collect()
 }
 
-/// What verdicts weigh of these objectives: composites stand in place of their members.
+/// What gates: an objective by itself, or a composite in place of its members.
+#[derive(Clone, Copy, Debug)]
+pub enum Gating<'a> {
+    /// An objective.
+    Objective(&'a ObjectiveStatus),
+    /// A composite.
+    Composite(&'a CompositeStatus),
+}
+
+/// What gates of these objectives: composites stand in place of their members.
+pub fn gating<'a>(
+    statuses: &[&'a ObjectiveStatus],
+    composites: &'a [CompositeStatus],
+) -> Vec<Gating<'a>> {
+    let mut seen = BTreeSet::new();
+    let gating = statuses.iter().filter_map(|status| {
+        let Some(composite) = composite_of(status, composites) else {
+            return Some(Gating::Objective(status));
+        };
+        seen.insert(&composite.name)
+            .then_some(Gating::Composite(composite))
+    });
+    gating.collect()
+}
+
+/// What verdicts weigh of these objectives.
 pub fn standings<'a>(
     statuses: &[&'a ObjectiveStatus],
     composites: &'a [CompositeStatus],
 ) -> Vec<Standing<'a>> {
-    let mut seen = BTreeSet::new();
-    let standings = statuses.iter().filter_map(|status| {
-        let Some(composite) = composite_of(status, composites) else {
-            return Some(Standing::from(*status));
-        };
-        seen.insert(&composite.name)
-            .then(|| Standing::from(composite))
+    let gating = gating(statuses, composites).into_iter();
+    let standings = gating.map(|gating| match gating {
+        Gating::Objective(status) => Standing::from(status),
+        Gating::Composite(composite) => Standing::from(composite),
     });
     standings.collect()
 }

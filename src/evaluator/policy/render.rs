@@ -6,13 +6,10 @@ use crate::evaluator::policy::Policy;
 use crate::model::period::Period;
 use crate::model::report::{BurnRateCheck, ObjectiveStatus, Severity};
 use crate::model::slo::{Budgeting, Objective, Sli};
-use crate::openslo::text::{percent, promql_string, threshold_label};
+use crate::openslo::text::{events_selector, percent, promql_range, threshold_label};
 
 /// A budget counts as spent when this ratio of it, or less, is left: a hair, since sums of doubles are not exact.
 const SPENT_RATIO: f64 = 1e-9;
-
-/// Counter of the good and bad events of each objective.
-const EVENTS_METRIC: &str = "slo_copilot_slo_events_total";
 
 pub(super) fn policy(status: &ObjectiveStatus, limits: Limits) -> Policy {
     let guardrail = Guardrail {
@@ -225,31 +222,23 @@ deny contains {} if {{
     }
 
     fn bad(&self, range: &str) -> String {
-        self.increase(",result=\"bad\"", range)
+        self.increase(Some("bad"), range)
     }
 
     fn all(&self, range: &str) -> String {
-        self.increase("", range)
+        self.increase(None, range)
     }
 
-    fn increase(&self, result: &str, range: &str) -> String {
-        let slo = promql_string(&self.objective.name);
-        let service = promql_string(&self.objective.service);
-        format!(
-            "sum by (slo) (increase({EVENTS_METRIC}{{slo={slo},service={service}{result}}}[{range}]))"
-        )
+    fn increase(&self, result: Option<&str>, range: &str) -> String {
+        let selector = events_selector(&self.objective.name, &self.objective.service, result);
+        format!("sum by (slo) (increase({selector}[{range}]))")
     }
 
     /// The period as a range of PromQL, if the budget is one of events over a range.
     fn period_in_promql(&self) -> Option<String> {
         match (&self.objective.window, self.objective.budgeting) {
             (Period::Rolling(duration), Budgeting::Occurrences) => {
-                let minutes = duration.secs() / 60;
-                Some(if minutes.is_multiple_of(24 * 60) {
-                    format!("{}d", minutes / (24 * 60))
-                } else {
-                    format!("{minutes}m")
-                })
+                Some(promql_range(duration.secs()))
             }
             (Period::Calendar(_), _)
             | (_, Budgeting::Timeslices { .. } | Budgeting::RatioTimeslices { .. }) => None,

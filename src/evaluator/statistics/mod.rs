@@ -135,6 +135,44 @@ pub fn clopper_pearson_upper(bad: f64, events: f64, confidence: f64) -> f64 {
     high.exp()
 }
 
+/// Clopper–Pearson: the one-sided lower bound of a ratio of which `bad` of `events` were seen, the α quantile of
+/// Beta(bad, events − bad + 1). Both may be real numbers, as above.
+///
+/// 0 where nothing is known or nothing was bad.
+pub fn clopper_pearson_lower(bad: f64, events: f64, confidence: f64) -> f64 {
+    let shrink = EVENTS_MAX / events.max(EVENTS_MAX);
+    let (bad, events) = (bad * shrink, events * shrink);
+    let alpha = significance(confidence);
+    if bad.is_nan() || bad <= 0.0 || events.is_nan() || events <= 0.0 {
+        return 0.0;
+    }
+    let good = (events - bad).max(0.0);
+    // The probability that the ratio is below `ratio`; rises from 0 to 1.
+    let below = |ratio: f64| checked_beta_reg(bad, good + 1.0, ratio).unwrap_or(0.0);
+
+    let mean = bad / (events + 1.0);
+    let deviation = (mean * (1.0 - mean) / (events + 2.0)).sqrt();
+    let start = mean - CLEAR_OF_MEAN_SIGMAS * deviation;
+    let mut high = if start > 0.0 && below(start) > alpha {
+        start.ln()
+    } else {
+        (bad / events).min(1.0).ln()
+    };
+    let mut low = f64::MIN_POSITIVE.ln();
+    while high - low > 1e-12 {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if below(middle.exp()) > alpha {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    low.exp()
+}
+
 /// Wilson: the one-sided upper bound of a ratio by the score test. Narrower than [`clopper_pearson_upper`] and true
 /// on average only: for display, not for claims. 1 where nothing is known.
 pub fn wilson_upper(bad: f64, events: f64, confidence: f64) -> f64 {

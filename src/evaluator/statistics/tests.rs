@@ -107,6 +107,29 @@ fn more_events_than_the_limit_count_as_the_limit() {
 }
 
 #[test]
+fn clopper_pearson_lower_bounds_equal_those_of_scipy() {
+    // beta.ppf(1 - confidence, x, n - x + 1)
+    let cases = [
+        (2.0, 10.0, 0.95, 0.036_771_437_887),
+        (5.0, 1_000.0, 0.95, 0.001_972_153_142),
+        (4.0, 100.0, 0.95, 0.013_776_612_465),
+        (3.0, 100.0, 0.99, 0.004_394_976_456),
+        (100.0, 1_000.0, 0.95, 0.084_784_767_668),
+        (2.5, 73.25, 0.95, 0.007_869_093_932),
+        (1_000.0, 1e6, 0.99, 0.000_927_941_152),
+        (10.0, 10.0, 0.95, 0.741_134_449_107),
+        (12_345.0, 1e9, 0.95, 0.000_012_162_814_89),
+        (1.0, 50.0, 0.99, 0.000_200_986_516_6),
+    ];
+    for (bad, events, confidence, wanted) in cases {
+        assert_close(clopper_pearson_lower(bad, events, confidence), wanted, 1e-7);
+    }
+    for (bad, events) in [(0.0, 10.0), (0.0, 0.0), (f64::NAN, 10.0), (1.0, f64::NAN)] {
+        assert_close(clopper_pearson_lower(bad, events, 0.95), 0.0, 0.0);
+    }
+}
+
+#[test]
 fn clopper_pearson_bounds_equal_those_of_scipy() {
     // beta.ppf(confidence, x + 1, n - x)
     let cases = [

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::canary::{ArmReport, CanaryReport, Pairing};
 use crate::model::candidate::{Candidate, CandidateState, Evidence};
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, MemberStatus, ObjectiveStatus,
@@ -177,6 +178,37 @@ pub(crate) fn composite(name: &str, services: &[&str]) -> CompositeStatus {
         budget: status.budget,
         slices: None,
         policy: None,
+    }
+}
+
+/// A comparison of two versions that found this, without its parts.
+pub(crate) fn canary(
+    service: &str,
+    baseline: &str,
+    version: &str,
+    verdict: Verdict,
+) -> CanaryReport {
+    let arm = |version: &str| ArmReport {
+        version: version.to_owned(),
+        from: generated_at(),
+        until: generated_at(),
+        requests: 1_000,
+        n_eff: 1_000.0,
+        ..ArmReport::default()
+    };
+    CanaryReport {
+        service: ServiceKey::named(service),
+        baseline: arm(baseline),
+        canary: arm(version),
+        pairing: Pairing::Concurrent,
+        verdict,
+        score: (verdict != Verdict::Inconclusive).then_some(25.0),
+        requests_needed: None,
+        comparisons: Vec::new(),
+        new_error_kinds: Vec::new(),
+        dependency_changes: Vec::new(),
+        blame: None,
+        text: format!("version {version} against {baseline}: {}", verdict.label()),
     }
 }
 

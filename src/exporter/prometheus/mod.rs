@@ -7,15 +7,21 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod negotiate;
+pub mod openmetrics;
+pub mod query;
+pub mod read;
 #[cfg(test)]
 mod tests;
+mod trace_tests;
+mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::model::report::{
     BurnRateCheck, CompositeStatus, DurationCounters, ErrorBudget, ObjectiveStatus, Report,
-    SeriesCounters, Verdict, VerdictReport, WindowSli,
+    SeriesCounters, WindowSli,
 };
 use crate::model::series::ServiceKey;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window};
@@ -39,8 +45,7 @@ pub const BURN_RATE: &str = "slo_copilot_burn_rate";
 pub const BUDGET_REMAINING: &str = "slo_copilot_error_budget_remaining_ratio";
 /// What is left of the budget of a whole calendar period.
 pub const BUDGET_PROJECTED: &str = "slo_copilot_error_budget_projected_remaining_ratio";
-/// 1 for the verdict that holds, 0 for the three others.
-pub const VERDICT: &str = "slo_copilot_verdict";
+pub use self::verdicts::{CANARY_SCORE, CANARY_VERDICT, SCORE, VERDICT};
 
 /// Encodes the report's families, in the order of the constants above and with sorted series.
 pub fn render(report: &Report) -> String {
@@ -49,7 +54,9 @@ pub fn render(report: &Report) -> String {
     requests(&mut page, report);
     durations(&mut page, report);
     objectives(&mut page, report);
-    verdicts(&mut page, report);
+    verdicts::verdicts(&mut page, report);
+    verdicts::canaries(&mut page, report);
+    trace_tests::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page
@@ -217,36 +224,6 @@ fn burn_rates(checks: &[BurnRateCheck]) -> BTreeMap<Window, Option<f64>> {
     rates
 }
 
-/// The verdict over everything has empty labels; a second one for the same service would be a
-/// duplicate sample and is left out.
-fn verdicts(page: &mut String, report: &Report) {
-    let mut family = Family::gauge(
-        page,
-        VERDICT,
-        "1 for the verdict that holds, else 0; an empty service stands for all together.",
-    );
-    let overall = ServiceKey::named("");
-    let mut seen = BTreeSet::from([&overall]);
-    let mut write = |service: &ServiceKey, verdict: Verdict| {
-        for candidate in Verdict::ALL {
-            let labels = service_labels(service).and("verdict", candidate.label());
-            family.sample("", &labels, f64::from(u8::from(candidate == verdict)));
-        }
-    };
-    write(&overall, report.verdict.verdict);
-    let mut services: Vec<(&ServiceKey, &VerdictReport)> = report
-        .verdicts
-        .iter()
-        .filter_map(|verdict| Some((verdict.service.as_ref()?, verdict)))
-        .collect();
-    services.sort_by_key(|(service, _)| *service);
-    for (service, verdict) in services {
-        if seen.insert(service) {
-            write(service, verdict.verdict);
-        }
-    }
-}
-
 /// By service, operation and kind; nearly free where the report is sorted already.
 fn sorted(counters: &[SeriesCounters]) -> Vec<&SeriesCounters> {
     let mut sorted: Vec<&SeriesCounters> = counters.iter().collect();
@@ -375,6 +352,13 @@ impl LadderEdges {
     fn new() -> Self {
         let pair = |micros: u64| format!(",le=\"{}\"", seconds(micros));
         Self(LATENCY_LADDER_MICROS.into_iter().map(pair).collect())
+    }
+
+    /// The pair of the bucket that a duration belongs to.
+    fn pair_of(&self, nanos: u64) -> &str {
+        let mut edges = LATENCY_LADDER_MICROS.iter().zip(&self.0);
+        let pair = edges.find(|(edge, _)| nanos <= **edge * 1_000);
+        pair.map_or(",le=\"+Inf\"", |(_, pair)| pair)
     }
 
     /// Buckets are cumulated here; what lies beyond the ladder is in `+Inf` alone.

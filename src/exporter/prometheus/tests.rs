@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::fixture::{composite, counters, objective_status, report, verdict, with_durations};
 use super::*;
+use crate::model::report::Verdict;
 
 /// A sample's labels by name.
 type LabelMap = BTreeMap<String, String>;
@@ -145,6 +146,9 @@ fn families_stand_in_one_order_whether_or_not_they_have_samples() {
         BUDGET_REMAINING,
         BUDGET_PROJECTED,
         VERDICT,
+        SCORE,
+        CANARY_VERDICT,
+        CANARY_SCORE,
     ];
     let mut empty = report();
     empty.operation_counters.clear();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::model::finding::{Finding, Location};
 use crate::model::slo::{EmptySlices, Sli};
 use crate::model::slug::{is_rfc1123_label, rfc1123_slug};
-use crate::openslo::adopt::finding;
+use crate::openslo::adopt::{finding, is_suggestion};
 use crate::openslo::annotation;
 use crate::openslo::read::Located;
 use crate::openslo::rules::adoption::{ANNOTATION, ANNOTATION_UNKNOWN};
@@ -59,7 +59,7 @@ impl<'d> Annotations<'d> {
 
     pub(super) fn standing(&self) -> Standing<'d> {
         match self.get(annotation::STATE) {
-            Some(state) if ["ready", "provisional"].contains(&state.value) => {
+            Some(state) if is_suggestion(state.value) => {
                 Standing::Suggested(state.value, state.location.clone())
             }
             Some(_) | None => Standing::Adopted,

@@ -24,7 +24,9 @@ use crate::openslo::rules::adoption::{
 };
 use crate::openslo::text::{calendar_start, exact_ratio};
 use crate::openslo::tree::Path;
-use crate::openslo::v1::{BudgetingMethod, Document, Metadata, ObjectiveSpec, SloSpec, Spec};
+use crate::openslo::v1::{
+    BudgetingMethod, Document, Metadata, ObjectiveSpec, SloSpec, Spec, TimeWindow,
+};
 
 const SECS_PER_DAY: u64 = 86_400;
 
@@ -228,31 +230,51 @@ fn left_out(source: &Source<'_>, annotated: &[Annotations<'_>]) -> Option<Findin
 
 /// The period, if it can be judged.
 fn period(source: &Source<'_>, wrong: &mut Vec<Finding>) -> Option<Period> {
-    let path = spec_path().key("timeWindow").index(0).key("duration");
-    let window = source.slo.time_window.first()?;
-    let duration: Shorthand = window.duration.parse().ok()?;
+    match source.slo.period()? {
+        Ok(period) => Some(period),
+        Err(message) => {
+            let path = spec_path().key("timeWindow").index(0).key("duration");
+            wrong.push(finding(&PERIOD, source.at(&path), message));
+            None
+        }
+    }
+}
+
+impl SloSpec {
+    /// The period of the budget, or why it cannot be judged; nothing of what the validator refuses.
+    pub fn period(&self) -> Option<Result<Period, String>> {
+        let window = self.time_window.first()?;
+        period_of(window).transpose()
+    }
+}
+
+fn period_of(window: &TimeWindow) -> Result<Option<Period>, String> {
+    let Ok(duration) = window.duration.parse::<Shorthand>() else {
+        return Ok(None);
+    };
     let is_of_days = match &window.calendar {
         None => duration.secs().is_multiple_of(SECS_PER_DAY),
         // Hours of a calendar drift against its days where clocks change.
         Some(_) => !matches!(duration.unit(), DurationUnit::Minute | DurationUnit::Hour),
     };
     if !is_of_days || !PERIOD_DAYS.contains(&(duration.secs() / SECS_PER_DAY)) {
-        let message = format!(
+        return Err(format!(
             "a period of {duration} cannot be judged: it must be of whole days, {} to {} of them, for example 28d",
             PERIOD_DAYS.start(),
             PERIOD_DAYS.end()
-        );
-        wrong.push(finding(&PERIOD, source.at(&path), message));
-        return None;
+        ));
     }
-    match &window.calendar {
-        None => Some(Period::Rolling(duration)),
-        Some(calendar) => Some(Period::Calendar(CalendarPeriod {
+    let Some(calendar) = &window.calendar else {
+        return Ok(Some(Period::Rolling(duration)));
+    };
+    let start_time = calendar_start(&calendar.start_time);
+    Ok(start_time.map(|start_time| {
+        Period::Calendar(CalendarPeriod {
             duration,
-            start_time: calendar_start(&calendar.start_time)?,
+            start_time,
             time_zone: calendar.time_zone.clone(),
-        })),
-    }
+        })
+    }))
 }
 
 /// One objective of an SLO.
@@ -303,30 +325,17 @@ impl Reader<'_, '_> {
 
     /// The SLO's own name; of several objectives, with what tells this one apart.
     fn name(&self, wrong: &mut Vec<Finding>) -> Option<String> {
-        let slo = &self.source.metadata().name;
         if self.spec.has_indicator() && self.annotations.get(annotation::OBJECTIVE).is_some() {
             return self.annotations.member_name(wrong);
         }
-        if self.source.slo.objectives.len() == 1 && !self.spec.has_indicator() {
-            return Some(slo.clone());
-        }
-        let number = (self.index + 1).to_string();
-        let part = self.spec.display_name.as_deref().unwrap_or(&number);
-        Some(slug::name(&[slo, part], &[slo, part]))
+        let slo = &self.source.metadata().name;
+        Some(objective_name(slo, self.source.slo, self.index))
     }
 
     fn target(&self, wrong: &mut Vec<Finding>) -> Option<f64> {
-        let percent = self
-            .spec
-            .target_percent
-            .map(|percent| exact_ratio(percent / 100.0));
-        let target = self.spec.target.or(percent)?;
+        let target = self.spec.target_ratio()?;
         if target <= 0.0 {
-            let key = if percent.is_some() {
-                "targetPercent"
-            } else {
-                "target"
-            };
+            let key = self.spec.target_key();
             let message = "a target of 0 promises nothing; the target must be above 0".to_owned();
             wrong.push(finding(&TARGET, self.source.at(&self.path(key)), message));
             return None;
@@ -363,9 +372,49 @@ impl Reader<'_, '_> {
     }
 }
 
+/// The name of an SLO's objective: the SLO's own; of several objectives, with what tells this one apart.
+pub fn objective_name(slo: &str, spec: &SloSpec, index: usize) -> String {
+    let objective = spec.objectives.get(index);
+    if spec.objectives.len() == 1 && !objective.is_some_and(ObjectiveSpec::has_indicator) {
+        return slo.to_owned();
+    }
+    let number = (index + 1).to_string();
+    let display_name = objective.and_then(|objective| objective.display_name.as_deref());
+    let part = display_name.unwrap_or(&number);
+    slug::name(&[slo, part], &[slo, part])
+}
+
+/// The state of a suggestion that nobody agreed on, `ready` or `provisional`, as annotations say it.
+pub fn suggested_state(metadata: &Metadata) -> Option<&str> {
+    let state = metadata
+        .annotations
+        .get(&annotation::key(annotation::STATE))?;
+    is_suggestion(state).then_some(state)
+}
+
+fn is_suggestion(state: &str) -> bool {
+    ["ready", "provisional"].contains(&state)
+}
+
 impl ObjectiveSpec {
     /// Whether it is the member of a composite.
-    fn has_indicator(&self) -> bool {
+    pub fn has_indicator(&self) -> bool {
         self.indicator.is_some() || self.indicator_ref.is_some()
+    }
+
+    /// The target as a ratio, however it is written.
+    pub fn target_ratio(&self) -> Option<f64> {
+        let percent = self.target_percent;
+        let percent = percent.map(|percent| exact_ratio(percent / 100.0));
+        self.target.or(percent)
+    }
+
+    /// The key that the target stands at.
+    pub fn target_key(&self) -> &'static str {
+        if self.target.is_none() && self.target_percent.is_some() {
+            "targetPercent"
+        } else {
+            "target"
+        }
     }
 }

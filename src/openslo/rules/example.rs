@@ -166,3 +166,67 @@ macro_rules! adopted {
         )
     };
 }
+
+/// A Service, and an SLO of it that becomes Prometheus rules, or would but for what the arguments say.
+macro_rules! ruled {
+    (whole: $metadata:literal $indicator:literal $method:literal $window:literal $objectives:literal) => {
+        concat!(
+            "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: checkout}\nspec: {}\n---\n",
+            "apiVersion: openslo/v1\nkind: SLO\nmetadata: ",
+            $metadata,
+            "\nspec:\n  service: checkout\n  budgetingMethod: ",
+            $method,
+            "\n  timeWindow: [",
+            $window,
+            "]\n  objectives: ",
+            $objectives,
+            "\n  indicator:\n    metadata: {name: requests}\n    spec:\n",
+            $indicator,
+        )
+    };
+    (metadata: $metadata:literal) => {
+        ruled!(
+            whole: $metadata "      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: 'http_requests_total{code=\"200\"}'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: http_requests_total}}}
+" "Occurrences" "{duration: 30d, isRolling: true}" "[{target: 0.99}]"
+        )
+    };
+    (good: $good:literal) => {
+        ruled!(indicator:
+            "      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: '"
+            $good
+            "'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: http_requests_total}}}
+"
+        )
+    };
+    (indicator: $($line:literal)+) => {
+        concat!(
+            ruled!(whole: "{name: checkout-requests}" "" "Occurrences"
+                "{duration: 30d, isRolling: true}" "[{target: 0.99}]"),
+            $($line),+
+        )
+    };
+    (method: $method:literal $objectives:literal) => {
+        ruled!(
+            whole: "{name: checkout-requests}" "      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: 'http_requests_total{code=\"200\"}'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: http_requests_total}}}
+" $method "{duration: 30d, isRolling: true}" $objectives
+        )
+    };
+    (window: $window:literal) => {
+        ruled!(
+            whole: "{name: checkout-requests}" "      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: 'http_requests_total{code=\"200\"}'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: http_requests_total}}}
+" "Occurrences" $window "[{target: 0.99}]"
+        )
+    };
+}

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod document;
 pub mod metric;
 pub mod objective;
+pub mod prometheus;
 pub mod reference;
 pub mod slo;
 
@@ -83,7 +84,7 @@ pub fn validation() -> impl Iterator<Item = &'static Rule> {
     .flatten()
 }
 
-/// The rules of documents, then those of taking objectives from them.
+/// The rules of documents, then those of taking objectives from them and of making Prometheus rules of them.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    validation().chain(adoption::RULES)
+    validation().chain(adoption::RULES).chain(prometheus::RULES)
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::model::candidate::Candidate;
 use crate::model::period::Period;
-use crate::model::slo::{Budgeting, EVENTS_METRIC, EmptySlices, Objective, Sli};
+use crate::model::slo::{Budgeting, EmptySlices, Objective, Sli};
 use crate::openslo::annotation;
 use crate::openslo::text::{
-    calendar_start_text, cut, exact_ratio, percent, promql_string, threshold_label,
+    calendar_start_text, cut, events_selector, exact_ratio, percent, threshold_label,
 };
 use crate::openslo::v1::{
     DISPLAY_NAME_CHARS, Indicator, Metadata, Metric, MetricSource, ObjectiveSpec, RatioMetric,
@@ -143,8 +143,10 @@ impl Promise<'_> {
 
     /// The ratio of two counters that this program exports under the objective's name.
     pub(super) fn indicator(&self, annotations: BTreeMap<String, String>) -> Indicator {
-        let (slo, service) = (promql_string(self.name), promql_string(self.service));
-        let selector = format!("slo={slo},service={service}");
+        let sum = |result| {
+            let selector = events_selector(self.name, self.service, result);
+            prometheus(format!("sum({selector})"))
+        };
         Indicator {
             metadata: Metadata {
                 name: self.name.to_owned(),
@@ -154,10 +156,8 @@ impl Promise<'_> {
             spec: SliSpec {
                 ratio_metric: Some(RatioMetric {
                     counter: true,
-                    good: Some(prometheus(format!(
-                        "sum({EVENTS_METRIC}{{{selector},result=\"good\"}})"
-                    ))),
-                    total: Some(prometheus(format!("sum({EVENTS_METRIC}{{{selector}}})"))),
+                    good: Some(sum(Some("good"))),
+                    total: Some(sum(None)),
                     ..RatioMetric::default()
                 }),
                 ..SliSpec::default()

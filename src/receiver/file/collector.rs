@@ -5,14 +5,16 @@ use std::fmt::Display;
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::finding::{Finding, Level, Location};
 use crate::model::span::SpanKind;
+use crate::receiver::collect::hex_of;
 use crate::receiver::file::buffer::Place;
 use crate::receiver::file::source::DiskBytes;
 use crate::receiver::file::whole::{FileDetails, Resources};
-use crate::receiver::file::{FileSettings, FileSink, FileSummary};
+use crate::receiver::file::{FileSettings, FileSink, FileSummary, SpanLink};
 use crate::receiver::whole::trace_span;
+use crate::window::event::detail::{DetailAttributes, is_call, push_details};
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
-    SpanStatus, push_resource, push_span,
+    SpanStatus, outcome_of, push_resource, push_span, weight_of,
 };
 
 /// A batch goes to the sink with so many spans, or with so much text.
@@ -31,12 +33,17 @@ pub(super) struct FileSpan<'a> {
     pub name: &'a [u8],
     pub kind: SpanKind,
     pub has_parent: bool,
+    /// Ids as the file has them.
+    pub trace_id: &'a [u8],
     pub span_id: &'a [u8],
+    pub parent_span_id: &'a [u8],
     pub trace_state: &'a [u8],
     /// Start and end; `None` if one is missing.
     pub times: Option<(u64, u64)>,
     pub status: SpanStatus,
     pub attributes: SpanAttributes<'a>,
+    /// Where the service is watched.
+    pub details: DetailAttributes<'a>,
 }
 
 /// Fills batches and hands them to the sink.
@@ -104,7 +111,9 @@ impl<'s, S: FileSink> Collector<'s, S> {
             return;
         };
         self.sink.span_name(service.service_name(), span.name);
-        if self.rules.entry_kinds.is_entry(span.kind, span.has_parent) {
+        let is_entry = self.rules.entry_kinds.is_entry(span.kind, span.has_parent);
+        let is_watched = self.is_watched(service);
+        if is_entry || is_watched && is_call(span.kind) {
             self.enter(service);
         }
         let input = SpanInput {
@@ -117,6 +126,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             end,
             status: span.status,
             attributes: span.attributes,
+            randomness: 0,
         };
         if S::IS_WHOLE {
             match details() {
@@ -132,9 +142,57 @@ impl<'s, S: FileSink> Collector<'s, S> {
             entry_kinds,
             self.sampling,
         );
+        if is_watched {
+            self.look_closer(span, &input, is_entry);
+        }
+        if self.sink.wants_links() {
+            self.link(service, span, &input, is_entry);
+        }
         if self.batch.spans >= BATCH_SPANS || self.batch.text_bytes() >= BATCH_TEXT_BYTES {
             self.flush();
         }
+    }
+
+    /// Whether more is wanted of the spans of a service than what makes them events.
+    #[inline]
+    pub(super) fn is_watched(&mut self, service: &ResourceAttributes<'_>) -> bool {
+        self.rules.is_watched(service, &mut self.scratch)
+    }
+
+    fn look_closer(&mut self, span: &FileSpan<'_>, input: &SpanInput<'_>, is_entry: bool) {
+        let hex;
+        let trace_id = if self.is_text {
+            span.trace_id
+        } else {
+            hex = hex_of(span.trace_id);
+            hex.as_bytes()
+        };
+        push_details(
+            &mut self.batch,
+            input,
+            &span.details,
+            (trace_id, is_entry, self.sampling),
+        );
+    }
+
+    fn link(
+        &mut self,
+        service: &ResourceAttributes<'_>,
+        span: &FileSpan<'_>,
+        input: &SpanInput<'_>,
+        is_entry: bool,
+    ) {
+        self.sink.link(&SpanLink {
+            service,
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+            parent_span_id: span.parent_span_id,
+            is_entry,
+            outcome: outcome_of(input),
+            end: input.end,
+            duration_nanos: input.end - input.start,
+            weight: weight_of(input.trace_state, self.sampling),
+        });
     }
 
     fn trace_span(

@@ -115,8 +115,10 @@ fn take<S: FileSink>(
 ) -> Result<(), NoTime> {
     let start = Time::read("startTime", &span.start_time)?;
     let times = start_and_duration(start, &span.duration)?;
-    let said = span.tags.read();
-    let of_process = process.map_or_else(ResourceAttributes::default, Process::service);
+    let version_key = collector.rules.version_key();
+    let said = span.tags.read(version_key);
+    let of_process =
+        process.map_or_else(ResourceAttributes::default, |own| own.service(version_key));
     let service = if of_process.names_service() {
         of_process
     } else {
@@ -129,6 +131,8 @@ fn take<S: FileSink>(
         name: text_of(span.operation_name.as_ref()).as_bytes(),
         kind: said.kind,
         has_parent: parent_span_id.is_some(),
+        trace_id: text_of(span.trace_id.as_ref()).as_bytes(),
+        parent_span_id: parent_span_id.unwrap_or_default().as_bytes(),
         span_id: span_id_bytes
             .as_ref()
             .map_or(span_id.as_bytes(), |bytes| bytes),
@@ -136,6 +140,7 @@ fn take<S: FileSink>(
         times,
         status: said.status,
         attributes: said.attributes,
+        details: said.details,
     };
     collector.span(&service, &file_span, || {
         Ok::<_, serde_json::Error>(FileDetails {
@@ -189,10 +194,11 @@ fn pair(tag: &Value) -> (&str, &Value) {
 }
 
 impl Process<'_> {
-    fn service(&self) -> ResourceAttributes<'_> {
-        let mut service = self.tags.read().service;
+    fn service(&self, version_key: &[u8]) -> ResourceAttributes<'_> {
+        let mut service = self.tags.read(version_key).service;
         if let Some(name) = &self.service_name {
-            service.set(b"service.name", Scalar::Text(name.as_ref().as_bytes()));
+            let name = Scalar::Text(name.as_ref().as_bytes());
+            service.set(b"service.name", name, version_key);
         }
         service
     }

@@ -29,8 +29,10 @@ mod tests;
 use std::io;
 
 use crate::disk::find::FindError;
+use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::finding::Finding;
+use crate::model::span::Outcome;
 use crate::model::trace::TraceSpan;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::Collector;
@@ -38,7 +40,7 @@ use crate::receiver::file::cursor::beginning;
 use crate::receiver::file::detect::{Content, DETECTION_BYTES, detect};
 pub use crate::receiver::file::find::{STANDARD_INPUT, TraceInput, find_inputs};
 pub use crate::receiver::file::whole::{TraceSink, read_whole_traces};
-use crate::window::event::EventRules;
+use crate::window::event::{EventRules, ResourceAttributes};
 
 /// How trace files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +133,29 @@ pub enum FileError {
     },
 }
 
+/// A span's place in its trace, and how it ended. Ids are as the file has them.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanLink<'a> {
+    /// Whose span it is.
+    pub service: &'a ResourceAttributes<'a>,
+    /// Its trace.
+    pub trace_id: &'a [u8],
+    /// The span.
+    pub span_id: &'a [u8],
+    /// Who began it; empty for a root.
+    pub parent_span_id: &'a [u8],
+    /// Whether it is an entry span.
+    pub is_entry: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub end: UnixNanos,
+    /// How long it took.
+    pub duration_nanos: u64,
+    /// Adjusted count.
+    pub weight: f64,
+}
+
 /// Takes what is read.
 pub trait FileSink {
     /// Some thousand spans. The batch is cleared afterwards.
@@ -145,6 +170,15 @@ pub trait FileSink {
     /// A usable span of any kind, with the name of its service.
     #[inline]
     fn span_name(&mut self, _service: &[u8], _name: &[u8]) {}
+
+    /// Whether [`Self::link`] is to be called.
+    #[inline]
+    fn wants_links(&self) -> bool {
+        false
+    }
+
+    /// A usable span of any kind with its place in its trace.
+    fn link(&mut self, _link: &SpanLink<'_>) {}
 
     /// So many bytes of the file on the disk were read.
     fn progress(&mut self, _bytes_read: u64) {}

@@ -13,10 +13,11 @@ use crate::receiver::file::whole::{FileDetails, instant};
 use crate::receiver::json::read::{
     Span, SpanVisitor, read_request, read_resource, read_resource_spans, read_scope_spans,
 };
-use crate::receiver::json::value::text_of;
+use crate::receiver::json::value::{All, Few, Keys, text_of};
 use crate::receiver::json::{has_parent, span_id_bytes};
-use crate::receiver::whole::json::{details, resource_attributes, string};
-use crate::window::event::{ResourceAttributes, SpanStatus};
+use crate::receiver::whole::json::{details as whole_details, resource_attributes, string};
+use crate::window::event::detail::DetailAttributes;
+use crate::window::event::{ResourceAttributes, Scalar, SpanStatus};
 
 /// The list of a request; Tempo calls it `batches`.
 const LISTS: [&str; 2] = ["resourceSpans", "batches"];
@@ -34,8 +35,27 @@ pub(super) fn span<S: FileSink>(
     text: &str,
     collector: &mut Collector<'_, S>,
 ) -> Result<(), serde_json::Error> {
-    let span: Span<'_> = serde_json::from_str(text)?;
-    Spans::new(collector).span(&ResourceAttributes::default(), &span, text)
+    read_span(text, &ResourceAttributes::default(), Spans::new(collector))
+}
+
+/// Reads a span, all of its attributes where somebody looks closer or where it may be its own resource.
+fn read_span<S: FileSink>(
+    text: &str,
+    resource: &ResourceAttributes<'_>,
+    mut spans: Spans<'_, '_, S>,
+) -> Result<(), serde_json::Error> {
+    if spans.is_watched(resource) {
+        return spans.span(
+            resource,
+            &serde_json::from_str::<Span<'_, All>>(text)?,
+            text,
+        );
+    }
+    spans.span(
+        resource,
+        &serde_json::from_str::<Span<'_, Few>>(text)?,
+        text,
+    )
 }
 
 /// Reads an `ExportTraceServiceRequest` resource by resource; one that is longer than a record is read in parts.
@@ -109,7 +129,7 @@ fn resource_spans_in_parts<R: Read, S: FileSink>(
             has_spans = true;
             let read = read_resource(&resource, |attributes| {
                 let resource = PartsOf {
-                    read: attributes.of_resource(),
+                    read: attributes.of_resource(collector.rules.version_key()),
                     whole: whole_resource::<S>(&resource),
                 };
                 cursor.for_each_element(|cursor| scope_spans(cursor, &resource, collector))
@@ -144,8 +164,8 @@ fn scope_spans<R: Read, S: FileSink>(
             cursor.for_each_member(|cursor, name| match name {
                 "spans" => cursor.for_each_element(|cursor| {
                     read_next(cursor, "the span", collector, |text, collector| {
-                        let span: Span<'_> = serde_json::from_str(text)?;
-                        Spans::of(resource, &scope, collector).span(&resource.read, &span, text)
+                        let spans = Spans::of(resource, &scope, collector);
+                        read_span(text, &resource.read, spans)
                     })
                 }),
                 "scope" if S::IS_WHOLE => read_next(cursor, "the scope", collector, |text, _| {
@@ -204,6 +224,10 @@ impl<'c, 's, S: FileSink> Spans<'c, 's, S> {
 impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
     const KEEPS_TEXT: bool = S::IS_WHOLE;
 
+    fn version_key(&self) -> &[u8] {
+        self.collector.rules.version_key()
+    }
+
     fn resource(&mut self, _: &ResourceAttributes<'_>, text: &str) {
         if S::IS_WHOLE {
             self.resource = whole_resource::<S>(text);
@@ -214,10 +238,14 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
         name.clone_into(&mut self.scope);
     }
 
-    fn span(
+    fn is_watched(&mut self, resource: &ResourceAttributes<'_>) -> bool {
+        !resource.names_service() || self.collector.is_watched(resource)
+    }
+
+    fn span<K: Keys>(
         &mut self,
         resource: &ResourceAttributes<'_>,
-        span: &Span<'_>,
+        span: &Span<'_, K>,
         text: &str,
     ) -> Result<(), serde_json::Error> {
         let times = match times(span) {
@@ -230,14 +258,26 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
         let service = if resource.names_service() {
             *resource
         } else {
-            span.attributes.of_resource().or(*resource)
+            let version_key = self.collector.rules.version_key();
+            span.attributes.of_resource(version_key).or(*resource)
         };
+        let exception;
+        let mut details = DetailAttributes::default();
+        if self.collector.is_watched(&service) {
+            details = span.attributes.of_details();
+            exception = span.exception_type();
+            if let Some(exception) = &exception {
+                details.set_exception(Scalar::Text(exception.as_bytes()));
+            }
+        }
         let span_id = text_of(span.span_id.as_ref());
         let span_id_bytes = span_id_bytes(span_id);
         let span = FileSpan {
             name: text_of(span.name.as_ref()).as_bytes(),
             kind: span_kind(&span.kind),
             has_parent: has_parent(text_of(span.parent_span_id.as_ref())),
+            trace_id: text_of(span.trace_id.as_ref()).as_bytes(),
+            parent_span_id: text_of(span.parent_span_id.as_ref()).as_bytes(),
             span_id: span_id_bytes
                 .as_ref()
                 .map_or(span_id.as_bytes(), |bytes| bytes),
@@ -248,10 +288,11 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
                 .as_ref()
                 .map_or(SpanStatus::Unset, |status| span_status(&status.code)),
             attributes: span.attributes.of_span(),
+            details,
         };
         let (whole, scope) = (&self.resource, &self.scope);
         self.collector.span(&service, &span, || {
-            details(text, scope, instant).map(|details| FileDetails {
+            whole_details(text, scope, instant).map(|details| FileDetails {
                 resource: Arc::clone(whole),
                 details,
             })
@@ -260,7 +301,7 @@ impl<S: FileSink> SpanVisitor for Spans<'_, '_, S> {
     }
 }
 
-fn times(span: &Span<'_>) -> Result<Option<(u64, u64)>, NoTime> {
+fn times<K>(span: &Span<'_, K>) -> Result<Option<(u64, u64)>, NoTime> {
     let start = Time::read("startTimeUnixNano", &span.start_time_unix_nano)?;
     let end = Time::read("endTimeUnixNano", &span.end_time_unix_nano)?;
     Ok(start_and_end(start, end))

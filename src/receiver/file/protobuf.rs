@@ -7,6 +7,7 @@ use prost::DecodeError;
 
 use crate::model::span::SpanKind;
 use crate::model::trace::Attributes;
+use crate::receiver::collect::read_details;
 use crate::receiver::file::FileSink;
 use crate::receiver::file::buffer::Buffer;
 use crate::receiver::file::collector::{Collector, FileSpan};
@@ -15,8 +16,9 @@ use crate::receiver::file::lenient::{Time, start_and_end};
 use crate::receiver::file::whole::{FileDetails, instant};
 use crate::receiver::json::value::Number;
 use crate::receiver::scan::{ResourceView, ScopeView, SpanView, Visitor, scan};
-use crate::receiver::whole::protobuf::{details, resource_attributes};
+use crate::receiver::whole::protobuf::{details as whole_details, resource_attributes};
 use crate::receiver::wire::Malformed;
+use crate::window::event::detail::DetailAttributes;
 use crate::window::event::{ResourceAttributes, SpanAttributes, SpanStatus};
 
 /// How messages follow each other.
@@ -254,7 +256,8 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
             }
         }
         self.resource = ResourceAttributes::default();
-        resource.for_each_attribute(|key, value| self.resource.set(key, value))
+        let version_key = self.collector.rules.version_key();
+        resource.for_each_attribute(|key, value| self.resource.set(key, value, version_key))
     }
 
     #[inline]
@@ -275,34 +278,44 @@ impl<'a, S: FileSink> Visitor<'a> for Spans<'a, '_, '_, S> {
         let names_service = self.resource.names_service();
         let mut attributes = SpanAttributes::default();
         let mut service = ResourceAttributes::default();
-        if is_described || !names_service {
+        let version_key = self.collector.rules.version_key();
+        let is_watched = self.collector.is_watched(&self.resource);
+        if is_described || is_watched || !names_service {
             let is_read = |key: &[u8]| {
                 SpanAttributes::may_read(key)
-                    || (!names_service && ResourceAttributes::may_read(key))
+                    || (!names_service && (ResourceAttributes::may_read(key) || key == version_key))
             };
             span.for_each_attribute(is_read, |key, value| {
                 attributes.set(key, value);
                 if !names_service {
-                    service.set(key, value);
+                    service.set(key, value, version_key);
                 }
             })?;
         }
+        let service = service.or(self.resource);
+        let details = if self.collector.is_watched(&service) {
+            read_details(span)?
+        } else {
+            DetailAttributes::default()
+        };
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let message = span.message;
         let span = FileSpan {
             name: span.name,
             kind,
             has_parent,
+            trace_id: span.trace_id,
             span_id: span.span_id,
+            parent_span_id: span.parent_span_id,
             trace_state: span.trace_state,
             times: start_and_end(Time::counted(start), Time::counted(end)),
             status: SpanStatus::from_otlp(span.status_code),
             attributes,
+            details,
         };
         let (whole, scope) = (&self.whole, &self.scope);
-        let service = service.or(self.resource);
         self.collector.span(&service, &span, || {
-            let mut details = details(message, scope)?;
+            let mut details = whole_details(message, scope)?;
             for event in &mut details.events {
                 event.at = instant(&Number::Whole(event.at)).unwrap_or(0);
             }

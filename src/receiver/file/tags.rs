@@ -13,6 +13,7 @@ use crate::receiver::file::lenient::{span_kind, span_status};
 use crate::receiver::json::value::{BorrowedText, Number};
 use crate::receiver::whole::json::plain_value;
 use crate::receiver::whole::{Details, put};
+use crate::window::event::detail::DetailAttributes;
 use crate::window::event::{ResourceAttributes, Scalar, SpanAttributes, SpanStatus};
 
 /// A tag.
@@ -67,6 +68,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
 pub(super) struct Said<'a> {
     /// Attributes that are read.
     pub attributes: SpanAttributes<'a>,
+    /// Attributes that say more about a span.
+    pub details: DetailAttributes<'a>,
     /// Attributes that would stand on a resource.
     pub service: ResourceAttributes<'a>,
     /// `span.kind`.
@@ -96,7 +99,7 @@ impl Tags<'_> {
     }
 
     /// Reads the tags, as the Collector's translation from Jaeger and Zipkin does.
-    pub(super) fn read(&self) -> Said<'_> {
+    pub(super) fn read(&self, version_key: &[u8]) -> Said<'_> {
         let mut said = Said::default();
         let mut is_error = false;
         for Tag { key, value } in &self.0 {
@@ -113,7 +116,8 @@ impl Tags<'_> {
                 _ => {
                     if let Some(value) = scalar(value) {
                         said.attributes.set(key.as_bytes(), value);
-                        said.service.set(key.as_bytes(), value);
+                        said.details.set(key.as_bytes(), value);
+                        said.service.set(key.as_bytes(), value, version_key);
                     }
                 }
             }
@@ -187,7 +191,7 @@ mod tests {
 
     fn status(tags: &str) -> SpanStatus {
         let tags: Tags<'_> = serde_json::from_str(tags).unwrap();
-        tags.read().status
+        tags.read(b"service.version").status
     }
 
     #[test]

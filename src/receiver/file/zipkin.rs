@@ -24,6 +24,8 @@ struct Span<'a> {
     #[serde(borrow, default)]
     id: Option<BorrowedText<'a>>,
     #[serde(borrow, default)]
+    trace_id: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
     parent_id: Option<BorrowedText<'a>>,
     #[serde(borrow, default)]
     kind: Number<'a>,
@@ -64,13 +66,15 @@ pub(super) fn span<S: FileSink>(
             return Ok(());
         }
     };
-    let said = span.tags.read();
+    let version_key = collector.rules.version_key();
+    let said = span.tags.read(version_key);
     let mut service = said.service;
     let endpoint = span.local_endpoint.as_ref();
     if let Some(name) = endpoint.and_then(|endpoint| endpoint.service_name.as_ref())
         && !name.as_ref().is_empty()
     {
-        service.set(b"service.name", Scalar::Text(name.as_ref().as_bytes()));
+        let name = Scalar::Text(name.as_ref().as_bytes());
+        service.set(b"service.name", name, version_key);
     }
     let kind = span_kind(&span.kind);
     let id = text_of(span.id.as_ref());
@@ -84,11 +88,18 @@ pub(super) fn span<S: FileSink>(
             kind
         },
         has_parent: has_parent(text_of(span.parent_id.as_ref())) || span.shared == Some(true),
+        trace_id: text_of(span.trace_id.as_ref()).as_bytes(),
+        parent_span_id: if span.shared == Some(true) {
+            id.as_bytes()
+        } else {
+            text_of(span.parent_id.as_ref()).as_bytes()
+        },
         span_id: id_bytes.as_ref().map_or(id.as_bytes(), |bytes| bytes),
         trace_state: said.trace_state,
         times,
         status: said.status,
         attributes: said.attributes,
+        details: said.details,
     };
     collector.span(&service, &file_span, || details(text));
     Ok(())

@@ -8,10 +8,13 @@ pub(in crate::receiver) mod value;
 
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
+use crate::receiver::collect::randomness_of;
 use crate::receiver::json::read::{Span, SpanVisitor, read_request};
-use crate::receiver::json::value::text_of;
+use crate::receiver::json::value::{Keys, text_of};
+use crate::trace::sampling::Randomness;
+use crate::window::event::detail::{is_call, newest_failed, push_details};
 use crate::window::event::{
-    EventRules, OperationScratch, ResourceAttributes, Sampling, SpanInput, SpanStatus,
+    EventRules, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput, SpanStatus,
     push_resource, push_span,
 };
 
@@ -30,6 +33,7 @@ pub fn collect_json(
         sampling: Sampling::Full,
         scratch,
         is_pushed: false,
+        is_watched: false,
     };
     read_request(request, &["resourceSpans"], &mut collector)
 }
@@ -42,18 +46,29 @@ struct Collector<'b> {
     /// Whether the resource is in the batch. One without events takes a few bytes of a request and must not take more of
     /// ours.
     is_pushed: bool,
+    is_watched: bool,
 }
 
 impl SpanVisitor for Collector<'_> {
+    fn version_key(&self) -> &[u8] {
+        self.rules.version_key()
+    }
+
     fn resource(&mut self, resource: &ResourceAttributes<'_>, _text: &str) {
         self.sampling = self.rules.sampling_of(resource.service_name());
         self.is_pushed = false;
+        self.is_watched = self.rules.is_watched(resource, self.scratch);
     }
 
-    fn span(
+    #[inline]
+    fn is_watched(&mut self, _: &ResourceAttributes<'_>) -> bool {
+        self.is_watched
+    }
+
+    fn span<K: Keys>(
         &mut self,
         resource: &ResourceAttributes<'_>,
-        span: &Span<'_>,
+        span: &Span<'_, K>,
         _text: &str,
     ) -> Result<(), serde_json::Error> {
         let (kind, start, end, status) = numbers(span)?;
@@ -70,14 +85,35 @@ impl SpanVisitor for Collector<'_> {
             start,
             end,
             status,
+            randomness: if self.batch.wants_randomness {
+                randomness(span).map_or(0, Randomness::number)
+            } else {
+                0
+            },
             attributes: span.attributes.of_span(),
         };
         let entry_kinds = self.rules.entry_kinds;
-        if !self.is_pushed && entry_kinds.is_entry(kind, input.has_parent) {
+        let is_entry = entry_kinds.is_entry(kind, input.has_parent);
+        if !self.is_pushed && (is_entry || self.is_watched && is_call(kind)) {
             push_resource(self.batch, self.scratch, resource);
             self.is_pushed = true;
         }
         push_span(self.batch, self.scratch, &input, entry_kinds, self.sampling);
+        if self.is_watched {
+            let trace_id = text_of(span.trace_id.as_ref());
+            let failed = is_entry && newest_failed(self.batch);
+            let exception = failed.then(|| span.exception_type()).flatten();
+            let mut details = span.attributes.of_details();
+            if let Some(exception) = &exception {
+                details.set_exception(Scalar::Text(exception.as_bytes()));
+            }
+            push_details(
+                self.batch,
+                &input,
+                &details,
+                (trace_id.as_bytes(), is_entry, self.sampling),
+            );
+        }
         Ok(())
     }
 }
@@ -96,7 +132,9 @@ const KIND_NAMES: [&str; 6] = [
 const STATUS_NAMES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 /// Kind, start, end and status, as the protocol allows them and no other way.
-fn numbers(span: &Span<'_>) -> Result<(SpanKind, u64, u64, SpanStatus), serde_json::Error> {
+pub(in crate::receiver) fn numbers<K>(
+    span: &Span<'_, K>,
+) -> Result<(SpanKind, u64, u64, SpanStatus), serde_json::Error> {
     let status = match &span.status {
         Some(status) => status.code.whole(&STATUS_NAMES)?,
         None => 0,
@@ -109,8 +147,21 @@ fn numbers(span: &Span<'_>) -> Result<(SpanKind, u64, u64, SpanStatus), serde_js
     ))
 }
 
+/// The randomness of the span's trace; `None` if its id is not what it must be.
+pub(in crate::receiver) fn randomness<K>(span: &Span<'_, K>) -> Option<Randomness> {
+    let trace_state = text_of(span.trace_state.as_ref()).as_bytes();
+    Some(randomness_of(&trace_id(span)?, trace_state))
+}
+
+/// The bytes of the trace id, `None` if it is not what it must be.
+pub(in crate::receiver) fn trace_id<K>(span: &Span<'_, K>) -> Option<[u8; 16]> {
+    let id = text_of(span.trace_id.as_ref());
+    let id = is_hex_id(id, 32).then(|| u128::from_str_radix(id, 16).ok());
+    id.flatten().map(u128::to_be_bytes)
+}
+
 /// The bytes of the span id, `None` if an id is not what it must be.
-fn span_id(span: &Span<'_>) -> Option<[u8; 8]> {
+pub(in crate::receiver) fn span_id<K>(span: &Span<'_, K>) -> Option<[u8; 8]> {
     let trace_id = text_of(span.trace_id.as_ref());
     let span_id = text_of(span.span_id.as_ref());
     (is_hex_id(trace_id, 32) && is_hex_id(span_id, 16))

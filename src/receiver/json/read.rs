@@ -9,31 +9,35 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::receiver::json::value::{Attributes, BorrowedText, Number, text_of};
-use crate::window::event::ResourceAttributes;
+use crate::receiver::json::value::{All, Attributes, BorrowedText, Few, Keys, Number, text_of};
+use crate::window::event::{ResourceAttributes, Scalar};
 
 /// Takes what a reader finds: a resource, then its spans.
 pub(in crate::receiver) trait SpanVisitor {
     /// Whether the texts of resources and spans are handed over too; they are empty otherwise.
     const KEEPS_TEXT: bool = false;
+    /// The attribute of resources that tells versions apart.
+    fn version_key(&self) -> &[u8];
     /// A resource begins.
     fn resource(&mut self, resource: &ResourceAttributes<'_>, text: &str);
+    /// Whether the spans of this resource are looked at more closely.
+    fn is_watched(&mut self, resource: &ResourceAttributes<'_>) -> bool;
     /// A scope begins whose spans follow. Told only where texts are kept.
     fn scope(&mut self, _name: &str) {}
     /// A span of the newest resource, which is said again.
-    fn span(
+    fn span<K: Keys>(
         &mut self,
         resource: &ResourceAttributes<'_>,
-        span: &Span<'_>,
+        span: &Span<'_, K>,
         text: &str,
     ) -> Result<(), serde_json::Error>;
 }
 
 /// A span as OTLP/JSON has it.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "K: Keys"))]
 #[expect(clippy::struct_field_names, reason = "they are the names of OTLP")]
-pub(in crate::receiver) struct Span<'a> {
+pub(in crate::receiver) struct Span<'a, K = Few> {
     #[serde(borrow, default)]
     pub trace_id: Option<BorrowedText<'a>>,
     #[serde(borrow, default)]
@@ -51,9 +55,36 @@ pub(in crate::receiver) struct Span<'a> {
     #[serde(borrow, default)]
     pub end_time_unix_nano: Number<'a>,
     #[serde(borrow, default)]
-    pub attributes: Attributes<'a>,
+    pub attributes: Attributes<'a, K>,
+    /// As text: they are read where somebody looks closer.
+    #[serde(borrow, default)]
+    pub events: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub status: Option<Status<'a>>,
+}
+
+/// An event of a span.
+#[derive(Deserialize)]
+struct SpanEvent<'a> {
+    #[serde(borrow, default)]
+    attributes: Attributes<'a, All>,
+}
+
+impl<K: Keys> Span<'_, K> {
+    /// The type of the exception that an event tells of; the last one stands.
+    pub(in crate::receiver) fn exception_type(&self) -> Option<String> {
+        let mut found = None;
+        let take = |event: SpanEvent<'_>, _: &str| {
+            if let Some(Scalar::Text(name)) = event.attributes.get(b"exception.type") {
+                found = Some(String::from_utf8_lossy(name).into_owned());
+            }
+        };
+        // Events that cannot be read say nothing.
+        let _ = self
+            .events
+            .map(|events| for_each(events.get(), false, take));
+        found
+    }
 }
 
 /// The status of a span. Some writers of flat spans give the code alone, which is read as well.
@@ -106,7 +137,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Status<'a> {
 #[derive(Deserialize)]
 struct Resource<'a> {
     #[serde(borrow, default)]
-    attributes: Attributes<'a>,
+    attributes: Attributes<'a, All>,
 }
 
 /// Reads an `ExportTraceServiceRequest`; `members` are the names that its list may have.
@@ -142,7 +173,7 @@ pub(in crate::receiver) fn read_scope_spans(
 /// Reads the attributes of a `Resource`, and hands them over.
 pub(in crate::receiver) fn read_resource<T>(
     text: &str,
-    take: impl FnOnce(Attributes<'_>) -> T,
+    take: impl FnOnce(Attributes<'_, All>) -> T,
 ) -> Result<T, serde_json::Error> {
     let resource: Option<Resource<'_>> = serde_json::from_str(text)?;
     Ok(take(
@@ -300,7 +331,7 @@ impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut resource: Option<Attributes<'de>> = None;
+        let mut resource: Option<Attributes<'de, All>> = None;
         // Spans that stand before their resource wait for it as text. Every known writer puts it first.
         let mut waiting: Vec<&'de RawValue> = Vec::new();
         while let Some(key) = map.next_key::<BorrowedText<'_>>()? {
@@ -315,12 +346,13 @@ impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
                         map.next_value()?
                     };
                     let read = read.map_or_else(Attributes::default, |read| read.attributes);
-                    self.0.resource(&read.of_resource(), text);
+                    let attributes = read.of_resource(self.0.version_key());
+                    self.0.resource(&attributes, text);
                     resource = Some(read);
                 }
                 "scopeSpans" => match &resource {
                     Some(resource) => {
-                        let resource = resource.of_resource();
+                        let resource = resource.of_resource(self.0.version_key());
                         map.next_value_seed(List(ScopeSpansElements(&resource, self.0)))?;
                     }
                     None => waiting.push(map.next_value()?),
@@ -335,7 +367,7 @@ impl<'de, V: SpanVisitor> Visitor<'de> for ResourceSpansSeed<'_, V> {
             Attributes::default()
         });
         for list in waiting {
-            let resource = resource.of_resource();
+            let resource = resource.of_resource(self.0.version_key());
             read(list.get(), List(ScopeSpansElements(&resource, self.0))).map_err(Error::custom)?;
         }
         Ok(())
@@ -401,10 +433,23 @@ struct SpanElements<'v, V>(&'v ResourceAttributes<'v>, &'v mut V);
 
 impl<'de, V: SpanVisitor> Elements<'de> for SpanElements<'_, V> {
     fn next<A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
-        let Some((span, text)) = next_element::<Span<'de>, A>(list, V::KEEPS_TEXT)? else {
-            return Ok(false);
-        };
-        self.1.span(self.0, &span, text).map_err(Error::custom)?;
-        Ok(true)
+        let (resource, visitor) = (self.0, &mut *self.1);
+        if visitor.is_watched(resource) {
+            return next_span::<All, _, _>(list, resource, visitor);
+        }
+        next_span::<Few, _, _>(list, resource, visitor)
     }
+}
+
+#[inline]
+fn next_span<'de, K: Keys, V: SpanVisitor, A: SeqAccess<'de>>(
+    list: &mut A,
+    resource: &ResourceAttributes<'_>,
+    visitor: &mut V,
+) -> Result<bool, A::Error> {
+    let Some((span, text)) = next_element::<Span<'de, K>, A>(list, V::KEEPS_TEXT)? else {
+        return Ok(false);
+    };
+    visitor.span(resource, &span, text).map_err(Error::custom)?;
+    Ok(true)
 }

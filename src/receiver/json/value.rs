@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use crate::window::event::detail::DetailAttributes;
 use crate::window::event::{ResourceAttributes, Scalar, SpanAttributes};
 
 /// Text that stays in its source unless it holds escapes; serde borrows no `Option<Cow>` by itself.
@@ -239,18 +240,67 @@ pub(in crate::receiver) struct Attribute<'a> {
     pub value: AttributeValue<'a>,
 }
 
-/// The attributes of a resource or a span, as OTLP's list of `KeyValue`, without those that nobody reads.
-#[derive(Debug, Default)]
-pub(in crate::receiver) struct Attributes<'a>(pub Vec<Attribute<'a>>);
+/// Which attributes are read.
+pub(in crate::receiver) trait Keys {
+    /// Whether the value of this one is.
+    fn may_read(key: &str) -> bool;
+}
 
-impl Attributes<'_> {
-    /// As attributes of a resource.
-    pub(in crate::receiver) fn of_resource(&self) -> ResourceAttributes<'_> {
+/// Those that every span is read for.
+#[derive(Debug, Default)]
+pub(in crate::receiver) struct Few;
+
+/// All of them: of resources, and of spans that are looked at more closely.
+#[derive(Debug, Default)]
+pub(in crate::receiver) struct All;
+
+impl Keys for Few {
+    #[inline]
+    fn may_read(key: &str) -> bool {
+        let key = key.as_bytes();
+        SpanAttributes::may_read(key) || ResourceAttributes::may_read(key)
+    }
+}
+
+impl Keys for All {
+    fn may_read(_: &str) -> bool {
+        true
+    }
+}
+
+/// The attributes of a resource or a span, as OTLP's list of `KeyValue`, without those that nobody reads.
+#[derive(Debug)]
+pub(in crate::receiver) struct Attributes<'a, K = Few>(pub Vec<Attribute<'a>>, PhantomData<K>);
+
+impl<K> Default for Attributes<'_, K> {
+    fn default() -> Self {
+        Self(Vec::new(), PhantomData)
+    }
+}
+
+impl<K> Attributes<'_, K> {
+    /// As attributes of a resource, whose version is said by `version_key`.
+    pub(in crate::receiver) fn of_resource(&self, version_key: &[u8]) -> ResourceAttributes<'_> {
         let mut attributes = ResourceAttributes::default();
+        for (key, value) in self.scalars() {
+            attributes.set(key, value, version_key);
+        }
+        attributes
+    }
+
+    /// As attributes that say more about a span.
+    pub(in crate::receiver) fn of_details(&self) -> DetailAttributes<'_> {
+        let mut attributes = DetailAttributes::default();
         for (key, value) in self.scalars() {
             attributes.set(key, value);
         }
         attributes
+    }
+
+    /// The value of the attribute with this key.
+    pub(in crate::receiver) fn get(&self, key: &[u8]) -> Option<Scalar<'_>> {
+        let mut scalars = self.scalars();
+        scalars.find(|(own, _)| *own == key).map(|(_, value)| value)
     }
 
     /// As attributes of a span.
@@ -271,18 +321,11 @@ impl Attributes<'_> {
     }
 }
 
-/// Whether an attribute of a resource or a span may be one that is read.
-#[inline]
-fn may_read(key: &str) -> bool {
-    let key = key.as_bytes();
-    SpanAttributes::may_read(key) || ResourceAttributes::may_read(key)
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+impl<'de: 'a, 'a, K: Keys> Deserialize<'de> for Attributes<'a, K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for List<'a> {
-            type Value = Attributes<'a>;
+        struct List<'a, K>(PhantomData<(&'a (), K)>);
+        impl<'de: 'a, 'a, K: Keys> Visitor<'de> for List<'a, K> {
+            type Value = Attributes<'a, K>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a list of attributes")
@@ -294,10 +337,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let mut read = Vec::new();
-                while let Some(KeyValue(attribute)) = list.next_element()? {
+                while let Some(KeyValue(attribute, _)) = list.next_element::<KeyValue<'a, K>>()? {
                     read.extend(attribute);
                 }
-                Ok(Attributes(read))
+                Ok(Attributes(read, PhantomData))
             }
         }
         deserializer.deserialize_any(List(PhantomData))
@@ -306,13 +349,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
 
 /// OTLP's `KeyValue`, `None` where nobody reads it. Every known writer puts the key first, so that the value of an
 /// attribute that nobody reads is passed over unseen.
-struct KeyValue<'a>(Option<Attribute<'a>>);
+struct KeyValue<'a, K>(Option<Attribute<'a>>, PhantomData<K>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for KeyValue<'a> {
+impl<'de: 'a, 'a, K: Keys> Deserialize<'de> for KeyValue<'a, K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pair<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Pair<'a> {
-            type Value = KeyValue<'a>;
+        struct Pair<'a, K>(PhantomData<(&'a (), K)>);
+        impl<'de: 'a, 'a, K: Keys> Visitor<'de> for Pair<'a, K> {
+            type Value = KeyValue<'a, K>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an attribute such as {\"key\": \"…\", \"value\": {…}}")
@@ -321,7 +364,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for KeyValue<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let (mut key, mut value) = (None::<BorrowedText<'a>>, AttributeValue::Other);
                 while let Some(member) = map.next_key::<BorrowedText<'_>>()? {
-                    let is_read = key.as_ref().is_none_or(|key| may_read(key.as_ref()));
+                    let is_read = key.as_ref().is_none_or(|key| K::may_read(key.as_ref()));
                     match member.as_ref() {
                         "key" => key = map.next_value()?,
                         "value" if is_read => value = map.next_value()?,
@@ -330,9 +373,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for KeyValue<'a> {
                         }
                     }
                 }
-                let key = key.filter(|key| may_read(key.as_ref()));
+                let key = key.filter(|key| K::may_read(key.as_ref()));
                 Ok(KeyValue(
                     key.map(|BorrowedText(key)| Attribute { key, value }),
+                    PhantomData,
                 ))
             }
         }

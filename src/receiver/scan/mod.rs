@@ -135,7 +135,8 @@ pub struct SpanView<'a> {
 }
 
 impl<'a> SpanView<'a> {
-    fn read(span: &'a [u8]) -> Result<Self, Malformed> {
+    /// Reads a `Span`.
+    pub fn read(span: &'a [u8]) -> Result<Self, Malformed> {
         let mut view = SpanView {
             message: span,
             ..SpanView::default()
@@ -195,6 +196,22 @@ impl<'a> SpanView<'a> {
         mut take: impl FnMut(&'a [u8], Scalar<'a>),
     ) -> Result<(), Malformed> {
         for_each_attribute(self.attributes, 9, wanted, &mut take)
+    }
+
+    /// Calls `take` with each attribute of the span's events whose key passes `wanted`. Events are looked for only here.
+    #[cold]
+    pub fn for_each_event_attribute(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut take: impl FnMut(&'a [u8], Scalar<'a>),
+    ) -> Result<(), Malformed> {
+        let mut fields = Fields::new(self.message);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (11, Value::Bytes(event)) = (number, value) {
+                for_each_attribute(event, 3, &wanted, &mut take)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Off the hot path: the readers here build messages and JSON values.
 
+pub mod decode;
 pub(in crate::receiver) mod json;
+pub(in crate::receiver) mod keep;
 pub(in crate::receiver) mod protobuf;
 
 use std::sync::Arc;

@@ -4,10 +4,13 @@
 
 mod fits;
 mod slos;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Adopt, Config};
@@ -29,6 +32,9 @@ use crate::window::{Windows, selects};
 /// Minutes that wait for a store that fails, at most; more are lost and counted.
 const UNSAVED_MINUTES_MAX: usize = 1 << 20;
 
+/// A service and its new version.
+type CanaryKey = (ServiceKey, String);
+
 /// Moves history and objectives between windows and store.
 ///
 /// Locks are taken in the order of the fields, and [`Self::shown`] is never held while the disk is waited for.
@@ -43,6 +49,8 @@ pub(super) struct Keeper {
     history_days: u32,
     max_transitions: u64,
     stopping: AtomicBool,
+    /// Told when a tick leaves transitions.
+    news: Notify,
     /// Held while candidates are fitted, so that an older fit never takes the place of a newer one.
     fitting: Mutex<()>,
     /// Held while minutes go to the store and while an objective or a fit reads them, so that no minute is in neither or
@@ -67,9 +75,19 @@ struct Passage {
 struct Shown {
     /// With the names and the states that the store gives them.
     candidates: Vec<Candidate>,
-    verdicts: BTreeMap<Option<ServiceKey>, Verdict>,
+    verdicts: BTreeMap<Option<ServiceKey>, ShownVerdict>,
+    canaries: BTreeMap<CanaryKey, Verdict>,
+    /// Trace tests by suite and name.
+    tests: BTreeMap<(String, String), Verdict>,
     /// Not in the store yet, the oldest first.
     transitions: Vec<Transition>,
+}
+
+/// What was told of a service last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ShownVerdict {
+    verdict: Verdict,
+    action: Option<String>,
 }
 
 impl Keeper {
@@ -85,6 +103,7 @@ impl Keeper {
             history_days: config.storage.history_days,
             max_transitions: config.storage.max_transitions,
             stopping: AtomicBool::new(false),
+            news: Notify::new(),
             fitting: Mutex::default(),
             passage: Mutex::default(),
             shown: Mutex::default(),
@@ -101,6 +120,7 @@ impl Keeper {
 
     /// Rebuilds the windows from the history, then adopts the objectives of the store and of the configuration, which wins.
     pub(super) fn restore(&self, configured: &[Objective]) -> Result<usize, StoreError> {
+        self.remember_verdicts()?;
         let now = self.clock.now();
         let from_minute = minute_before(now, HELD_SECS);
         let mut keys = self.store.series()?;

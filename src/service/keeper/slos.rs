@@ -1,15 +1,12 @@
 //! What becomes of candidates, who decides about them, and what changed: the keeper's part of the store's SLOs.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use crate::api::Decision;
 use crate::config::Adopt;
 use crate::evaluator::verdict::timestamp;
-use crate::model::UnixNanos;
 use crate::model::candidate::{Candidate, CandidateState};
-use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition};
-use crate::model::report::{Report, Verdict, VerdictReport};
+use crate::model::record::{Accepted, Actor, Edit, SloRecord};
 use crate::model::slo::{Objective, Sli};
 use crate::service::keeper::Keeper;
 use crate::store::StoreError;
@@ -146,51 +143,6 @@ impl Keeper {
         };
         Ok(self.store.slo(name)?.ok_or_else(not_found)?)
     }
-
-    /// What changed, with what is on its way to the store.
-    pub(in crate::service) fn transitions(
-        &self,
-        since: Option<UnixNanos>,
-        limit: usize,
-    ) -> Result<Vec<Transition>, StoreError> {
-        let _passage = self.passage();
-        self.save_transitions()?;
-        self.store.transitions(since, limit)
-    }
-
-    /// Notes the changes of verdicts since the report before; the next flush keeps them.
-    pub(in crate::service) fn note_transitions(&self, report: &Report) {
-        let mut shown = self.shown();
-        let mut verdicts = BTreeMap::new();
-        for verdict in std::iter::once(&report.verdict).chain(&report.verdicts) {
-            let before = shown.verdicts.get(&verdict.service).copied();
-            verdicts.insert(verdict.service.clone(), verdict.verdict);
-            if before != Some(verdict.verdict) {
-                shown
-                    .transitions
-                    .push(verdict_transition(report.now, verdict, before));
-            }
-        }
-        // Services that are gone are forgotten.
-        shown.verdicts = verdicts;
-        // The store keeps no more either.
-        let limit = usize::try_from(self.max_transitions).unwrap_or(usize::MAX);
-        let excess = shown.transitions.len().saturating_sub(limit);
-        shown.transitions.drain(..excess);
-    }
-
-    /// Writes the transitions that ticks left; the caller holds the passage, so that they stay in order.
-    pub(super) fn save_transitions(&self) -> Result<(), StoreError> {
-        let transitions = std::mem::take(&mut self.shown().transitions);
-        if transitions.is_empty() {
-            return Ok(());
-        }
-        self.store
-            .append_transitions(&transitions)
-            .inspect_err(|_| {
-                self.shown().transitions.splice(0..0, transitions);
-            })
-    }
 }
 
 /// Adopts the candidates whose evidence is enough and that nobody decided about.
@@ -205,33 +157,4 @@ fn adopt_ready(book: &mut Book, candidates: &mut [Candidate], edit: &Edit) -> Ve
             Some(accepted.objective)
         })
         .collect()
-}
-
-fn verdict_transition(
-    now: UnixNanos,
-    verdict: &VerdictReport,
-    before: Option<Verdict>,
-) -> Transition {
-    let service = verdict.service.as_ref();
-    let subject = service.map_or_else(|| "*".to_owned(), |service| service.name.to_string());
-    let texts = verdict.reasons.iter().map(|reason| reason.text.as_str());
-    let text = texts.collect::<Vec<_>>().join("; ");
-    let (from, to) = (before.map_or("", Verdict::label), verdict.verdict.label());
-    if before.is_some() {
-        tracing::info!(
-            service = subject,
-            from,
-            to,
-            reasons = text,
-            "Verdict changed."
-        );
-    }
-    Transition {
-        at: now,
-        kind: "verdict".to_owned(),
-        subject,
-        from: from.to_owned(),
-        to: to.to_owned(),
-        text,
-    }
 }

@@ -156,6 +156,7 @@ impl Book {
         let history_grew = !is_fresh(&incoming) && unite_histories(held, &incoming, limit);
         let incoming = adapted(incoming, held);
         let same_terms = incoming.terms().same_as(&before);
+        let service = incoming.identity().service;
         let changes = takes && !(same_terms && same_settings(&incoming.objective, &held.objective));
         if changes {
             held.state = incoming.state;
@@ -166,7 +167,7 @@ impl Book {
             } else {
                 held.note(&before, edit, limit)
             };
-            let transition = change.and_then(|change| transition(name, change));
+            let transition = change.and_then(|change| transition(name, service, change));
             self.transitions.extend(transition);
         } else if let Some(told) = held.history.last().map(|change| change.to.clone()) {
             // The last change tells what holds, also where a later one of the other side does not.

@@ -13,6 +13,7 @@ use crate::model::UnixNanos;
 use crate::model::record::{
     Accepted, Actor, Change, ChangeKind, Edit, Identity, RecordState, SloRecord, Transition,
 };
+use crate::model::series::ServiceKey;
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::model::slug::{name_with_hash, name_with_long_hash};
 
@@ -236,6 +237,7 @@ impl Book {
         };
         let (terms, objective) = (record.terms(), record.objective.clone());
         alter(record);
+        let service = record.identity().service;
         let limit = self.max_history;
         let change = if record.terms().same_as(&terms) {
             let settings_changed = !same_settings(&record.objective, &objective)
@@ -249,7 +251,7 @@ impl Book {
         let Some(change) = change else {
             return false;
         };
-        self.transitions.extend(transition(name, change));
+        self.transitions.extend(transition(name, service, change));
         self.touched.insert(name.to_owned());
         true
     }
@@ -257,8 +259,9 @@ impl Book {
     fn insert(&mut self, record: SloRecord) {
         let name = record.name().to_owned();
         let created = record.history.last();
+        let service = record.identity().service;
         self.transitions
-            .extend(created.and_then(|change| transition(&name, change)));
+            .extend(created.and_then(|change| transition(&name, service, change)));
         self.touched.insert(name.clone());
         self.records.insert(name, record);
     }
@@ -322,7 +325,7 @@ fn warning(record: &SloRecord) -> Option<String> {
 }
 
 /// A change that is more than a moving suggestion.
-fn transition(name: &str, change: &Change) -> Option<Transition> {
+fn transition(name: &str, service: ServiceKey, change: &Change) -> Option<Transition> {
     let before = change.from.as_ref();
     let from = before.map(|terms| terms.state);
     let adopted = [from, Some(change.to.state)].contains(&Some(RecordState::Adopted));
@@ -341,6 +344,8 @@ fn transition(name: &str, change: &Change) -> Option<Transition> {
         return None;
     }
     Some(Transition {
+        sequence: 0,
+        service: Some(service),
         at: UnixNanos::try_from(change.at.as_nanosecond()).unwrap_or(0),
         kind: if adopted { "objective" } else { "candidate" }.to_owned(),
         subject: name.to_owned(),

@@ -13,7 +13,6 @@ const LINES_MAX: usize = 24;
 const NAME_LENGTH_MAX: usize = 60;
 
 /// The trace with these spans marked. Where it is long, what leads to them and what stands below them is shown.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
 pub fn draw(tree: &TraceTree<'_>, marked: &[usize]) -> String {
     let all: Vec<(usize, usize)> = tree.depth_first().collect();
     let mut telling: BTreeSet<usize> = BTreeSet::new();

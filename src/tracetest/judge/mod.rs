@@ -6,9 +6,10 @@ mod timing;
 
 use crate::model::trace::Completeness;
 use crate::trace::tree::TraceTree;
-use crate::tracetest::language::{Scope, Selector, Variables, service_of};
+use crate::tracetest::language::{Assertion, Scope, Selector, Variables, service_of};
 use crate::tracetest::suite::{Check, CheckKind, ErrorRule};
 
+pub(crate) use calls::most_repeats;
 pub use calls::{Called, calls_of};
 pub use drawing::draw;
 
@@ -46,44 +47,10 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
         } => {
             let selected = select(selector.as_ref(), tree, variables);
             if selected.is_empty() && *optional {
-                return Outcome::Silent;
+                Outcome::Silent
+            } else {
+                asserted(assertion, (tree, selected), variables, &check.group)
             }
-            let scope = |index: Option<usize>| Scope {
-                span: index.and_then(|index| tree.span(index)),
-                selected: selected.len(),
-                variables,
-            };
-            // An assertion about their number holds of all of them, or of none.
-            let is_common = !assertion.needs_span();
-            if selected.is_empty() || is_common {
-                return match assertion.check(scope(None)) {
-                    None => Outcome::Holds,
-                    Some(seen) => Outcome::Fails(Offence {
-                        text: match (selected.len(), is_common) {
-                            (0, false) => format!("no span matches {}", check.group),
-                            (count, _) => format!("{count} spans are selected"),
-                        },
-                        observed: Some(seen.observed),
-                        wanted: Some(seen.wanted),
-                        spans: selected,
-                    }),
-                };
-            }
-            let mut wrong = selected
-                .iter()
-                .filter_map(|index| Some((*index, assertion.check(scope(Some(*index)))?)));
-            let Some((first, seen)) = wrong.next() else {
-                return Outcome::Holds;
-            };
-            let spans: Vec<usize> = std::iter::once(first)
-                .chain(wrong.map(|(index, _)| index))
-                .collect();
-            Outcome::Fails(Offence {
-                text: format!("{} of {} selected spans fail", spans.len(), selected.len()),
-                observed: Some(seen.observed),
-                wanted: Some(seen.wanted),
-                spans,
-            })
         }
         CheckKind::Expected(selector) => {
             if selector.select(tree, variables).is_empty() {
@@ -131,15 +98,18 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
             tolerance,
             optional,
         } => {
-            let (lefts, rights) = (left.select(tree, variables), right.select(tree, variables));
-            if lefts.is_empty() || rights.is_empty() {
-                let empty = [(left, &lefts), (right, &rights)]
-                    .into_iter()
-                    .filter(|(_, found)| found.is_empty());
-                let empty: Vec<&Selector> = empty.map(|(selector, _)| selector).collect();
+            let selectors = [left, right];
+            let found = selectors.map(|selector| selector.select(tree, variables));
+            let empty: Vec<&Selector> = selectors
+                .into_iter()
+                .zip(&found)
+                .filter_map(|(selector, found)| found.is_empty().then_some(selector))
+                .collect();
+            if !empty.is_empty() {
                 return missing(&empty, *optional);
             }
-            timing::order(tree, *relation, (&lefts, &rights), *tolerance)
+            let [lefts, rights] = &found;
+            timing::order(tree, *relation, (lefts, rights), *tolerance)
         }
         CheckKind::Errors { rule, selector } => {
             errors(*rule, &selector.select(tree, variables), tree)
@@ -147,12 +117,55 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
     }
 }
 
-/// The spans of a selector, all without one.
-fn select(
-    selector: Option<&Selector>,
-    tree: &TraceTree<'_>,
+/// Whether an assertion holds of each selected span; one about their number, of all of them together.
+fn asserted(
+    assertion: &Assertion,
+    (tree, selected): (&TraceTree<'_>, Vec<usize>),
     variables: &Variables,
-) -> Vec<usize> {
+    group: &str,
+) -> Outcome {
+    let count = selected.len();
+    let check = |index: Option<usize>| {
+        assertion.check(Scope {
+            span: index.and_then(|index| tree.span(index)),
+            selected: count,
+            variables,
+        })
+    };
+    if selected.is_empty() || !assertion.needs_span() {
+        let Some(seen) = check(None) else {
+            return Outcome::Holds;
+        };
+        return Outcome::Fails(Offence {
+            text: if selected.is_empty() && assertion.needs_span() {
+                format!("no span matches {group}")
+            } else {
+                format!("{count} spans are selected")
+            },
+            observed: Some(seen.observed),
+            wanted: Some(seen.wanted),
+            spans: selected,
+        });
+    }
+    let mut wrong = selected
+        .iter()
+        .filter_map(|index| Some((*index, check(Some(*index))?)));
+    let Some((first, seen)) = wrong.next() else {
+        return Outcome::Holds;
+    };
+    let spans: Vec<usize> = std::iter::once(first)
+        .chain(wrong.map(|(index, _)| index))
+        .collect();
+    Outcome::Fails(Offence {
+        text: format!("{} of {count} selected spans fail", spans.len()),
+        observed: Some(seen.observed),
+        wanted: Some(seen.wanted),
+        spans,
+    })
+}
+
+/// The spans of a selector, all without one.
+fn select(selector: Option<&Selector>, tree: &TraceTree<'_>, variables: &Variables) -> Vec<usize> {
     match selector {
         Some(selector) => selector.select(tree, variables),
         None => (0..tree.trace().spans.len()).collect(),
@@ -164,7 +177,10 @@ fn missing(selectors: &[&Selector], optional: bool) -> Outcome {
         return Outcome::Silent;
     }
     let texts: Vec<&str> = selectors.iter().map(|one| one.text.as_str()).collect();
-    fails(format!("no span matches {}", texts.join(", nor ")), Vec::new())
+    fails(
+        format!("no span matches {}", texts.join(", nor ")),
+        Vec::new(),
+    )
 }
 
 fn fails(text: String, spans: Vec<usize>) -> Outcome {
@@ -196,8 +212,10 @@ fn errors(rule: ErrorRule, selected: &[usize], tree: &TraceTree<'_>) -> Outcome 
     match rule {
         ErrorRule::Forbid => fails(format!("{} spans fail", failed.len()), failed),
         ErrorRule::Surface => {
-            let mut swallowed: Vec<usize> =
-                failed.into_iter().filter(|index| !root_fails(*index)).collect();
+            let mut swallowed: Vec<usize> = failed
+                .into_iter()
+                .filter(|index| !root_fails(*index))
+                .collect();
             let Some(first) = swallowed.first().copied() else {
                 return Outcome::Holds;
             };

@@ -1,6 +1,8 @@
 //! Events in their order, and spans in time.
 
-use super::{Offence, Outcome, fails};
+use std::collections::BTreeSet;
+
+use super::{Offence, Outcome};
 use crate::model::trace::TraceSpan;
 use crate::trace::tree::TraceTree;
 use crate::tracetest::language::{duration_text, service_of};
@@ -64,81 +66,90 @@ pub(super) fn order(
     (lefts, rights): (&[usize], &[usize]),
     tolerance: u64,
 ) -> Outcome {
-    let pairs = || {
-        lefts.iter().flat_map(move |left| {
-            let others = rights.iter().filter(move |right| *right != left);
-            others.map(move |right| (*left, *right))
+    let pairs = lefts.iter().flat_map(|left| {
+        let others = rights.iter().filter(move |right| *right != left);
+        others.map(move |right| (*left, *right))
+    });
+    let mut pairs = pairs.filter_map(|(left, right)| {
+        Some(Pair {
+            indices: [left, right],
+            left: tree.span(left)?,
+            right: tree.span(right)?,
         })
-    };
-    let spans = |left, right| Some((tree.span(left)?, tree.span(right)?));
-    match relation {
-        Relation::Before => {
-            for (left, right) in pairs() {
-                let Some((first, second)) = spans(left, right) else {
-                    continue;
-                };
-                if first.end > second.start.saturating_add(tolerance) {
-                    return Outcome::Fails(Offence {
-                        spans: vec![left, right],
-                        text: format!(
-                            "{} is not over when {} begins",
-                            shown(first),
-                            shown(second)
-                        ),
-                        observed: Some(format!("{} too long", gap(second.start, first.end))),
-                        wanted: Some("the end of the first before the start of the second".to_owned()),
-                    });
-                }
-            }
-            Outcome::Holds
-        }
+    });
+    let offence = match relation {
+        Relation::Before => pairs.find_map(|pair| pair.not_before(tolerance)),
+        Relation::Apart => pairs.find_map(|pair| pair.not_apart(tree, tolerance)),
         Relation::Overlap => {
-            let alone = lefts.iter().copied().find(|left| {
-                let mut others = rights.iter().copied().filter(|right| right != left);
-                !others.any(|right| {
-                    let pair = spans(*left, right);
-                    pair.is_some_and(|(left, right)| {
-                        left.start < right.end.saturating_add(tolerance)
-                            && right.start < left.end.saturating_add(tolerance)
-                    })
-                })
-            });
-            let Some(alone) = alone else {
-                return Outcome::Holds;
-            };
-            let name = tree.span(alone).map(shown).unwrap_or_default();
-            let mut marked = vec![alone];
-            marked.extend(rights);
-            fails(format!("{name} runs at the same time as none of the others"), marked)
+            let met: BTreeSet<usize> = pairs
+                .filter(|pair| pair.meets(tolerance))
+                .map(
+                    |Pair {
+                         indices: [left, _], ..
+                     }| left,
+                )
+                .collect();
+            let mut alone = lefts.iter().filter(|left| !met.contains(*left));
+            alone.next().map(|alone| Offence {
+                spans: std::iter::once(alone).chain(rights).copied().collect(),
+                text: format!(
+                    "{} runs at the same time as none of the others",
+                    tree.span(*alone).map(shown).unwrap_or_default()
+                ),
+                ..Offence::default()
+            })
         }
-        Relation::Apart => {
-            for (left, right) in pairs() {
-                // A span runs within those above it by nature.
-                let is_related = tree.ancestors(left).any(|above| above == right)
-                    || tree.ancestors(right).any(|above| above == left);
-                let Some((one, other)) = spans(left, right).filter(|_| !is_related) else {
-                    continue;
-                };
-                let common = one.end.min(other.end).saturating_sub(one.start.max(other.start));
-                if common > tolerance {
-                    return Outcome::Fails(Offence {
-                        spans: vec![left, right],
-                        text: format!("{} and {} overlap", shown(one), shown(other)),
-                        observed: Some(format!("{} together", gap(0, common))),
-                        wanted: Some("never at the same time".to_owned()),
-                    });
-                }
-            }
-            Outcome::Holds
-        }
+    };
+    offence.map_or(Outcome::Holds, Outcome::Fails)
+}
+
+/// Two spans.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    indices: [usize; 2],
+    left: &'a TraceSpan,
+    right: &'a TraceSpan,
+}
+
+impl Pair<'_> {
+    fn not_before(self, tolerance: u64) -> Option<Offence> {
+        let (first, second) = (self.left, self.right);
+        let is_late = first.end > second.start.saturating_add(tolerance);
+        is_late.then(|| Offence {
+            spans: self.indices.to_vec(),
+            text: format!("{} is not over when {} begins", shown(first), shown(second)),
+            observed: Some(format!("{} too long", gap(second.start, first.end))),
+            wanted: Some("the end of the first before the start of the second".to_owned()),
+        })
+    }
+
+    /// A span runs within those above it by nature.
+    fn not_apart(self, tree: &TraceTree<'_>, tolerance: u64) -> Option<Offence> {
+        let [left, right] = self.indices;
+        let is_related = tree.ancestors(left).any(|above| above == right)
+            || tree.ancestors(right).any(|above| above == left);
+        let (one, other) = (self.left, self.right);
+        let common = one
+            .end
+            .min(other.end)
+            .saturating_sub(one.start.max(other.start));
+        (!is_related && common > tolerance).then(|| Offence {
+            spans: self.indices.to_vec(),
+            text: format!("{} and {} overlap", shown(one), shown(other)),
+            observed: Some(format!("{} together", gap(0, common))),
+            wanted: Some("never at the same time".to_owned()),
+        })
+    }
+
+    fn meets(self, tolerance: u64) -> bool {
+        self.left.start < self.right.end.saturating_add(tolerance)
+            && self.right.start < self.left.end.saturating_add(tolerance)
     }
 }
 
 fn shown(span: &TraceSpan) -> String {
     format!("{} {}", service_of(span), span.name)
 }
-
-#[expect(clippy::cast_precision_loss, reason = "for people")]
 fn gap(from: u64, to: u64) -> String {
     duration_text(to.saturating_sub(from) as f64)
 }

@@ -67,13 +67,21 @@ impl Assertion {
             Ok(right) => format!("{label} {}", right.quoted()),
             Err(error) => error.clone(),
         };
-        let seen = |observed| Some(Seen { observed, wanted: wanted.clone() });
+        let seen = |observed| {
+            Some(Seen {
+                observed,
+                wanted: wanted.clone(),
+            })
+        };
         let left = match (self.left.value(scope), &right) {
             (Ok(left), Ok(_)) => left,
             (Err(error), _) => return seen(error),
             (Ok(left), Err(_)) => return seen(left.quoted()),
         };
-        match self.comparator.compare(&left, &right.unwrap_or(Value::Nothing)) {
+        match self
+            .comparator
+            .compare(&left, &right.unwrap_or(Value::Nothing))
+        {
             Ok(true) => None,
             Ok(false) => seen(left.quoted()),
             Err(error) => seen(error),
@@ -86,7 +94,6 @@ impl Expression {
     pub fn value(&self, scope: Scope<'_>) -> Result<Value, String> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            #[expect(clippy::cast_precision_loss, reason = "traces have few spans")]
             Self::Attribute(name) if name == SELECTED => Ok(Value::Number(scope.selected as f64)),
             Self::Attribute(name) => {
                 let span = scope.span.ok_or("no span is selected")?;

@@ -100,9 +100,9 @@ impl Expression {
             Self::Attribute(name) => name != super::evaluate::SELECTED,
             Self::Template(parts) | Self::List(parts) => parts.iter().any(Self::needs_span),
             Self::Arithmetic { left, right, .. } => left.needs_span() || right.needs_span(),
-            Self::Filtered { input, arguments, .. } => {
-                input.needs_span() || arguments.iter().any(Self::needs_span)
-            }
+            Self::Filtered {
+                input, arguments, ..
+            } => input.needs_span() || arguments.iter().any(Self::needs_span),
         }
     }
 }
@@ -141,7 +141,10 @@ fn filtered(
     let mut arguments = Vec::new();
     while arguments.len() < filter.arguments() {
         let at = tokens.at();
-        let is_missing = matches!(tokens.peek(), Token::End | Token::Symbol("|" | ")" | "]" | ","));
+        let is_missing = matches!(
+            tokens.peek(),
+            Token::End | Token::Symbol("|" | ")" | "]" | ",")
+        );
         if is_missing {
             let message = format!("the filter {name} wants {}", filter.wants());
             return Err(SyntaxError::new(at, message));
@@ -204,7 +207,8 @@ fn term(tokens: &mut Tokens, depth: usize) -> Result<Expression, SyntaxError> {
             "null" => Expression::Literal(Value::Nothing),
             _ => {
                 let mut error = tokens.unexpected(wanted);
-                error.message += &format!("; an attribute is written attr:{word}, a text \"{word}\"");
+                error.message +=
+                    &format!("; an attribute is written attr:{word}, a text \"{word}\"");
                 return Err(error);
             }
         },
@@ -253,7 +257,10 @@ fn template(text: &str, at: usize, depth: usize) -> Result<Expression, SyntaxErr
     while let Some((before, behind)) = rest.split_once("${") {
         let Some((inside, after)) = behind.split_once('}') else {
             let place = at + passed + before.chars().count();
-            return Err(SyntaxError::new(place, "`${` is not closed; end it with `}`"));
+            return Err(SyntaxError::new(
+                place,
+                "`${` is not closed; end it with `}`",
+            ));
         };
         if !before.is_empty() {
             parts.push(literal(before));

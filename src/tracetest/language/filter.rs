@@ -41,8 +41,12 @@ impl Filter {
         let found = FILTERS.iter().find(|(known, _)| *known == name);
         found.map(|(_, filter)| *filter).ok_or_else(|| {
             let names = Self::names();
-            let meant = nearest(name, &names).map_or(String::new(), |near| format!("did you mean `{near}`? "));
-            format!("the filter `{name}` is unknown; {meant}allowed: {}", names.join(", "))
+            let meant = nearest(name, &names)
+                .map_or(String::new(), |near| format!("did you mean `{near}`? "));
+            format!(
+                "the filter `{name}` is unknown; {meant}allowed: {}",
+                names.join(", ")
+            )
         })
     }
 
@@ -81,13 +85,20 @@ impl Filter {
         match self {
             Self::JsonPath => {
                 let (path, json) = (path(argument)?, input.parsed()?);
-                let found = path.query(&json).all().into_iter().cloned().map(Value::from);
+                let found = path
+                    .query(&json)
+                    .all()
+                    .into_iter()
+                    .cloned()
+                    .map(Value::from);
                 one_or_list(found.collect())
                     .ok_or_else(|| format!("{argument} selects nothing in {}", input.quoted()))
             }
             Self::Regex => {
                 let text = input.to_string();
-                let found = regex(argument)?.find(&text).map(|found| found.as_str().to_owned());
+                let found = regex(argument)?
+                    .find(&text)
+                    .map(|found| found.as_str().to_owned());
                 Ok(Value::Text(found.unwrap_or_default()))
             }
             Self::RegexGroup => {
@@ -105,7 +116,6 @@ impl Filter {
                 let found = items.get(at).cloned();
                 found.ok_or_else(|| format!("there is no item {at} of {}", items.len()))
             }
-            #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
             Self::Length => Ok(Value::Number(match items(input) {
                 Ok(items) => items.len(),
                 Err(_) => input.to_string().chars().count(),

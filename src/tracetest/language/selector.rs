@@ -86,7 +86,10 @@ impl Selector {
 
     /// The service that it asks for by name, if all alternatives ask for the same.
     pub fn service(&self) -> Option<&str> {
-        let mut services = self.alternatives.iter().map(|steps| steps.last()?.service());
+        let mut services = self
+            .alternatives
+            .iter()
+            .map(|steps| steps.last()?.service());
         let first = services.next()??;
         services.all(|other| other == Some(first)).then_some(first)
     }
@@ -226,7 +229,9 @@ pub(super) fn comparator(tokens: &mut Tokens) -> Option<Comparator> {
             return None;
         }
     };
-    let (_, found) = Comparator::ALL.into_iter().find(|(label, _)| *label == word)?;
+    let (_, found) = Comparator::ALL
+        .into_iter()
+        .find(|(label, _)| *label == word)?;
     tokens.take();
     Some(found)
 }
@@ -258,9 +263,13 @@ fn place(tokens: &mut Tokens) -> Result<Place, SyntaxError> {
             let Token::Number(number) = tokens.take() else {
                 return Err(SyntaxError::new(at, "nth_child wants a number from 1"));
             };
-            let whole = (1..=10_000_u32).find(|whole| f64::from(*whole).to_bits() == number.to_bits());
+            let whole =
+                (1..=10_000_u32).find(|whole| f64::from(*whole).to_bits() == number.to_bits());
             let Some(nth) = whole.and_then(|whole| usize::try_from(whole).ok()) else {
-                return Err(SyntaxError::new(at, "nth_child wants a whole number from 1"));
+                return Err(SyntaxError::new(
+                    at,
+                    "nth_child wants a whole number from 1",
+                ));
             };
             tokens.expect(")", "behind the number")?;
             Ok(Place::Nth(nth))

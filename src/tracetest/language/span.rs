@@ -61,11 +61,6 @@ fn reported(span: &TraceSpan, key: &str) -> Option<Value> {
         .or_else(|| find(&span.resource.attributes))
         .or_else(|| (key == "service.name").then(|| Value::Text(service_of(span).to_owned())))
 }
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "durations below 104 days are exact to the nanosecond"
-)]
 fn own_value(span: &TraceSpan, name: &str) -> Option<Value> {
     let text = |text: &str| Some(Value::Text(text.to_owned()));
     match name {

@@ -134,12 +134,15 @@ impl Value {
         match (self, other) {
             (Self::List(left), Self::List(right)) => {
                 left.len() == right.len()
-                    && left.iter().zip(right).all(|(left, right)| left.equals(right))
+                    && left
+                        .iter()
+                        .zip(right)
+                        .all(|(left, right)| left.equals(right))
             }
             (Self::Object(left), Self::Object(right)) => left == right,
-            (Self::Object(left), text) | (text, Self::Object(left)) => {
-                text.parsed().is_ok_and(|right| right == Json::Object(left.clone()))
-            }
+            (Self::Object(left), text) | (text, Self::Object(left)) => text
+                .parsed()
+                .is_ok_and(|right| right == Json::Object(left.clone())),
             _ => self.to_string() == other.to_string(),
         }
     }
@@ -179,9 +182,8 @@ impl Value {
     /// The JSON that it is, or that its text says.
     pub(super) fn parsed(&self) -> Result<Json, String> {
         match self {
-            Self::Text(text) => {
-                serde_json::from_str(text).map_err(|error| format!("{}: no JSON: {error}", self.quoted()))
-            }
+            Self::Text(text) => serde_json::from_str(text)
+                .map_err(|error| format!("{}: no JSON: {error}", self.quoted())),
             other => Ok(other.to_json()),
         }
     }
@@ -222,7 +224,7 @@ impl Value {
             Self::Text(text) => match serde_json::from_str(text) {
                 Ok(Json::Object(_)) => "json",
                 Ok(Json::Array(_)) => "array",
-                _ => "string",
+                Ok(_) | Err(_) => "string",
             },
         }
     }
@@ -245,10 +247,6 @@ impl From<&AttributeValue> for Value {
     fn from(value: &AttributeValue) -> Self {
         match value {
             AttributeValue::Bool(value) => Self::Bool(*value),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "comparisons of 2^53 and more are exact for texts only"
-            )]
             AttributeValue::Int(number) => Self::Number(*number as f64),
             AttributeValue::Float(number) => Self::Number(*number),
             AttributeValue::Text(text) => Self::Text(text.to_string()),
@@ -278,7 +276,13 @@ impl fmt::Display for Value {
 
 /// A duration in its largest unit of at most two decimals: `1.5s`, `430ms`.
 pub fn duration_text(nanos: f64) -> String {
-    let units = [("h", 3.6e12), ("m", 6e10), ("s", 1e9), ("ms", 1e6), ("us", 1e3)];
+    let units = [
+        ("h", 3.6e12),
+        ("m", 6e10),
+        ("s", 1e9),
+        ("ms", 1e6),
+        ("us", 1e3),
+    ];
     for (unit, size) in units {
         if nanos.abs() >= size {
             let hundredths = (nanos / size * 100.0).round() / 100.0;

@@ -172,12 +172,17 @@ fn events(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
     };
     let mut texts = |key| {
         let items = reader.items(&fields, key);
-        let texts = items.iter().filter_map(|node| reader.text("an event", node));
+        let texts = items
+            .iter()
+            .filter_map(|node| reader.text("an event", node));
         texts.collect::<Vec<String>>()
     };
     let (sequence, forbid) = (texts("sequence"), texts("forbid"));
     if sequence.is_empty() && forbid.is_empty() {
-        reader.report(fields.mark, "an item of `events` needs `sequence` or `forbid`, names of events");
+        reader.report(
+            fields.mark,
+            "an item of `events` needs `sequence` or `forbid`, names of events",
+        );
     }
     let (exact, optional) = (
         reader.boolean(&fields, "exact"),
@@ -214,7 +219,11 @@ fn order(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
     let tolerance = reader.duration(&fields, "tolerance").unwrap_or(0);
     let optional = reader.boolean(&fields, "optional");
     let is_there = |key| fields.get(key).is_some();
-    let (relation, nodes) = match (is_there("first") || is_there("then"), is_there("overlap"), is_there("apart")) {
+    let (relation, nodes) = match (
+        is_there("first") || is_there("then"),
+        is_there("overlap"),
+        is_there("apart"),
+    ) {
         (true, false, false) => {
             let pair = fields.get("first").zip(fields.get("then"));
             (Relation::Before, pair.map(|(first, then)| [first, then]))
@@ -286,8 +295,11 @@ fn over(reader: &mut Reader<'_>, node: &Node) -> Option<Over> {
     let traces = reader.count(&fields, "traces").unwrap_or(1).max(1);
     let window = reader.duration(&fields, "window");
     let confidence = reader.number(&fields, "confidence");
-    if confidence.is_some_and(|confidence| !(CONFIDENCE_MIN..=CONFIDENCE_MAX).contains(&confidence)) {
-        let mark = fields.get("confidence").map_or(fields.mark, |node| node.mark);
+    if confidence.is_some_and(|confidence| !(CONFIDENCE_MIN..=CONFIDENCE_MAX).contains(&confidence))
+    {
+        let mark = fields
+            .get("confidence")
+            .map_or(fields.mark, |node| node.mark);
         let message = format!("`confidence` must be between {CONFIDENCE_MIN} and {CONFIDENCE_MAX}");
         reader.report(mark, message);
     }

@@ -70,7 +70,10 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Document>, Vec<Problem>> {
     }
     if tree.documents.is_empty() && tree.problems.is_empty() {
         let mark = Mark { line: 1, column: 1 };
-        reader.report(mark, "the file holds no test; see `slo-copilot test --help`");
+        reader.report(
+            mark,
+            "the file holds no test; see `slo-copilot test --help`",
+        );
     }
     let mut documents = Vec::new();
     for (_, node) in &tree.documents {
@@ -101,7 +104,10 @@ fn document(reader: &mut Reader<'_>, node: &Node) -> Option<Document> {
         "" => None,
         other => {
             let mark = fields.get("type").map_or(fields.mark, |node| node.mark);
-            reader.report(mark, format!("`{other}` is no type; allowed are Test, TestSuite"));
+            reader.report(
+                mark,
+                format!("`{other}` is no type; allowed are Test, TestSuite"),
+            );
             None
         }
     }
@@ -131,7 +137,9 @@ fn test(reader: &mut Reader<'_>, node: &Node) -> Option<Test> {
     Some(Test {
         id: reader.optional_text(&fields, "id"),
         name: reader.required_text(&fields, what, "name"),
-        description: reader.optional_text(&fields, "description").unwrap_or_default(),
+        description: reader
+            .optional_text(&fields, "description")
+            .unwrap_or_default(),
         file: reader.source.file.to_owned(),
         line: fields.mark.line,
         root,
@@ -153,14 +161,18 @@ fn completeness(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CompletenessRul
     };
     let rule = CompletenessRule {
         quiet: reader.duration(&fields, "quiet").unwrap_or(default.quiet),
-        timeout: reader.duration(&fields, "timeout").unwrap_or(default.timeout),
+        timeout: reader
+            .duration(&fields, "timeout")
+            .unwrap_or(default.timeout),
         expect: reader.optional_selector(&fields, "expect"),
         incomplete: match reader.optional_text(&fields, "incomplete").as_deref() {
             None | Some("skip") => Incomplete::Skip,
             Some("judge") => Incomplete::Judge,
             Some("fail") => Incomplete::Fail,
             Some(other) => {
-                let mark = fields.get("incomplete").map_or(fields.mark, |node| node.mark);
+                let mark = fields
+                    .get("incomplete")
+                    .map_or(fields.mark, |node| node.mark);
                 let message = format!("`{other}` is not known here; allowed are skip, judge, fail");
                 reader.report(mark, message);
                 Incomplete::Skip
@@ -186,7 +198,10 @@ fn outputs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<Output> {
         let name = reader.required_text(&fields, what, "name");
         let selector = reader.optional_selector(&fields, "selector");
         let Some(value) = fields.get("value") else {
-            reader.report(fields.mark, "an output needs the field `value`, an expression");
+            reader.report(
+                fields.mark,
+                "an output needs the field `value`, an expression",
+            );
             continue;
         };
         if let Some(value) = reader.expression(value) {
@@ -208,7 +223,10 @@ fn suite(reader: &mut Reader<'_>, node: &Node) -> Option<SuiteDocument> {
     let mut steps = Vec::new();
     for node in reader.items(&fields, "steps") {
         let NodeValue::Scalar(scalar) = &node.value else {
-            reader.report(node.mark, "a step is the id or the name of a test, or a file");
+            reader.report(
+                node.mark,
+                "a step is the id or the name of a test, or a file",
+            );
             continue;
         };
         if scalar.kind == ScalarKind::Null {

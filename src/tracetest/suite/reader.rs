@@ -49,8 +49,7 @@ impl Reader<'_> {
                 let meant = nearest(&entry.key, allowed);
                 let meant = meant.map_or(String::new(), |near| format!("did you mean `{near}`? "));
                 let (key, allowed) = (&entry.key, allowed.join(", "));
-                let message =
-                    format!("{what} has no field `{key}`; {meant}allowed are {allowed}");
+                let message = format!("{what} has no field `{key}`; {meant}allowed are {allowed}");
                 self.report(entry.mark, message);
             }
             if entries.iter().take(at).any(|other| other.key == entry.key) {
@@ -158,7 +157,11 @@ impl Reader<'_> {
         match Expression::parse(&text) {
             Ok(Expression::Literal(Value::Duration(nanos))) => Some(nanos as u64),
             Ok(_) | Err(_) => {
-                self.wrong(key, node, "a duration such as 500ms or 10m (ns, us, ms, s, m, h)");
+                self.wrong(
+                    key,
+                    node,
+                    "a duration such as 500ms or 10m (ns, us, ms, s, m, h)",
+                );
                 None
             }
         }
@@ -182,11 +185,7 @@ impl Reader<'_> {
         read.map_err(|error| self.syntax(node, error)).ok()
     }
 
-    pub(super) fn optional_selector(
-        &mut self,
-        fields: &Fields<'_>,
-        key: &str,
-    ) -> Option<Selector> {
+    pub(super) fn optional_selector(&mut self, fields: &Fields<'_>, key: &str) -> Option<Selector> {
         fields.get(key).and_then(|node| self.selector(node))
     }
 

@@ -53,7 +53,10 @@ pub(super) fn trigger(reader: &mut Reader<'_>, node: &Node) -> Option<Trigger> {
     let kind = reader.required_text(&fields, what, "type");
     if kind != "http" {
         let mark = fields.get("type").map_or(fields.mark, |node| node.mark);
-        let message = format!("`{kind}` is no trigger; allowed are http, {}", OTHERS.join(", "));
+        let message = format!(
+            "`{kind}` is no trigger; allowed are http, {}",
+            OTHERS.join(", ")
+        );
         reader.report(mark, message);
         return None;
     }
@@ -104,7 +107,10 @@ fn headers_of(reader: &mut Reader<'_>, node: &Node) -> Vec<(String, Expression)>
             }
         }
         NodeValue::Scalar(_) => {
-            reader.report(node.mark, "`headers` must be a map, or a list of {key, value}");
+            reader.report(
+                node.mark,
+                "`headers` must be a map, or a list of {key, value}",
+            );
         }
     }
     headers

@@ -3,9 +3,11 @@
 //! Old and new keys of the semantic conventions are both read.
 
 mod described;
+pub mod detail;
 mod service;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -14,6 +16,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
+use crate::window::cohort::watch::Watch;
 pub use crate::window::event::described::{Described, describe};
 pub use crate::window::operation::OperationScratch;
 use crate::window::operation::{OPERATION_BYTES_MAX, template};
@@ -78,12 +81,14 @@ impl<'a> ResourceAttributes<'a> {
         key.starts_with(b"service.") || key.starts_with(b"deployment.")
     }
 
-    /// Takes an attribute if it is one that is read.
-    pub fn set(&mut self, key: &[u8], value: Scalar<'a>) {
+    /// Takes an attribute if it is one that is read. `version_key` is the one that tells versions apart.
+    pub fn set(&mut self, key: &[u8], value: Scalar<'a>, version_key: &[u8]) {
+        if key == version_key {
+            self.version = value.text();
+        }
         match key {
             b"service.name" => self.service = value.text(),
             b"service.namespace" => self.namespace = value.text(),
-            b"service.version" => self.version = value.text(),
             b"deployment.environment.name" => self.environment = value.text(),
             b"deployment.environment" => self.environment_old = value.text(),
             _ => {}
@@ -177,6 +182,8 @@ pub struct SpanInput<'a> {
     pub end: UnixNanos,
     /// Status code.
     pub status: SpanStatus,
+    /// Randomness of the trace, where whole traces are kept.
+    pub randomness: u64,
     /// Attributes that are read.
     pub attributes: SpanAttributes<'a>,
 }
@@ -248,6 +255,8 @@ pub struct EventRules {
     pub entry_kinds: EntryKinds,
     sampling: Sampling,
     sampling_by_service: BTreeMap<Vec<u8>, Sampling>,
+    version_key: Vec<u8>,
+    watch: Arc<Watch>,
 }
 
 impl EventRules {
@@ -260,7 +269,30 @@ impl EventRules {
             sampling_by_service: by_service
                 .map(|(service, sampling)| (service.as_bytes().to_vec(), *sampling))
                 .collect(),
+            version_key: config.version_attribute.as_bytes().to_vec(),
+            watch: Arc::default(),
         }
+    }
+
+    /// Reads what went wrong and who was called in the spans of these services, too.
+    #[must_use]
+    pub fn watching(self, watch: Arc<Watch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// The attribute of resources that tells versions of a service apart.
+    pub fn version_key(&self) -> &[u8] {
+        &self.version_key
+    }
+
+    /// Whether the spans of this resource are looked at more closely.
+    #[inline]
+    pub fn is_watched(
+        &self,
+        resource: &ResourceAttributes<'_>,
+        scratch: &mut OperationScratch,
+    ) -> bool {
+        self.watch.is_on() && self.watch.includes(resource, &mut scratch.buffer)
     }
 
     /// What is configured for a service.
@@ -291,7 +323,7 @@ pub fn push_resource(
         environment,
         service,
         version,
-        events: 0,
+        ..BatchResource::default()
     };
     batch.resources.push(entry);
 }
@@ -315,6 +347,9 @@ pub fn push_span(
     }
     batch.spans += 1;
     batch.roots += u64::from(!span.has_parent);
+    if batch.wants_randomness {
+        batch.randomness.push(span.randomness);
+    }
     if !entry_kinds.is_entry(span.kind, span.has_parent) {
         return;
     }
@@ -327,6 +362,7 @@ pub fn push_span(
         duration_nanos: span.end - span.start,
         weight,
         count: whole_count(weight, span.span_id),
+        randomness: span.randomness,
         kind: span.kind,
         outcome: outcome_of(span),
         excluded: false,
@@ -390,7 +426,8 @@ fn write_operation(out: &mut Vec<u8>, span: &SpanInput<'_>) {
     out.extend_from_slice(second);
 }
 
-fn outcome_of(span: &SpanInput<'_>) -> Outcome {
+/// How a span ended, by the rules of entry spans.
+pub fn outcome_of(span: &SpanInput<'_>) -> Outcome {
     let failed = match span.status {
         SpanStatus::Ok => false,
         SpanStatus::Error => true,
@@ -434,7 +471,7 @@ const WEIGHT_MAX: f64 = u32::MAX as f64;
 
 /// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured.
 #[inline]
-fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
+pub fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
     if !trace_state.is_empty()
         && let Some(weight) = tracestate_weight(trace_state)
     {

@@ -22,15 +22,52 @@ impl ResourceAttributes<'_> {
         }
     }
 
-    /// The service's key and version, cut where a batch cuts them.
+    /// Whether a version is said.
+    pub fn names_version(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// The version; empty if none is said.
+    pub fn version(&self) -> &[u8] {
+        self.version.unwrap_or_default()
+    }
+
+    /// Which service it is.
+    pub fn service_key(&self) -> ServiceKey {
+        let [service, namespace, environment, _] = self
+            .identity()
+            .map(|text| String::from_utf8_lossy(text).as_ref().into());
+        ServiceKey {
+            namespace,
+            environment,
+            name: service,
+        }
+    }
+
+    /// The service and its version, cut where a batch cuts them.
     pub fn key(&self) -> (ServiceKey, Box<str>) {
-        let [name, namespace, environment, version] = self.identity().map(String::from_utf8_lossy);
-        let key = ServiceKey {
-            namespace: namespace.into(),
-            environment: environment.into(),
-            name: name.into(),
-        };
-        (key, version.into())
+        let [.., version] = self.identity();
+        (self.service_key(), String::from_utf8_lossy(version).into())
+    }
+
+    /// Hash of the service, see [`ServiceKey::hash`].
+    pub fn service_hash(&self, buffer: &mut Vec<u8>) -> u128 {
+        let [service, namespace, environment, _] = self.identity();
+        if [service, namespace, environment]
+            .iter()
+            .all(|text| std::str::from_utf8(text).is_ok())
+        {
+            return ServiceKey::hash_parts(buffer, namespace, environment, service);
+        }
+        // As a batch has them, whose texts are UTF-8.
+        let [service, namespace, environment] =
+            [service, namespace, environment].map(String::from_utf8_lossy);
+        ServiceKey::hash_parts(
+            buffer,
+            namespace.as_bytes(),
+            environment.as_bytes(),
+            service.as_bytes(),
+        )
     }
 
     /// Whether a resource of a batch is what these attributes make.
@@ -51,7 +88,11 @@ mod tests {
     fn attributes(pairs: &[(&str, &'static str)]) -> ResourceAttributes<'static> {
         let mut attributes = ResourceAttributes::default();
         for (key, value) in pairs {
-            attributes.set(key.as_bytes(), Scalar::Text(value.as_bytes()));
+            attributes.set(
+                key.as_bytes(),
+                Scalar::Text(value.as_bytes()),
+                b"service.version",
+            );
         }
         attributes
     }

@@ -393,9 +393,9 @@ proptest! {
         ],
     ) {
         let mut resource = ResourceAttributes::default();
-        resource.set(b"service.name", Scalar::Text(&service));
-        resource.set(b"deployment.environment", Scalar::Text(&name));
-        resource.set(b"service.version", Scalar::Text(&name));
+        resource.set(b"service.name", Scalar::Text(&service), b"service.version");
+        resource.set(b"deployment.environment", Scalar::Text(&name), b"service.version");
+        resource.set(b"service.version", Scalar::Text(&name), b"service.version");
         let span = SpanInput { name: &name, ..server_span(&[]) };
         let batch = batch_of(&resource, &span);
         let (resource, event) = (batch.resources[0], batch.events[0]);
@@ -416,14 +416,18 @@ proptest! {
 #[test]
 fn resources_are_read_by_old_and_new_keys() {
     let mut resource = ResourceAttributes::default();
-    resource.set(b"deployment.environment", text("old"));
-    resource.set(b"service.namespace", text("shop"));
+    resource.set(b"deployment.environment", text("old"), b"service.version");
+    resource.set(b"service.namespace", text("shop"), b"service.version");
     let batch = batch_of(&resource, &server_span(&[]));
     assert_eq!(batch.text(batch.resources[0].environment), "old");
     assert_eq!(batch.text(batch.resources[0].namespace), "shop");
     assert_eq!(batch.text(batch.resources[0].service), UNKNOWN_SERVICE);
-    resource.set(b"deployment.environment.name", text("new"));
-    resource.set(b"service.name", text(""));
+    resource.set(
+        b"deployment.environment.name",
+        text("new"),
+        b"service.version",
+    );
+    resource.set(b"service.name", text(""), b"service.version");
     let batch = batch_of(&resource, &server_span(&[]));
     assert_eq!(batch.text(batch.resources[0].environment), "new");
     assert_eq!(batch.text(batch.resources[0].service), UNKNOWN_SERVICE);

@@ -31,8 +31,16 @@ fn windows() -> Windows {
 fn record(windows: &Windows, (secs, namespace, bad): Kept, now_secs: u64) {
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let mut resource = ResourceAttributes::default();
-    resource.set(b"service.name", Scalar::Text(b"checkout"));
-    resource.set(b"service.namespace", Scalar::Text(namespace.as_bytes()));
+    resource.set(
+        b"service.name",
+        Scalar::Text(b"checkout"),
+        b"service.version",
+    );
+    resource.set(
+        b"service.namespace",
+        Scalar::Text(namespace.as_bytes()),
+        b"service.version",
+    );
     push_resource(&mut batch, &mut scratch, &resource);
     let end = secs * NANOS_PER_SEC;
     let span = SpanInput {

@@ -15,12 +15,16 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch};
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, SeriesScope, ServiceKey};
 use crate::model::slo::Objective;
+use crate::window::cohort::Cohorts;
+use crate::window::cohort::settings::RolloutsConfig;
+use crate::window::cohort::watch::Scope;
 use crate::window::demand::Demand;
 use crate::window::operation::template;
 use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
 pub(super) use accounts::Accounts;
 use range::{Age, EventRange};
+use rollouts::Details;
 
 mod accounts;
 pub use objectives::selects;
@@ -28,6 +32,7 @@ pub use objectives::selects;
 mod objectives;
 mod places;
 mod range;
+mod rollouts;
 
 /// Shards of the map: many, so that a walk over all series holds up few receivers at a time.
 const SHARDS: usize = 256;
@@ -105,6 +110,7 @@ pub struct Windows {
     held_services: AtomicU64,
     excluded_marks: AtomicU64,
     refused: Demand,
+    pub(super) cohorts: Cohorts,
 }
 
 impl Windows {
@@ -124,6 +130,7 @@ impl Windows {
             held_services: AtomicU64::new(0),
             excluded_marks: AtomicU64::new(0),
             refused: Demand::default(),
+            cohorts: Cohorts::new(RolloutsConfig::default(), Scope::default()),
         }
     }
 
@@ -132,12 +139,17 @@ impl Windows {
         let mut recorded = Recorded::default();
         let mut events = std::mem::take(&mut batch.events);
         let mut rest = events.as_mut_slice();
+        let mut details = Details::of(batch);
         for resource in &batch.resources {
             let own = rest
                 .split_off_mut(..resource.events as usize)
                 .unwrap_or_default();
             if !own.is_empty() {
                 recorded.add(self.record_resource(batch, resource, own, now));
+            }
+            let part = details.take(batch, resource, own);
+            if self.cohorts.watch().is_on() {
+                self.record_cohort(part, now);
             }
         }
         batch.events = events;
@@ -291,17 +303,26 @@ impl Windows {
     ) {
         let version = batch.bytes(resource.version);
         let id = SeriesId::of_version(&mut Vec::with_capacity(64), resource.service_hash, version);
+        let first = events.first().map(|event| event.end.min(now));
+        let first = first.filter(|end| range.age(*end).is_windowed());
         let record = || match self.map.get_mut(&id).as_deref_mut() {
             Some(Slot::Series(series)) => {
+                let comes_back =
+                    first.is_some_and(|first| series.comes_back(first, self.cohorts.silence()));
                 for event in events.iter().filter(|event| !event.excluded) {
                     series.record(event, range.age(event.end).is_windowed());
                 }
-                true
+                Some(comes_back)
             }
-            Some(Slot::Excluded) | None => false,
+            Some(Slot::Excluded) | None => None,
         };
-        if record() {
-            return;
+        match record() {
+            Some(false) => return,
+            Some(true) => {
+                let service = service_key(batch, resource);
+                return self.version_appeared(&service, first.unwrap_or(now));
+            }
+            None => {}
         }
         let newest = events
             .iter()
@@ -317,8 +338,10 @@ impl Windows {
                 service: service_key(batch, resource),
                 scope,
             };
+            let service = key.service.clone();
             self.insert(id, key, Keeps::default(), range.first(newest, now));
             record();
+            self.version_appeared(&service, newest);
         }
     }
 

@@ -76,8 +76,16 @@ fn one(service: &'static str, span: Span) -> Request {
 fn push(batch: &mut EventBatch, service: &str, version: &str, spans: &[SpanInput<'_>]) {
     let mut scratch = crate::window::event::OperationScratch::default();
     let mut resource = ResourceAttributes::default();
-    resource.set(b"service.name", Scalar::Text(service.as_bytes()));
-    resource.set(b"service.version", Scalar::Text(version.as_bytes()));
+    resource.set(
+        b"service.name",
+        Scalar::Text(service.as_bytes()),
+        b"service.version",
+    );
+    resource.set(
+        b"service.version",
+        Scalar::Text(version.as_bytes()),
+        b"service.version",
+    );
     push_resource(batch, &mut scratch, &resource);
     let kinds = EventRules::new(&SliConfig::default()).entry_kinds;
     for span in spans {

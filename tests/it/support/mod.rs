@@ -2,10 +2,12 @@
 
 pub(crate) mod grpc;
 pub(crate) mod page;
+pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod spans;
+pub(crate) mod tls;
 pub(crate) mod traces;
 pub(crate) mod truth;
 

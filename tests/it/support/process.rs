@@ -56,6 +56,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `serve` with these keys set, and waits until it has bound its addresses.
     pub(crate) async fn serve(sets: &[&str]) -> Self {
+        slo_copilot::outgoing::install_crypto_provider();
         let dir = tempfile::tempdir().unwrap();
         let mut command = command(&["serve"]);
         for set in sets {

@@ -17,7 +17,7 @@ pub(crate) const MINUTE: UnixNanos = 60 * NANOS_PER_SEC;
 /// One day.
 pub(crate) const DAY: UnixNanos = 1_440 * MINUTE;
 
-fn attribute(key: &str, value: &str) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {
@@ -76,10 +76,16 @@ pub(crate) fn failed_spans(count: u64, end: UnixNanos) -> Vec<Span> {
 
 /// An export request of one service.
 pub(crate) fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    request_of(&[("service.name", service)], spans)
+}
+
+/// An export request of a resource with these attributes.
+pub(crate) fn request_of(resource: &[(&str, &str)], spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let attributes = resource.iter().map(|(key, value)| attribute(key, value));
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
             resource: Some(Resource {
-                attributes: vec![attribute("service.name", service)],
+                attributes: attributes.collect(),
                 ..Resource::default()
             }),
             scope_spans: vec![ScopeSpans {

@@ -25,11 +25,11 @@ use crate::model::report::Severity;
 use crate::model::window::{Window, WindowSums};
 
 use super::change_point::Indicator;
-use super::figures::tenths;
 use super::fitting::estimate;
 use super::ladder::{budget_of, looser, tighter};
 use super::slices::DataUsed;
 use super::{SECS_PER_DAY, Settings};
+use crate::evaluator::figures::tenths;
 
 pub(super) use minutes::{Minutes, sums_of};
 pub use onset::{Onset, onset};

@@ -1,12 +1,12 @@
 //! Numbers as the texts of evidence say them.
 
 /// A number with one digit, rounded down, so that what is missing never looks complete; whole numbers without it.
-pub(super) fn tenths(number: f64) -> String {
+pub(in crate::evaluator) fn tenths(number: f64) -> String {
     trimmed(&format!("{:.1}", (number * 10.0).floor() / 10.0))
 }
 
 /// A ratio as a percentage with two significant digits, more where it is near 100: `0.1%`, `0.052%`, `99.951%`.
-pub(super) fn percentage(ratio: f64) -> String {
+pub(in crate::evaluator) fn percentage(ratio: f64) -> String {
     let distance = ratio.min(1.0 - ratio);
     if distance <= 0.0 {
         return format!("{}%", ratio * 100.0);
@@ -17,12 +17,12 @@ pub(super) fn percentage(ratio: f64) -> String {
 }
 
 /// A quantile by its usual name: `p95`, `p99.9`.
-pub(super) fn percentile(quantile: f64) -> String {
+pub(in crate::evaluator) fn percentile(quantile: f64) -> String {
     format!("p{}", with_decimals(quantile * 100.0, 4.0))
 }
 
 /// A duration with three significant digits, from microseconds to seconds: `82 ms`, `1.31 s`.
-pub(super) fn milliseconds(secs: f64) -> String {
+pub(in crate::evaluator) fn milliseconds(secs: f64) -> String {
     let (number, unit) = if secs >= 1.0 {
         (secs, "s")
     } else {

@@ -2,6 +2,8 @@
 //!
 //! `now` is the end of the newest event so far. There is no future, no hysteresis and no store.
 
+mod versions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use jiff::Timestamp;
 
 use crate::adapter::coverage::{ObservedSignals, coverage};
 use crate::config::Config;
-use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
+use crate::evaluator::{self, Evaluator};
 use crate::model::batch::EventBatch;
 use crate::model::candidate::{Candidate, CandidateState};
 use crate::model::finding::Finding;
@@ -22,11 +24,16 @@ use crate::model::report::{ObjectiveStatus, Report, Verdict};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
-use crate::receiver::file::{FileError, FileSettings, FileSink, TraceInput, read_traces};
+use crate::receiver::file::{FileError, FileSettings, FileSink, SpanLink, TraceInput, read_traces};
+pub use crate::service::analysis::versions::Compared;
+use crate::service::analysis::versions::Links;
 use crate::service::fit::fit_all;
+use crate::window::cohort::settings::RolloutsConfig;
+use crate::window::cohort::watch::Scope;
 use crate::window::event::EventRules;
 use crate::window::rolling::HELD_SECS;
 use crate::window::settings::WindowsConfig;
+use crate::window::snapshot::Snapshot;
 use crate::window::{Recorded, Windows};
 
 /// Events between two looks for closed minutes.
@@ -56,6 +63,9 @@ pub struct Analysis {
     findings: Vec<Finding>,
     /// Where somebody asks for them.
     signals: Option<ObservedSignals>,
+    /// Where versions are compared.
+    links: Option<Links>,
+    compared: Compared,
     times: Times,
     recorded: Recorded,
     roots: u64,
@@ -81,7 +91,11 @@ impl Analysis {
             history_operations_per_service: config.windows.max_operations_per_service as usize,
             ..config.windows.clone()
         };
-        let windows = Windows::new(windows, &config.sli);
+        let nothing = RolloutsConfig {
+            max_services: 0,
+            ..config.rollouts.clone()
+        };
+        let windows = Windows::new(windows, &config.sli).recording(nothing, Scope::Rollouts);
         for objective in objectives {
             windows.adopt(&Arc::new(objective.clone()), 0);
         }
@@ -94,6 +108,8 @@ impl Analysis {
             files: Vec::new(),
             findings: Vec::new(),
             signals: None,
+            links: None,
+            compared: Compared::default(),
             times: Times {
                 oldest: UnixNanos::MAX,
                 newest: 0,
@@ -173,7 +189,18 @@ impl Analysis {
         let snapshot = self
             .windows
             .snapshot(now, self.config.evaluator.report_operations_per_service);
-        let mut evaluator = Evaluator::new(self.config.evaluator.clone(), self.config.output.scope)
+        let snapshot = Snapshot {
+            rollouts: self.compared.rollouts.clone(),
+            edges: self.compared.edges.clone(),
+            ..snapshot
+        };
+        let settings = evaluator::Config {
+            // A gate weighs the comparison as a part of its own.
+            canary_gates: false,
+            ..self.config.evaluator.clone()
+        };
+        let mut evaluator = Evaluator::new(settings, self.config.output.scope)
+            .comparing(self.canary_settings())
             .with_policies(self.config.objectives.policies());
         let mut statuses = evaluator.statuses(&snapshot);
         if against == JudgedAgainst::Itself {
@@ -373,6 +400,16 @@ impl<P: FnMut(u64)> FileSink for Reading<'_, P> {
     fn span_name(&mut self, _service: &[u8], name: &[u8]) {
         if let Some(signals) = &mut self.analysis.signals {
             signals.add(name);
+        }
+    }
+
+    fn wants_links(&self) -> bool {
+        self.analysis.links.is_some()
+    }
+
+    fn link(&mut self, link: &SpanLink<'_>) {
+        if let Some(links) = &mut self.analysis.links {
+            links.add(link);
         }
     }
 

@@ -1,0 +1,255 @@
+//! Alerting rules: one for each pair of windows, so that an alert says which of them burn; one for a budget that is spent;
+//! two for metrics that are gone or contradict themselves.
+//!
+//! The burn-rate alerts have no `for`: the long window is the delay already, and `for` would start anew with every
+//! evaluation that is missed. They have no `keep_firing_for` either: the short window ends an alert within its length
+//! once the burning stops. The alerts about metrics wait for [`METRIC_HOLD`], longer than a restart takes.
+
+use crate::evaluator::budget::events_needed;
+use crate::exporter::rules::model::{Alert, Group, Labels, Rule};
+use crate::exporter::rules::recording::identity;
+use crate::exporter::rules::slo::{Pair, Slo};
+use crate::model::report::Severity;
+use crate::model::slo::exact_ratio;
+use crate::model::window::Window;
+use crate::openslo::text::{percent, promql_range};
+
+/// Name of the alerts of pairs of windows.
+pub(super) const BURN: &str = "SLOErrorBudgetBurn";
+/// Name of the alert of a spent budget.
+pub(super) const SPENT: &str = "SLOErrorBudgetSpent";
+/// Name of the alert of a metric that is gone.
+pub(super) const ABSENT: &str = "SLOMetricAbsent";
+/// Name of the alert of a metric that contradicts itself.
+pub(super) const INVALID: &str = "SLOMetricInvalid";
+
+/// How long something is wrong with a metric before somebody is told, in seconds.
+pub(super) const METRIC_HOLD: u64 = 15 * 60;
+
+/// Windows are extrapolated, each series by itself: this much of the events may seem too many.
+pub(super) const TOLERANCE: f64 = 0.01;
+
+/// The alerts of an SLO.
+pub(super) fn alerts(slo: &Slo) -> Group {
+    let mut rules: Vec<Rule> = slo.pairs().iter().map(|pair| burn(slo, pair)).collect();
+    rules.extend(slo.rolling_secs().map(|secs| spent(slo, secs)));
+    if slo.counts_events() {
+        rules.push(absent(slo));
+        if !slo.is_coherent() {
+            rules.push(invalid(slo));
+        }
+    }
+    Group {
+        name: format!("sloth-slo-alerts-{}", slo.id),
+        rules,
+    }
+}
+
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Page => "page",
+        Severity::Ticket => "ticket",
+    }
+}
+
+/// A series without the label that tells windows apart, so that different ones can be compared.
+fn any_window(series: &str) -> String {
+    format!("max without (sloth_window) ({series})")
+}
+
+/// Both windows burn faster than the factor. The value is the burn rate over the long one.
+fn burn(slo: &Slo, pair: &Pair) -> Rule {
+    let (long, short) = (pair.rule.long, pair.rule.short);
+    let (limit, budget) = (pair.limit.ratio, slo.budget());
+    let (long_ratio, short_ratio) = (slo.ratio(long.secs()), slo.ratio(short.secs()));
+    let mut expr = format!(
+        "({} > {limit}) / {budget} and {} > {limit}",
+        any_window(&long_ratio),
+        any_window(&short_ratio),
+    );
+    if let Some(guard) = enough_bad_events(slo, long.secs()) {
+        expr.push_str(&guard);
+    }
+    let (id, name) = (&slo.service, &slo.name);
+    let factor = exact_ratio(limit / budget);
+    let period = promql_range(slo.period.secs());
+    let mut description = format!(
+        "Over {} the error budget burns {{{{ $value | humanize }}}} times as fast as it may, over {}{{{{ with query {} }}}} \
+         {{{{ . | first | value | humanize }}}} times{{{{ end }}}}; the limit is {factor}, an error ratio of {}. \
+         {} are promised over {period}; at the limit the whole budget is gone in {}.",
+        long.label(),
+        short.label(),
+        template_string(&format!("{short_ratio} / {budget}")),
+        percent(limit),
+        percent(slo.target),
+        hours(slo.period.secs() as f64 / factor),
+    );
+    if pair.limit.capped {
+        let uncapped = format!(
+            " {} times the budget would be an error ratio of {}, which is hardly ever reached, so the limit is capped.",
+            pair.rule.factor,
+            percent(pair.rule.factor * budget)
+        );
+        description.push_str(&uncapped);
+    }
+    let summary = format!(
+        "{id}: {name} burns its error budget too fast, over {} and still over {}.",
+        long.label(),
+        short.label()
+    );
+    let mut alert = alert(
+        slo,
+        BURN,
+        severity(pair.rule.severity),
+        expr,
+        [summary, description],
+    );
+    alert
+        .labels
+        .insert("long".to_owned(), long.label().to_owned());
+    alert
+        .labels
+        .insert("short".to_owned(), short.label().to_owned());
+    Rule::Alert(alert)
+}
+
+/// What an alert says besides ratios: that there are bad events enough.
+fn enough_bad_events(slo: &Slo, secs: u64) -> Option<String> {
+    (slo.counts_events() && slo.limits.min_bad_events > 0).then(|| {
+        format!(
+            " and {} > {}",
+            any_window(&slo.bad(secs)),
+            slo.bad_events_above()
+        )
+    })
+}
+
+/// Nothing of the budget is left, once it allows a bad event at all: the same that makes a verdict fail. The value is what
+/// is left, 0 or less.
+fn spent(slo: &Slo, secs: u64) -> Rule {
+    let budget = slo.budget();
+    let mut expr = format!(
+        "1 - ({} >= {budget}) / {budget}",
+        any_window(&slo.ratio(secs))
+    );
+    if let Some(guard) = enough_bad_events(slo, secs) {
+        let all = any_window(&slo.total(secs));
+        let enough = format!(" and {all} >= {}", least_events(budget));
+        expr.push_str(&enough);
+        expr.push_str(&guard);
+    }
+    let period = promql_range(secs);
+    let (id, name) = (&slo.service, &slo.name);
+    Rule::Alert(alert(
+        slo,
+        SPENT,
+        "ticket",
+        expr,
+        [
+            format!("{id}: {name} has spent its error budget of {period}."),
+            format!(
+                "{{{{ $value | humanizePercentage }}}} of the error budget is left: {} are promised over {period}. \
+                 Releases that are not repairs should wait.",
+                percent(slo.target)
+            ),
+        ],
+    ))
+}
+
+/// Events until the budget allows a bad one.
+pub(super) fn least_events(budget: f64) -> f64 {
+    (events_needed(budget) - 1e-6).ceil()
+}
+
+/// Nothing is counted any more, which no other alert could see.
+fn absent(slo: &Slo) -> Rule {
+    let expr = format!("absent({})", slo.bad(Window::M5.secs()));
+    let (id, name) = (&slo.service, &slo.name);
+    let mut alert = alert(
+        slo,
+        ABSENT,
+        "ticket",
+        expr,
+        [
+            format!("{id}: {name} is not measured."),
+            format!(
+                "The metrics of the indicator are gone or not numbers for {}. While they are, no alert of this objective \
+                 can fire. Are the targets scraped, and are the metrics still called so?",
+                promql_range(METRIC_HOLD)
+            ),
+        ],
+    );
+    alert.hold = Some(promql_range(METRIC_HOLD));
+    Rule::Alert(alert)
+}
+
+/// More good or bad events than events.
+fn invalid(slo: &Slo) -> Rule {
+    let ratio = any_window(&slo.ratio(Window::H1.secs()));
+    let expr = format!("{ratio} < -{TOLERANCE} or {ratio} > {}", 1.0 + TOLERANCE);
+    let (id, name) = (&slo.service, &slo.name);
+    let mut alert = alert(
+        slo,
+        INVALID,
+        "ticket",
+        expr,
+        [
+            format!("{id}: {name} counts more good or bad events than events."),
+            "Over 1h the error ratio is {{ $value | humanizePercentage }}, which no events can have: the queries of the \
+             indicator do not count the same events."
+                .to_owned(),
+        ],
+    );
+    alert.hold = Some(promql_range(METRIC_HOLD));
+    Rule::Alert(alert)
+}
+
+fn alert(
+    slo: &Slo,
+    name: &str,
+    severity: &str,
+    expr: String,
+    [summary, description]: [String; 2],
+) -> Alert {
+    // Prometheus expands the labels of alerts, but not those of recordings.
+    let own = slo.labels.iter();
+    let mut labels: Labels = own
+        .map(|(label, value)| (label.clone(), literal(value)))
+        .collect();
+    labels.extend(identity(slo));
+    labels.extend(
+        ["severity", "sloth_severity"].map(|label| (label.to_owned(), severity.to_owned())),
+    );
+    let annotations = [
+        ("title", literal(&slo.title)),
+        ("summary", summary),
+        ("description", description),
+    ];
+    Alert {
+        alert: name.to_owned(),
+        expr,
+        hold: None,
+        labels,
+        annotations: annotations.map(|(key, text)| (key.to_owned(), text)).into(),
+    }
+}
+
+/// A text that a template of Prometheus leaves as it is.
+fn literal(text: &str) -> String {
+    text.replace("{{", "{{ \"{{\" }}")
+}
+
+/// A string inside a template.
+fn template_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A length of time for people, in hours up to three days and in days beyond.
+fn hours(secs: f64) -> String {
+    let hours = secs / 3_600.0;
+    if hours <= 72.0 {
+        format!("{} h", (hours * 10.0).round() / 10.0)
+    } else {
+        format!("{} days", (hours / 2.4).round() / 10.0)
+    }
+}

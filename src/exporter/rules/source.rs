@@ -1,0 +1,365 @@
+//! From OpenSLO documents to SLOs that can become rules, and findings about those that cannot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::evaluator::burn_rate::Limits;
+use crate::exporter::rules::model::Labels;
+use crate::exporter::rules::query::{Query, Refusal};
+use crate::exporter::rules::slo::{Indicator, Slo};
+use crate::model::period::Period;
+use crate::openslo::adopt::{objective_name, suggested_state};
+use crate::openslo::rules::Rule;
+use crate::openslo::rules::prometheus::{
+    CALENDAR, COMPOSITE, INDICATOR, METHOD, NAME_TAKEN, PERIOD, RATE, RAW, SOURCE, SUGGESTION,
+    TARGET,
+};
+use crate::openslo::tree::Path;
+use crate::openslo::v1::{
+    BudgetingMethod, Document, LabelValue, Metadata, Metric, ObjectiveSpec, RatioMetric, RawType,
+    SliSpec, SloSpec, Spec,
+};
+
+/// The type of metric sources that we can ask.
+const PROMETHEUS: &str = "prometheus";
+
+/// Something about a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// What is broken.
+    pub rule: &'static Rule,
+    /// Which of the documents, from 0.
+    pub document: usize,
+    /// Where in it.
+    pub path: Path,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// A value, in which document it stands and where.
+struct Placed<'d, T> {
+    value: &'d T,
+    document: usize,
+    path: Path,
+}
+
+/// The SLOs that can become rules, by document.
+pub(super) fn slos(documents: &[&Document], limits: Limits) -> (Vec<Slo>, Vec<Problem>) {
+    let mut sources = Sources::of(documents);
+    let mut slos = Vec::new();
+    for (index, document) in documents.iter().enumerate() {
+        if let Spec::Slo(spec) = &document.spec {
+            slos.extend(sources.take(index, &document.metadata, spec, limits));
+        }
+    }
+    (slos, sources.problems)
+}
+
+/// What SLOs refer to, and what was found.
+struct Sources<'d> {
+    /// SLIs that stand alone, by name.
+    indicators: BTreeMap<&'d str, (usize, &'d SliSpec, &'d Metadata)>,
+    /// Types of data sources, by name.
+    types: BTreeMap<&'d str, &'d str>,
+    ids: BTreeSet<String>,
+    problems: Vec<Problem>,
+}
+
+impl<'d> Sources<'d> {
+    fn of(documents: &[&'d Document]) -> Self {
+        let mut sources = Self {
+            indicators: BTreeMap::new(),
+            types: BTreeMap::new(),
+            ids: BTreeSet::new(),
+            problems: Vec::new(),
+        };
+        for (index, document) in documents.iter().enumerate() {
+            let name = document.metadata.name.as_str();
+            if let Spec::Sli(sli) = &document.spec {
+                let sli = (index, &**sli, &document.metadata);
+                sources.indicators.insert(name, sli);
+            }
+            if let Spec::DataSource(source) = &document.spec {
+                sources.types.insert(name, &source.source_type);
+            }
+        }
+        sources
+    }
+
+    fn found(&mut self, rule: &'static Rule, document: usize, path: Path, message: String) {
+        self.problems.push(Problem {
+            rule,
+            document,
+            path,
+            message,
+        });
+    }
+
+    /// The SLOs of a document, one an objective.
+    fn take(
+        &mut self,
+        document: usize,
+        metadata: &'d Metadata,
+        spec: &'d SloSpec,
+        limits: Limits,
+    ) -> Vec<Slo> {
+        let (indicator, of_indicator) = self.indicator(document, spec).unzip();
+        let mut said = of_indicator.into_iter().chain([metadata]);
+        let state = said.find_map(suggested_state);
+        if let Some((rule, key, reason)) = left_out(spec, state) {
+            let message = format!("the SLO `{}` gets no rules: {reason}", metadata.name);
+            self.found(rule, document, key, message);
+            return Vec::new();
+        }
+        let period = self.period(document, spec);
+        let indicator = indicator.and_then(|indicator| self.questions(&indicator));
+        let (Some(period), Some(indicator)) = (period, indicator) else {
+            return Vec::new();
+        };
+        let mut slos = Vec::new();
+        for (index, objective) in spec.objectives.iter().enumerate() {
+            let path = spec_path().key("objectives").index(index);
+            let Some(target) = self.target(document, &path, objective) else {
+                continue;
+            };
+            let name = objective_name(&metadata.name, spec, index);
+            let id = format!("{}-{name}", spec.service);
+            if !self.ids.insert(id.clone()) {
+                let message = format!(
+                    "rules are named `{id}` already; give this objective another displayName, or the SLO another name"
+                );
+                self.found(&NAME_TAKEN, document, path, message);
+                continue;
+            }
+            slos.push(Slo {
+                id,
+                service: spec.service.clone(),
+                title: metadata
+                    .display_name
+                    .clone()
+                    .unwrap_or_else(|| name.clone()),
+                name,
+                labels: labels(metadata),
+                target,
+                period: period.clone(),
+                indicator: indicator.clone(),
+                limits,
+            });
+        }
+        slos
+    }
+
+    /// What is measured, inline or referred to.
+    fn indicator(
+        &self,
+        document: usize,
+        spec: &'d SloSpec,
+    ) -> Option<(Placed<'d, SliSpec>, &'d Metadata)> {
+        if let Some(indicator) = &spec.indicator {
+            let placed = Placed {
+                value: &indicator.spec,
+                document,
+                path: spec_path().key("indicator").key("spec"),
+            };
+            return Some((placed, &indicator.metadata));
+        }
+        let name = spec.indicator_ref.as_deref()?;
+        let (document, sli, metadata) = self.indicators.get(name)?;
+        let placed = Placed {
+            value: *sli,
+            document: *document,
+            path: spec_path(),
+        };
+        Some((placed, metadata))
+    }
+
+    fn period(&mut self, document: usize, spec: &SloSpec) -> Option<Period> {
+        let path = spec_path().key("timeWindow").index(0);
+        match spec.period()? {
+            Err(message) => {
+                self.found(&PERIOD, document, path.key("duration"), message);
+                None
+            }
+            Ok(period) => {
+                if let Period::Calendar(_) = period {
+                    let message = "burn-rate alerts are written, but nothing about what is left of the budget: no range of \
+                                   PromQL follows a calendar; use a rolling window, or the budget that `slo-copilot serve` exports"
+                        .to_owned();
+                    self.found(&CALENDAR, document, path.key("calendar"), message);
+                }
+                Some(period)
+            }
+        }
+    }
+
+    fn target(&mut self, document: usize, path: &Path, objective: &ObjectiveSpec) -> Option<f64> {
+        let target = objective.target_ratio()?;
+        if target > 0.0 {
+            return Some(target);
+        }
+        let message = "a target of 0 promises nothing; the target must be above 0".to_owned();
+        self.found(&TARGET, document, path.key(objective.target_key()), message);
+        None
+    }
+
+    /// What Prometheus is asked.
+    fn questions(&mut self, sli: &Placed<'d, SliSpec>) -> Option<Indicator> {
+        let Some(ratio) = &sli.value.ratio_metric else {
+            let message = "a thresholdMetric has no events to count: give a ratioMetric, for example of the requests \
+                           within the threshold and of all requests"
+                .to_owned();
+            self.found(
+                &INDICATOR,
+                sli.document,
+                sli.path.key("thresholdMetric"),
+                message,
+            );
+            return None;
+        };
+        let ratio = Placed {
+            value: ratio,
+            document: sli.document,
+            path: sli.path.key("ratioMetric"),
+        };
+        if let Some(raw) = &ratio.value.raw {
+            return self.raw(&ratio, raw);
+        }
+        let (part_is, part, key) = match (&ratio.value.good, &ratio.value.bad) {
+            (Some(good), _) => (RawType::Success, good, "good"),
+            (None, Some(bad)) => (RawType::Failure, bad, "bad"),
+            (None, None) => return None,
+        };
+        let total = ratio.value.total.as_ref()?;
+        let is_counter = ratio.value.counter;
+        let mut count = |metric, key| {
+            self.query(&ratio, metric, key, |text| {
+                Query::of_events(text, is_counter)
+            })
+        };
+        let (part, total) = (count(part, key), count(total, "total"));
+        Some(Indicator::Events {
+            part_is,
+            part: part?,
+            total: total?,
+        })
+    }
+
+    fn raw(&mut self, ratio: &Placed<'d, RatioMetric>, raw: &'d Metric) -> Option<Indicator> {
+        let query = self.query(ratio, raw, "raw", Query::of_ratio)?;
+        let message = "the ratio says nothing of how many events there are: a single failure among few can alert, and \
+                       nobody is told when the metric is gone; give good and total events instead"
+            .to_owned();
+        self.found(&RAW, ratio.document, ratio.path.key("raw"), message);
+        Some(Indicator::Ratio {
+            is: ratio.value.raw_type?,
+            query,
+        })
+    }
+
+    /// What one metric is asked, if it is of Prometheus.
+    fn query(
+        &mut self,
+        ratio: &Placed<'d, RatioMetric>,
+        metric: &'d Metric,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<Query, Refusal>,
+    ) -> Option<Query> {
+        let source = &metric.metric_source;
+        let path = ratio.path.key(key).key("metricSource");
+        let referred = source.metric_source_ref.as_deref();
+        let referred = referred.and_then(|name| self.types.get(name).copied());
+        let source_type = source.source_type.as_deref().or(referred);
+        if source_type.is_some_and(|found| !found.eq_ignore_ascii_case(PROMETHEUS)) {
+            let found = source_type.unwrap_or_default();
+            let message = format!(
+                "the metric is of type `{found}`, which Prometheus cannot ask; rules need metrics of type Prometheus"
+            );
+            self.found(&SOURCE, ratio.document, path.key("type"), message);
+            return None;
+        }
+        let Some(text) = source.spec.get("query").and_then(|query| query.as_str()) else {
+            let message = "spec.query is missing: the PromQL that counts the events".to_owned();
+            self.found(&SOURCE, ratio.document, path.key("spec"), message);
+            return None;
+        };
+        let path = path.key("spec").key("query");
+        match parse(text) {
+            Ok(query) => {
+                if query.was_rate {
+                    let message =
+                        "rate() becomes increase() in the rules, so that events are counted"
+                            .to_owned();
+                    self.found(&RATE, ratio.document, path, message);
+                }
+                Some(query)
+            }
+            Err(Refusal { rule, message }) => {
+                self.found(rule, ratio.document, path, message);
+                None
+            }
+        }
+    }
+}
+
+/// Why an SLO gets no rules whatever its indicator is, and where that stands.
+fn left_out(spec: &SloSpec, state: Option<&str>) -> Option<(&'static Rule, Path, String)> {
+    if let Some(state) = state {
+        let reason = format!(
+            "it is a suggestion ({state}); set slo-copilot.dev/state to adopted once it is agreed on"
+        );
+        return Some((&SUGGESTION, Path::default().key("metadata"), reason));
+    }
+    if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
+        let reason = "it is a composite, whose members would burn one budget; write each member as an SLO of its own, or \
+                      use the burn rates that `slo-copilot serve` exports";
+        return Some((&COMPOSITE, spec_path().key("objectives"), reason.to_owned()));
+    }
+    (spec.budgeting_method != BudgetingMethod::Occurrences).then(|| {
+        let reason = "slices of time are not counted in PromQL; set budgetingMethod to Occurrences, or alert on \
+                      slo_copilot_burn_rate of `slo-copilot serve`";
+        (&METHOD, spec_path().key("budgetingMethod"), reason.to_owned())
+    })
+}
+
+fn spec_path() -> Path {
+    Path::default().key("spec")
+}
+
+/// The document's labels, as far as Prometheus and our own labels allow.
+fn labels(metadata: &Metadata) -> Labels {
+    let mut labels = Labels::new();
+    for (key, value) in &metadata.labels {
+        let name = label_name(key);
+        let value = match value {
+            LabelValue::One(value) => value.clone(),
+            LabelValue::Many(values) => values.join(","),
+        };
+        if !is_reserved(&name) {
+            labels.entry(name).or_insert(value);
+        }
+    }
+    labels
+}
+
+/// A label's name as Prometheus allows it.
+fn label_name(key: &str) -> String {
+    let mut name: String = key
+        .chars()
+        .map(|character| {
+            if character.is_ascii_alphanumeric() {
+                character
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("sloth_")
+        || name.starts_with("__")
+        || ["alertname", "severity", "long", "short"].contains(&name)
+}
