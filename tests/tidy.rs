@@ -8,7 +8,8 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Each module of `src/` with those that it may import, from the bottom up: a row names earlier rows only, and
-/// `*` stands for all of them. Modules that are still to come have their row already.
+/// `*` stands for all of them. Modules that are still to come have their row already. `traffic` reads `trace` since a
+/// model of traffic is learnt from whole traces.
 const LAYERS: &str = "
     model:
     telemetry:
@@ -29,7 +30,7 @@ const LAYERS: &str = "
     store: model disk window
     notify: model telemetry clock outgoing window evaluator
     forward: model telemetry clock pii otlp trace
-    traffic: model telemetry clock otlp
+    traffic: model telemetry clock otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
     receiver: model telemetry clock disk pii otlp window trace pipeline

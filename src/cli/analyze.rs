@@ -12,6 +12,7 @@ use crate::cli::Usage;
 use crate::cli::summary::summary;
 use crate::cli::traces::{TraceArgs, read_all, show_findings};
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::disk;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter::openslo::documents_by_name;
@@ -21,13 +22,18 @@ use crate::model::finding::Level;
 use crate::model::input::JudgedAgainst;
 use crate::model::record::{Actor, Edit, RecordState, SloRecord};
 use crate::model::report::Report;
-use crate::model::slo::ObjectiveSource;
+use crate::model::simulation::FaultReport;
+use crate::model::slo::{Objective, ObjectiveSource};
 use crate::openslo::read::{SourceFile, read};
 use crate::openslo::v1::Document;
 use crate::openslo::write;
+use crate::receiver::file::TraceInput;
 use crate::service::analysis::{Analysis, Neighbours};
 use crate::service::objective_files;
+use crate::service::simulation::Recording;
+use crate::service::whole_traces::WholeTraces;
 use crate::store::{self, file::StoreMode};
+use crate::tracetest::fault::edges::PROPAGATION_PRIOR;
 use crate::window::cohort::watch::Scope;
 
 const EXAMPLES: &str = "\
@@ -38,6 +44,9 @@ Examples:
   zstdcat traces.zst | slo-copilot analyze - | jq .verdict
 
 The report is JSON on standard output; a summary for people goes to standard error.";
+
+/// Files whose traces are held in memory for simulated faults: 64 MiB.
+const FAULT_BYTES_MAX: u64 = 64 << 20;
 
 /// Arguments of `analyze`.
 #[derive(Debug, Parser)]
@@ -86,6 +95,11 @@ pub struct Args {
     #[arg(long, value_name = "MODE", default_value = "merge")]
     store_mode: StoreMode,
 
+    /// Simulate the usual faults of each service (latency ×1.5, 5 % errors, 10 % not served) where the files are no longer
+    /// than so many bytes, since their traces are held in memory; 0 leaves it out.
+    #[arg(long, value_name = "BYTES", default_value_t = FAULT_BYTES_MAX)]
+    faults_max_bytes: u64,
+
     /// Leave out the telemetry budget.
     #[arg(long)]
     disable_caat: bool,
@@ -117,7 +131,8 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     read_all(&mut analysis, &inputs)?;
     analysis.compare_versions(None, None);
     let candidates = analysis.candidates();
-    let report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
+    let mut report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
+    report.fault_cases = args.fault_cases(&config, &inputs, &report)?;
     let is_valid = args.validate(&report)?;
     args.export(&report)?;
     args.keep(&report)?;
@@ -133,6 +148,31 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    /// The four usual cases of each service, held against its own objectives.
+    fn fault_cases(
+        &self,
+        config: &Config,
+        inputs: &[TraceInput],
+        report: &Report,
+    ) -> anyhow::Result<Option<FaultReport>> {
+        let bytes: Option<u64> = inputs.iter().map(TraceInput::bytes).sum();
+        if bytes.is_none_or(|bytes| bytes > self.faults_max_bytes) || self.faults_max_bytes == 0 {
+            return Ok(None);
+        }
+        let mut whole = WholeTraces::new(config);
+        for input in inputs {
+            // What cannot be read was said when it was read the first time.
+            let _broken = whole.read(input, |_| ());
+        }
+        let recording = Recording::new(whole.finish().traces, config, PROPAGATION_PRIOR);
+        let objectives: Vec<Objective> = report
+            .baseline_evaluations
+            .iter()
+            .map(|own| own.objective.clone())
+            .collect();
+        Ok(Some(recording.try_defaults(&objectives)))
+    }
+
     fn neighbours(&self) -> Neighbours {
         let mut integrations = BTreeMap::new();
         let mut say = |name: &str, text: String| integrations.insert(name.to_owned(), text);

@@ -17,12 +17,14 @@ use crate::cli::serve::stop_signal;
 use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::model::NANOS_PER_SEC;
+use crate::model::fault::{Fault, FaultTarget, LatencyChange};
 use crate::model::report::{Report, Verdict, VerdictReport};
 use crate::model::slo::Sli;
 use crate::service::{Service, ServiceError};
 use crate::telemetry;
+use crate::traffic::generate::{Faults, Generator, export_requests, span_count};
 use crate::traffic::send::{Sender, Target};
-use crate::traffic::shop::{Fault, Faults, Shop, ShopService, export_requests, span_count};
+use crate::traffic::shop;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,7 +46,7 @@ const SEND_INTERVAL: Duration = Duration::from_millis(200);
 const PAGE_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Which service gets slow and fails.
-const FAULTY: ShopService = ShopService::Payment;
+const FAULTY: &str = "payment";
 
 /// Arguments of `demo`.
 #[derive(Debug, Parser)]
@@ -90,7 +92,7 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
         endpoints.otlp_grpc, endpoints.otlp_http, endpoints.admin
     ))?;
     let sender = Sender::connect(&Target::new(format!("http://{}", endpoints.otlp_grpc))).await?;
-    let mut shop = Shop::new(args.seed);
+    let mut shop = shop::generator(args.seed);
     backfill(&args, &sender, &mut shop, &clock).await?;
 
     service.refresh_candidates().await?;
@@ -154,7 +156,7 @@ async fn start(args: &Args, store: &std::path::Path, clock: Clock) -> anyhow::Re
 async fn backfill(
     args: &Args,
     sender: &Sender,
-    shop: &mut Shop,
+    shop: &mut Generator,
     clock: &Clock,
 ) -> anyhow::Result<()> {
     let now = clock.now();
@@ -190,7 +192,7 @@ async fn backfill(
 /// Sends the visits of the last moments, again and again.
 async fn send_live(
     sender: Sender,
-    mut shop: Shop,
+    mut shop: Generator,
     clock: Clock,
     faults: watch::Receiver<Faults>,
 ) -> Result<(), crate::traffic::send::SendError> {
@@ -222,15 +224,15 @@ async fn watch_verdict(
         if !broken && Instant::now() >= fault_at {
             broken = true;
             let harm = Fault {
-                added_latency: Duration::from_millis(400),
-                error_ratio: 0.35,
-                ..Fault::default()
+                latency: Some(LatencyChange::Added(Duration::from_millis(400))),
+                ..Fault::error(0.35)
             };
-            fault.send_replace(Faults::none().with(FAULTY, harm));
+            let target = FaultTarget::service(FAULTY);
+            fault.send_replace(Faults::none().with(target, harm));
             say(&format!(
                 "   {:>5.1} s  fault: {} now takes 400 ms longer and fails 35 % of its calls",
                 started.elapsed().as_secs_f64(),
-                FAULTY.name()
+                FAULTY
             ))?;
         }
         let wake = if broken {
@@ -265,7 +267,7 @@ async fn watch_verdict(
             say(&format!(
                 "   {:>5.1} s  {} itself: FAIL",
                 started.elapsed().as_secs_f64(),
-                FAULTY.name()
+                FAULTY
             ))?;
             for reason in faulty_verdict(&report).iter().flat_map(|own| &own.reasons) {
                 say(&format!("            {}", reason.text))?;
@@ -280,7 +282,7 @@ fn faulty_verdict(report: &Report) -> Option<&VerdictReport> {
         verdict
             .service
             .as_ref()
-            .is_some_and(|service| *service.name == *FAULTY.name())
+            .is_some_and(|service| *service.name == *FAULTY)
     };
     report.service_verdicts().find(is_faulty)
 }
@@ -340,7 +342,7 @@ fn show_where_to_look(args: &Args, admin: SocketAddr) -> anyhow::Result<()> {
    {out}/guardrail/verdict.json      what a gate reads
    {out}/openslo/{service}.yaml      objectives as OpenSLO v1
    {out}/report.json                 everything",
-        service = FAULTY.name(),
+        service = FAULTY,
     ))
 }
 

@@ -34,6 +34,9 @@ use crate::receiver::file::FileError;
 use crate::service::objective_files::ObjectiveFilesError;
 use crate::store::file::StoreFileError;
 use crate::telemetry::TelemetryError;
+use crate::tracetest::fault::cases::FaultSuiteError;
+use crate::traffic::model::ModelError;
+use crate::traffic::write::WriteError;
 
 /// Exit code of usage and broken input.
 const EXIT_USAGE: u8 = 2;
@@ -114,6 +117,9 @@ impl Failure {
                 || cause.is::<NotifyError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
+                || cause.is::<ModelError>()
+                || cause.is::<FaultSuiteError>()
+                || matches!(cause.downcast_ref(), Some(WriteError::Suffix { .. }))
                 || matches!(endpoint, Some(EndpointError::Url { .. }))
                 || matches!(telemetry, Some(TelemetryError::Filter { .. }))
         });

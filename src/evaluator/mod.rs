@@ -222,6 +222,7 @@ impl Evaluator {
             composites,
             canaries,
             test_results: self.tests.clone(),
+            fault_cases: None,
             coverage: None,
             input: None,
             telemetry_recommendation: None,

@@ -12,6 +12,7 @@ use crate::model::coverage::CoverageReport;
 use crate::model::input::TraceInputReport;
 use crate::model::period::Period;
 use crate::model::series::ServiceKey;
+use crate::model::simulation::FaultReport;
 use crate::model::slo::{Budgeting, Objective};
 use crate::model::span::SpanKind;
 use crate::model::test_result::TestReport;
@@ -429,6 +430,9 @@ pub struct Report {
     pub canaries: Vec<CanaryReport>,
     /// Trace-based tests; null while no suites are configured.
     pub test_results: Option<TestReport>,
+    /// Faults simulated on the traces, and which objectives notice; null where nobody asked, and on running servers.
+    #[serde(default)]
+    pub fault_cases: Option<FaultReport>,
     /// Coverage of the expected signals; null where none are.
     pub coverage: Option<CoverageReport>,
     /// Sampling advice; null while the adapter is off.

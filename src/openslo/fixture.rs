@@ -33,6 +33,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         composites: Vec::new(),
         canaries: Vec::new(),
         test_results: None,
+        fault_cases: None,
         coverage: None,
         input: None,
         telemetry_recommendation: None,

@@ -7,6 +7,7 @@ pub mod analysis;
 mod fit;
 mod keeper;
 pub mod objective_files;
+pub mod simulation;
 pub mod suite_files;
 mod tasks;
 mod trace_tests;

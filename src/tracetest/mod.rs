@@ -8,6 +8,7 @@
 //!
 //! Invariant: pure. `now` is an argument, files are texts, and the environment is handed in.
 
+pub mod fault;
 pub mod infer;
 pub mod judge;
 pub mod language;

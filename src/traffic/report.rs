@@ -25,10 +25,15 @@ pub struct LoadReport {
     pub refused_requests: u64,
     /// Requests that failed.
     pub failed_requests: u64,
-    /// Median latency of the requests that the server took.
+    /// Median latency of the requests that the server took, from when they were due.
     pub request_latency_ms_p50: f64,
     /// 99th percentile of the same.
     pub request_latency_ms_p99: f64,
+    /// Median time from sending to the answer of the same requests: what a client sees that waits for its turn. Where it
+    /// is far below the latency, the server or its client did not keep up with the rate.
+    pub answer_latency_ms_p50: f64,
+    /// 99th percentile of the same.
+    pub answer_latency_ms_p99: f64,
     /// CPU time of the server during the run, user and system; none if its process is not known.
     pub server_cpu_secs: Option<f64>,
     /// Accepted spans by the server's CPU time; none if that is not known or too short to measure.
@@ -43,6 +48,7 @@ impl LoadReport {
         let elapsed_secs = totals.elapsed.as_secs_f64();
         let accepted = totals.accepted_spans as f64;
         let millis = |quantile| totals.latency_micros.value_at_quantile(quantile) as f64 / 1e3;
+        let answer = |quantile| totals.answer_micros.value_at_quantile(quantile) as f64 / 1e3;
         let server_cpu_secs = server
             .map(|(before, after)| after.cpu_time.saturating_sub(before.cpu_time).as_secs_f64());
         Self {
@@ -55,6 +61,8 @@ impl LoadReport {
             failed_requests: totals.failed_requests,
             request_latency_ms_p50: millis(0.5),
             request_latency_ms_p99: millis(0.99),
+            answer_latency_ms_p50: answer(0.5),
+            answer_latency_ms_p99: answer(0.99),
             server_cpu_secs,
             spans_per_cpu_sec: server_cpu_secs.and_then(|cpu_secs| ratio(accepted, cpu_secs)),
             server_rss_bytes: server.map(|(_, after)| after.rss_bytes),
@@ -128,6 +136,7 @@ mod tests {
         totals.elapsed = Duration::from_secs(2);
         for millis in 1..=100 {
             totals.latency_micros.record(millis * 1_000).unwrap();
+            totals.answer_micros.record(millis * 500).unwrap();
         }
         totals
     }
@@ -147,6 +156,7 @@ mod tests {
         assert_eq!(report.server_rss_bytes, Some(20));
         assert!((report.request_latency_ms_p50 - 50.0).abs() < 0.1);
         assert!((report.request_latency_ms_p99 - 99.0).abs() < 0.1);
+        assert!((report.answer_latency_ms_p50 - 25.0).abs() < 0.1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What a load run sends: one request after the other, from the templates or from the shop.
+//! What a load run sends: one request after the other, from the templates or from a model.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -8,18 +9,24 @@ use prost::Message;
 
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::batch::{BatchShape, BatchTemplate, Variation};
-use crate::traffic::shop::{Faults, Shop, ShopService, export_request};
+use crate::traffic::generate::{Faults, Generator, Reporter, Trace, export_request};
 
-/// Time for the slowest visit to the shop to end before it is sent.
-const SHOP_LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
+/// Time for the slowest visit to end before it is sent.
+const LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
+
+/// A request of a schedule stands for at least this time, and at most that.
+const TICK_MIN: Duration = Duration::from_millis(1);
+const TICK_MAX: Duration = Duration::from_millis(100);
 
 /// A source of encoded requests, shared by everyone who sends.
 #[derive(Debug)]
 pub enum Workload {
     /// Patched templates: the cheapest for the client.
     Batch(BatchWorkload),
-    /// Visits to the shop, encoded one by one.
-    Shop(Box<ShopWorkload>),
+    /// Visits as a model has them, encoded one by one.
+    Model(Box<ModelWorkload>),
+    /// Visits as a model has them, when it has them.
+    Scheduled(Box<ScheduledWorkload>),
 }
 
 impl Workload {
@@ -28,27 +35,96 @@ impl Workload {
         Self::Batch(BatchWorkload::new(shape, seed))
     }
 
-    /// Requests from a healthy shop with this seed.
-    pub fn shop(seed: u64) -> Self {
-        Self::Shop(Box::new(ShopWorkload {
-            shop: Mutex::new((Shop::new(seed), Vec::new())),
+    /// Requests of whole visits from a generator, whatever its model says about load and faults.
+    pub fn model(generator: Generator) -> Self {
+        Self::Model(Box::new(ModelWorkload {
+            visits: Mutex::new((generator, Vec::new())),
         }))
     }
 
-    /// Request number `number` of the run with exactly `spans` spans, which end before `now`.
-    pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Bytes {
+    /// Requests of the visits that a model has at its own rates, multiplied by `scale`, from `now` on. About
+    /// `spans_per_request` of them go together, or those of a tenth of a second.
+    pub fn scheduled(
+        generator: Generator,
+        now: UnixNanos,
+        scale: f64,
+        spans_per_request: usize,
+    ) -> Self {
+        // A visit has some ten spans; more or fewer make greater or smaller requests.
+        let spans_per_sec = generator.plan().traces_per_minute() / 60.0 * scale * 10.0;
+        let tick = Duration::try_from_secs_f64(spans_per_request as f64 / spans_per_sec)
+            .unwrap_or(TICK_MAX);
+        let started = now.saturating_sub(LAG_NANOS);
+        Self::Scheduled(Box::new(ScheduledWorkload {
+            tick: tick.clamp(TICK_MIN, TICK_MAX),
+            started,
+            scale,
+            visits: Mutex::new((generator, started)),
+        }))
+    }
+
+    /// The time that each request stands for, where the workload says how much is sent when.
+    pub fn tick(&self) -> Option<Duration> {
         match self {
-            Self::Batch(batch) => batch.request(number, spans, now),
-            Self::Shop(shop) => shop.request(spans, now),
+            Self::Scheduled(scheduled) => Some(scheduled.tick),
+            Self::Batch(_) | Self::Model(_) => None,
         }
+    }
+
+    /// Request number `number` of the run, with exactly `spans` spans unless the workload says how many, which end
+    /// before `now`.
+    pub fn request(&self, number: u64, spans: usize, now: UnixNanos) -> Request {
+        let (body, spans) = match self {
+            Self::Batch(batch) => (batch.request(number, spans, now), spans),
+            Self::Model(model) => (model.request(spans, now), spans),
+            Self::Scheduled(scheduled) => scheduled.request(),
+        };
+        Request { body, spans }
     }
 
     /// Takes the bytes of a request that was answered back, for the next one.
     pub fn recycle(&self, number: u64, request: Bytes) {
         match self {
             Self::Batch(batch) => batch.recycle(number, request),
-            Self::Shop(_) => {}
+            Self::Model(_) | Self::Scheduled(_) => {}
         }
+    }
+}
+
+/// An encoded request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its bytes.
+    pub body: Bytes,
+    /// How many spans it carries; with none it need not be sent.
+    pub spans: usize,
+}
+
+/// A generator, and up to when its visits were sent.
+#[derive(Debug)]
+pub struct ScheduledWorkload {
+    tick: Duration,
+    started: UnixNanos,
+    scale: f64,
+    visits: Mutex<(Generator, UnixNanos)>,
+}
+
+impl ScheduledWorkload {
+    /// The visits of the next tick.
+    fn request(&self) -> (Bytes, usize) {
+        let visits: Vec<_> = {
+            let mut guard = lock(&self.visits);
+            let (generator, from) = &mut *guard;
+            let until =
+                from.saturating_add(u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX));
+            let faults = Faults::none();
+            let visits = generator.scheduled(*from..until, self.started, self.scale, &faults);
+            let visits = visits.flat_map(Trace::into_spans).collect();
+            *from = until;
+            visits
+        };
+        let spans = visits.len();
+        (export_request(visits).encode_to_vec().into(), spans)
     }
 }
 
@@ -119,22 +195,26 @@ impl BatchWorkload {
     }
 }
 
-/// The shop, and the spans of its last visit that did not fit into the last request.
+/// A generator, and the spans of its last visit that did not fit into the last request.
 #[derive(Debug)]
-pub struct ShopWorkload {
-    shop: Mutex<(Shop, Vec<(ShopService, Span)>)>,
+pub struct ModelWorkload {
+    visits: Mutex<(Generator, Vec<(Arc<Reporter>, Span)>)>,
 }
 
-impl ShopWorkload {
+impl ModelWorkload {
     fn request(&self, spans: usize, now: UnixNanos) -> Bytes {
-        let start = now.saturating_sub(SHOP_LAG_NANOS);
+        let start = now.saturating_sub(LAG_NANOS);
         let taken = {
-            let mut guard = lock(&self.shop);
-            let (shop, waiting) = &mut *guard;
+            let mut guard = lock(&self.visits);
+            let (generator, waiting) = &mut *guard;
             while waiting.len() < spans {
-                waiting.extend(shop.trace(start, &Faults::none()).into_spans());
+                let visit = generator.trace(start, &Faults::none()).into_spans();
+                if visit.is_empty() {
+                    break;
+                }
+                waiting.extend(visit);
             }
-            let later = waiting.split_off(spans);
+            let later = waiting.split_off(spans.min(waiting.len()));
             std::mem::replace(waiting, later)
         };
         export_request(taken).encode_to_vec().into()
@@ -151,7 +231,8 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
     use super::*;
-    use crate::traffic::shop::span_count;
+    use crate::traffic::generate::span_count;
+    use crate::traffic::shop;
 
     const NOW: UnixNanos = 1_800_000_000 * NANOS_PER_SEC;
 
@@ -161,9 +242,12 @@ mod tests {
 
     #[test]
     fn every_request_has_the_wanted_number_of_spans() {
-        for workload in [Workload::batch(BatchShape::default(), 1), Workload::shop(1)] {
+        for workload in [
+            Workload::batch(BatchShape::default(), 1),
+            Workload::model(shop::generator(1)),
+        ] {
             for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
-                let request = workload.request(number, spans, NOW);
+                let request = workload.request(number, spans, NOW).body;
                 assert_eq!(span_count(&decode(&request)), spans);
             }
         }
@@ -176,10 +260,10 @@ mod tests {
             ..BatchShape::default()
         };
         let workload = Workload::batch(shape, 1);
-        let first = workload.request(0, 100, NOW);
+        let first = workload.request(0, 100, NOW).body;
         let (address, before) = (first.as_ptr(), decode(&first));
         workload.recycle(0, first);
-        let second = workload.request(1, 100, NOW);
+        let second = workload.request(1, 100, NOW).body;
         assert_eq!(second.as_ptr(), address);
         assert_ne!(decode(&second), before);
     }
@@ -191,17 +275,21 @@ mod tests {
             ..BatchShape::default()
         };
         let workload = Workload::batch(shape, 1);
-        let first = workload.request(0, 100, NOW);
+        let first = workload.request(0, 100, NOW).body;
         let (held, before) = (first.clone(), decode(&first));
         workload.recycle(0, first);
-        let second = workload.request(1, 100, NOW);
+        let second = workload.request(1, 100, NOW).body;
         assert_ne!(second.as_ptr(), held.as_ptr());
         assert_eq!(decode(&held), before);
     }
 
     #[test]
-    fn spans_of_the_shop_have_ended_when_they_are_sent() {
-        let request = decode(&Workload::shop(1).request(0, 500, NOW));
+    fn spans_of_a_model_have_ended_when_they_are_sent() {
+        let request = decode(
+            &Workload::model(shop::generator(1))
+                .request(0, 500, NOW)
+                .body,
+        );
         let spans = request
             .resource_spans
             .iter()

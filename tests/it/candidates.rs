@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use slo_copilot::model::candidate::CandidateState;
 use slo_copilot::model::report::Verdict;
 use slo_copilot::model::window::Window;
+use slo_copilot::traffic::generate::{Faults, Trace, export_requests};
 use slo_copilot::traffic::send::{Sender, Target};
-use slo_copilot::traffic::shop::{Faults, Shop, ShopService, Trace, export_requests};
+use slo_copilot::traffic::shop;
 
 use crate::support::grpc::accepted;
 use crate::support::schema::assert_described;
@@ -19,6 +20,8 @@ const DAYS: u64 = 16;
 
 /// Visits a minute; in debug builds the shop makes some thousand a second.
 const VISITS_PER_MINUTE: f64 = 0.25;
+
+const FRONTEND: &str = "frontend";
 
 const AVAILABILITY: &str = "availability-checkout";
 
@@ -45,10 +48,11 @@ async fn state_of(server: &Server, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no candidate {name}"))["state"].clone()
 }
 
-fn entry_spans(visits: &[Trace], service: ShopService) -> u64 {
+fn entry_spans(visits: &[Trace], service: &str) -> u64 {
     let kinds = [SpanKind::Server as i32, SpanKind::Consumer as i32];
     let spans = visits.iter().flat_map(Trace::spans);
-    let entries = spans.filter(|(from, span)| *from == service && kinds.contains(&span.kind));
+    let entries =
+        spans.filter(|(from, span)| from.service == service && kinds.contains(&span.kind));
     entries.count() as u64
 }
 
@@ -56,10 +60,10 @@ fn entry_spans(visits: &[Trace], service: ShopService) -> u64 {
 async fn weeks_of_traffic_make_candidates_ready_and_an_accepted_one_measures_the_past() {
     let server = Server::start(|_| ()).await;
     let healthy = Faults::none();
-    let mut shop = Shop::new(11);
-    let visits = shop.traffic(NOW - DAYS * DAY..NOW - MINUTE, VISITS_PER_MINUTE, &healthy);
+    let mut visits = shop::generator(11);
+    let visits = visits.traffic(NOW - DAYS * DAY..NOW - MINUTE, VISITS_PER_MINUTE, &healthy);
     let visits: Vec<Trace> = visits.collect();
-    let frontend = entry_spans(&visits, ShopService::Frontend);
+    let frontend = entry_spans(&visits, FRONTEND);
     let requests = export_requests(visits, 500);
     let target = Target::new(format!("http://{}", server.endpoints.otlp_grpc));
     let sender = Sender::connect(&target).await.unwrap();
@@ -68,7 +72,7 @@ async fn weeks_of_traffic_make_candidates_ready_and_an_accepted_one_measures_the
 
     server.service.refresh_candidates().await.unwrap();
     let report = server.fresh_report().await;
-    let name = format!("availability-{}", ShopService::Frontend.name());
+    let name = format!("availability-{}", FRONTEND);
     let candidate = report.slo_candidates.iter().find(|held| held.name == name);
     let candidate = candidate.unwrap();
     assert_eq!(
@@ -96,7 +100,7 @@ async fn weeks_of_traffic_make_candidates_ready_and_an_accepted_one_measures_the
     let measured = objective(&report, &name);
     assert_eq!(measured.state, Verdict::Pass, "{}", measured.text);
     assert!((measured.objective.target - candidate.target).abs() < 1e-12);
-    let service = sums(&report, ShopService::Frontend.name(), Window::D30);
+    let service = sums(&report, FRONTEND, Window::D30);
     assert_eq!(service.observed_total, frontend);
     assert!(
         (measured.budget.total - service.total).abs() < 1e-6,

@@ -8,7 +8,9 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use prost::Message;
 use serde_json::Value;
 use slo_copilot::model::UnixNanos;
-use slo_copilot::traffic::shop::{Fault, Faults, Shop, ShopService, export_requests};
+use slo_copilot::model::fault::{Fault, FaultTarget};
+use slo_copilot::traffic::generate::{Faults, export_requests};
+use slo_copilot::traffic::shop;
 use tempfile::TempDir;
 
 use crate::support::process::{command, stderr};
@@ -17,17 +19,13 @@ use crate::support::spans::{MINUTE, NOW};
 
 /// Ten minutes of the shop from `start` on.
 fn shop(seed: u64, start: UnixNanos, faults: &Faults) -> Vec<ExportTraceServiceRequest> {
-    let mut shop = Shop::new(seed);
-    let traffic = shop.traffic(start..start + 10 * MINUTE, 150.0, faults);
+    let mut visits = shop::generator(seed);
+    let traffic = visits.traffic(start..start + 10 * MINUTE, 150.0, faults);
     export_requests(traffic, 500).collect()
 }
 
 fn payment_fails() -> Faults {
-    let fault = Fault {
-        error_ratio: 0.2,
-        ..Fault::default()
-    };
-    Faults::none().with(ShopService::Payment, fault)
+    Faults::none().with(FaultTarget::service("payment"), Fault::error(0.2))
 }
 
 /// The same requests as another version of all services.
@@ -254,7 +252,7 @@ fn the_report_of_a_comparison_is_described_by_the_schema() {
     let report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(
         report["canaries"].as_array().unwrap().len(),
-        ShopService::ALL.len()
+        shop::model().services.len()
     );
     assert_described("report", &report);
 }

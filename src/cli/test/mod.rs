@@ -1,6 +1,7 @@
 //! `test`: trace-based tests. Suites and traces → exit code.
 
 mod drive;
+mod faults;
 mod init;
 pub(crate) mod output;
 mod remote;
@@ -34,6 +35,7 @@ Examples:
   slo-copilot test shop.yaml --trace traces/ --format junit > tests.xml
   slo-copilot test init --trace traces.jsonl -o shop.yaml
   slo-copilot test shop.yaml --drive --rate 20 --for 30s
+  slo-copilot test --faults faults.yaml --trace traces.jsonl --objectives openslo/
 
 A test, in Tracetest's format with more in it:
   type: Test
@@ -47,6 +49,14 @@ A test, in Tracetest's format with more in it:
     n_plus_one: {max: 3}
     errors: {surface: ['span[service.name=\"payment\"]']}
 
+A fault case, simulated on the traces (latency: +200ms | ×1.5 | a distribution; error, partial_outage: a share;
+outage; timeout; retry_storm):
+  cases:
+    - name: payment is slow
+      target: {service: payment}
+      fault: {latency: +200ms}
+      expect: page within 10m                                     # or: ticket within 1d, stays green
+
 Exit code: 0 pass, 1 fail, 2 usage or broken input, 3 inconclusive.";
 
 /// Arguments of `test`.
@@ -57,11 +67,14 @@ pub struct Args {
     command: Option<Command>,
 
     /// Suites: files, directories or globs (YAML or JSON).
-    #[arg(value_name = "SUITE", required = true)]
+    #[arg(value_name = "SUITE", required_unless_present = "faults")]
     suites: Vec<PathBuf>,
 
     #[command(flatten)]
     source: SourceArgs,
+
+    #[command(flatten)]
+    simulated: faults::FaultArgs,
 
     /// Wait so long for traces that decide every test, for example 2m; with --endpoint.
     #[arg(long, value_name = "DURATION", value_parser = drive::duration, requires = "endpoint")]
@@ -108,6 +121,10 @@ enum Format {
 pub async fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     if let Some(Command::Init(args)) = &args.command {
         return init::run(args).await;
+    }
+    if let Some(file) = &args.simulated.faults {
+        let out = (args.format, args.report.as_deref());
+        return faults::run(file, &args.simulated, &args.source, out, clock).await;
     }
     let plan = Plan {
         config: args.source.load_config()?,

@@ -37,6 +37,7 @@ use crate::model::slo::Sli;
 
 pub use ladder::TARGET_LADDER;
 pub use names::assign_names;
+pub use replay::{Onset, onset};
 pub use settings::{ChangeSettings, ReplaySettings, Sampling, Settings};
 
 use crate::evaluator::figures::tenths;

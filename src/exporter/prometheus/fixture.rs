@@ -34,6 +34,7 @@ pub(crate) fn report() -> Report {
         composites: Vec::new(),
         canaries: Vec::new(),
         test_results: None,
+        fault_cases: None,
         coverage: None,
         input: None,
         telemetry_recommendation: None,

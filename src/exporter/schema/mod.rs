@@ -3,6 +3,7 @@
 //! `UPDATE_SCHEMAS=1 cargo test --lib schema` writes the files. The schema of the store is written by hand: it says
 //! what is read, which is more than what is written.
 
+mod inputs;
 mod openslo;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::infer;
+use crate::model::fault::{Fault, FaultTarget, LatencyChange};
 use crate::model::report::Verdict;
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::test_result::TestReport;
@@ -11,15 +12,11 @@ use crate::model::trace::{StatusCode, Trace, TraceSpan};
 use crate::trace::assemble::assemble;
 use crate::trace::tree::TraceTree;
 use crate::tracetest::tests::fixture::{run, shop};
-use crate::traffic::shop::{Fault, Faults, ShopService};
+use crate::traffic::generate::Faults;
 
 /// Payment fails now and then, so that there is something to learn from errors.
 fn ordinary() -> Faults {
-    let fault = Fault {
-        error_ratio: 0.05,
-        ..Fault::default()
-    };
-    Faults::none().with(ShopService::Payment, fault)
+    Faults::none().with(FaultTarget::service("payment"), Fault::error(0.05))
 }
 
 /// Written once.
@@ -121,10 +118,14 @@ fn a_missing_span_is_caught() {
 #[test]
 fn doubled_latency_of_a_service_is_caught() {
     let fault = Fault {
-        latency_factor: 2.0,
-        ..ordinary().of(ShopService::Payment)
+        latency: Some(LatencyChange::Factor(2.0)),
+        ..Fault::error(0.05)
     };
-    let slow = shop(2, 600, &Faults::none().with(ShopService::Payment, fault));
+    let slow = shop(
+        2,
+        600,
+        &Faults::none().with(FaultTarget::service("payment"), fault),
+    );
     assert_caught(&slow, "payment");
 }
 
@@ -157,11 +158,12 @@ fn a_vanished_dependency_is_caught() {
 
 #[test]
 fn a_slow_consumer_behind_a_queue_is_caught() {
-    let fault = Fault {
-        added_latency: Duration::from_millis(60),
-        ..Fault::default()
-    };
-    let slow = shop(2, 500, &ordinary().with(ShopService::Fulfilment, fault));
+    let fault = Fault::latency(LatencyChange::Added(Duration::from_millis(60)));
+    let slow = shop(
+        2,
+        500,
+        &ordinary().with(FaultTarget::service("fulfilment"), fault),
+    );
     assert_caught(&slow, "fulfilment");
 }
 

@@ -41,7 +41,7 @@ fn the_schema_takes_what_is_read() {
     let inferred = crate::tracetest::infer::infer(&crate::tracetest::tests::fixture::shop(
         1,
         150,
-        &crate::traffic::shop::Faults::none(),
+        &crate::traffic::generate::Faults::none(),
     ));
     for text in [FULL, EXAMPLE, &inferred.yaml] {
         read("suite.yaml", text).unwrap();

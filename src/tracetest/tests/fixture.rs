@@ -8,7 +8,8 @@ use crate::service::whole_traces::WholeTraces;
 use crate::tracetest::language::Variables;
 use crate::tracetest::suite::{Suite, arrange, read};
 use crate::tracetest::{Limits, Session};
-use crate::traffic::shop::{Faults, Shop, export_requests};
+use crate::traffic::generate::{Faults, export_requests};
+use crate::traffic::shop;
 use prost::Message;
 
 /// Nanoseconds at which the shop opens.
@@ -16,8 +17,8 @@ const START: u64 = 1_700_000_000_000_000_000;
 
 /// So many visits to the shop, one a second, read as a file of them would be.
 pub(crate) fn shop(seed: u64, visits: u64, faults: &Faults) -> Vec<Trace> {
-    let mut shop = Shop::new(seed);
-    let traces = (0..visits).map(|second| shop.trace(START + second * 1_000_000_000, faults));
+    let mut visited = shop::generator(seed);
+    let traces = (0..visits).map(|second| visited.trace(START + second * 1_000_000_000, faults));
     let requests: Vec<Vec<u8>> = export_requests(traces, usize::MAX)
         .map(|request| request.encode_to_vec())
         .collect();

@@ -1,5 +1,6 @@
-//! Sends requests over OTLP/gRPC and counts what became of their spans.
+//! Sends requests over OTLP/gRPC or OTLP/HTTP and counts what became of their spans.
 
+mod client;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -9,33 +10,32 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::traffic::generate::span_count;
+use crate::traffic::send::client::Client;
+use crate::traffic::send::run::{Run, send_load};
+use crate::traffic::send::totals::Answer;
+use crate::traffic::workload::Workload;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tonic::codec::CompressionEncoding;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::otlp::trace_service_client::TraceServiceClient;
-use crate::traffic::send::run::{Run, send_load};
-use crate::traffic::send::totals::Answer;
-use crate::traffic::shop::span_count;
-use crate::traffic::workload::Workload;
-
+pub use client::Protocol;
 pub use run::Load;
 pub use totals::Totals;
 
 /// How often [`Sender::send_all`] offers a request before it gives up.
 const MAX_ATTEMPTS: u32 = 100;
 
-type Client = TraceServiceClient<Channel>;
-
 /// Where to send and how.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// For example `http://127.0.0.1:4317`.
     pub endpoint: String,
+    /// How to send.
+    pub protocol: Protocol,
     /// Connections, at least 1.
     pub connections: usize,
     /// Requests in flight on each connection, at least 1.
@@ -47,10 +47,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// One connection without compression, one request in flight, 30 s to answer.
+    /// One gRPC connection without compression, one request in flight, 30 s to answer.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
+            protocol: Protocol::Grpc,
             connections: 1,
             in_flight: 1,
             compression: None,
@@ -78,6 +79,14 @@ pub enum SendError {
         /// What the transport says.
         source: tonic::transport::Error,
     },
+    /// The HTTP endpoint is no URL, or nobody listens there.
+    #[error("cannot connect to {endpoint}: {text}")]
+    Http {
+        /// As it was given.
+        endpoint: String,
+        /// What is wrong.
+        text: String,
+    },
     /// No histogram with these bounds.
     #[error("latency histogram")]
     Histogram(#[from] hdrhistogram::CreationError),
@@ -96,27 +105,9 @@ pub struct Sender {
 impl Sender {
     /// Opens the connections of `target`.
     pub async fn connect(target: &Target) -> Result<Self, SendError> {
-        let endpoint = Endpoint::from_shared(target.endpoint.clone())
-            .map_err(|source| SendError::Endpoint {
-                endpoint: target.endpoint.clone(),
-                source,
-            })?
-            .timeout(target.timeout)
-            .tcp_nodelay(true);
         let mut clients = Vec::new();
         for _ in 0..target.connections.max(1) {
-            let channel = endpoint
-                .connect()
-                .await
-                .map_err(|source| SendError::Connect {
-                    endpoint: target.endpoint.clone(),
-                    source,
-                })?;
-            let client = Client::new(channel);
-            clients.push(match target.compression {
-                Some(encoding) => client.send_compressed(encoding),
-                None => client,
-            });
+            clients.push(Client::connect(target).await?);
         }
         Ok(Self {
             clients,
@@ -195,7 +186,7 @@ async fn send_until_accepted(
     mut totals: Totals,
 ) -> Totals {
     for _ in 0..MAX_ATTEMPTS {
-        let answer = export(&mut client, body.clone()).await;
+        let answer = client.export(body.clone()).await;
         let Some(pause) = answer.retry_after() else {
             totals.count(answer, spans);
             return totals;
@@ -208,11 +199,6 @@ async fn send_until_accepted(
         spans,
     );
     totals
-}
-
-async fn export(client: &mut Client, body: Bytes) -> Answer {
-    let result = client.export(body).await;
-    Answer::from_result(result.map(tonic::Response::into_inner))
 }
 
 fn count(number: usize) -> u64 {

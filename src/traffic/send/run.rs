@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::model::UnixNanos;
+use crate::traffic::send::client::Client;
+use crate::traffic::send::count;
 use crate::traffic::send::totals::{Answer, Totals};
-use crate::traffic::send::{Client, count, export};
-use crate::traffic::workload::Workload;
+use crate::traffic::workload::{Request, Workload};
 
 /// What a load run sends and when it ends.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,15 @@ impl Run {
     /// The next request, or none if the run is over.
     fn next(&self) -> Option<Ticket> {
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
-        let ticket = self.load.ticket(number)?;
+        let ticket = match self.workload.tick() {
+            // The workload says what is due when.
+            Some(tick) => Ticket {
+                number,
+                spans: 0,
+                due: Some(tick.checked_mul(u32::try_from(number).ok()?)?),
+            },
+            None => self.load.ticket(number)?,
+        };
         let over = self.load.max_duration.is_some_and(|end| {
             ticket.due.is_some_and(|due| due >= end) || self.start.elapsed() >= end
         });
@@ -127,16 +136,29 @@ impl Load {
     }
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Sends requests of the run, one at a time, until it is over.
 pub(super) async fn send_load(mut client: Client, run: Arc<Run>, mut totals: Totals) -> Totals {
     while let Some(Ticket { number, spans, due }) = run.next() {
         let intended = run.wait(due).await;
-        let request = run.workload.request(number, spans, run.event_time());
-        let answer = export(&mut client, request.clone()).await;
-        run.workload.recycle(number, request);
-        let latency = u64::try_from(intended.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let Request { body, spans } = run.workload.request(number, spans, run.event_time());
+        if spans == 0 {
+            totals.elapsed = run.start.elapsed();
+            continue;
+        }
+        let sent = Instant::now();
+        let answer = client.export(body.clone()).await;
+        run.workload.recycle(number, body);
         if matches!(answer, Answer::Accepted { .. }) {
-            totals.latency_micros.saturating_record(latency);
+            totals
+                .latency_micros
+                .saturating_record(micros(intended.elapsed()));
+            totals
+                .answer_micros
+                .saturating_record(micros(sent.elapsed()));
         }
         totals.elapsed = run.start.elapsed();
 

@@ -13,7 +13,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::*;
 use crate::otlp::trace_service_server::{TraceService, TraceServiceServer};
 use crate::traffic::batch::BatchShape;
-use crate::traffic::shop::{Faults, Shop, export_requests};
+use crate::traffic::generate::{Faults, export_requests};
+use crate::traffic::shop;
 
 /// Counts what it decodes, and answers as told.
 #[derive(Default)]
@@ -103,7 +104,7 @@ async fn a_run_sends_exactly_the_wanted_spans_over_all_connections() {
     for (workload, compression) in [
         (batch(), None),
         (batch(), Some(CompressionEncoding::Gzip)),
-        (Workload::shop(1), None),
+        (Workload::model(shop::generator(1)), None),
     ] {
         let server = CountingServer::default();
         let spans = Arc::clone(&server.spans);
@@ -176,8 +177,8 @@ async fn send_all_offers_refused_requests_again_until_all_are_accepted() {
             in_flight: 2,
             ..serve(server).await
         };
-        let mut shop = Shop::new(1);
-        let traces: Vec<_> = (0..50).map(|_| shop.trace(1, &Faults::none())).collect();
+        let mut visits = shop::generator(1);
+        let traces: Vec<_> = (0..50).map(|_| visits.trace(1, &Faults::none())).collect();
         let spans: usize = traces.iter().map(|trace| trace.spans().len()).sum();
         let sender = Sender::connect(&target).await.unwrap();
         let totals = sender.send_all(export_requests(traces, 64)).await.unwrap();
@@ -195,7 +196,7 @@ async fn exhaustion_without_a_time_to_come_back_is_final() {
         ..CountingServer::default()
     };
     let sender = Sender::connect(&serve(server).await).await.unwrap();
-    let requests = export_requests([Shop::new(1).trace(1, &Faults::none())], 100);
+    let requests = export_requests([shop::generator(1).trace(1, &Faults::none())], 100);
     let totals = sender.send_all(requests).await.unwrap();
     assert_eq!((totals.accepted_spans, totals.failed_requests), (0, 1));
     assert!(totals.failure.unwrap().contains("a test refuses"));

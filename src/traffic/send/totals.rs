@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 use crate::traffic::send::SendError;
 
 /// Pause after a refusal that does not say how long, and after a failure.
-const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest latency that is told apart, in microseconds.
 const LONGEST_LATENCY_MICROS: u64 = 120_000_000;
@@ -37,6 +37,8 @@ pub struct Totals {
     /// Latency of the requests of a load run that the server took, in microseconds: a failure may be quick. In
     /// an open loop a request that had to wait for one in flight counts from when it was due.
     pub latency_micros: Histogram<u64>,
+    /// From sending to the answer of the same requests, in microseconds.
+    pub answer_micros: Histogram<u64>,
     /// From the first request to the last answer.
     pub elapsed: Duration,
 }
@@ -51,6 +53,7 @@ impl Totals {
             failed_requests: 0,
             failure: None,
             latency_micros: Histogram::new_with_bounds(1, LONGEST_LATENCY_MICROS, 3)?,
+            answer_micros: Histogram::new_with_bounds(1, LONGEST_LATENCY_MICROS, 3)?,
             elapsed: Duration::ZERO,
         })
     }
@@ -65,6 +68,7 @@ impl Totals {
             failed_requests,
             failure,
             latency_micros,
+            answer_micros,
             elapsed,
         } = other;
         self.requests += requests;
@@ -76,6 +80,7 @@ impl Totals {
         self.elapsed = self.elapsed.max(elapsed);
         // Cannot fail: all histograms have the same bounds.
         self.latency_micros.add(latency_micros).unwrap_or_default();
+        self.answer_micros.add(answer_micros).unwrap_or_default();
     }
 
     /// Counts the last answer to a request of `spans`.
@@ -115,16 +120,17 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn from_result(result: Result<Bytes, Status>) -> Self {
         match result.map(ExportTraceServiceResponse::decode) {
-            Ok(Ok(response)) => {
-                let rejected = response
-                    .partial_success
-                    .map_or(0, |partial| partial.rejected_spans);
-                Self::Accepted {
-                    rejected: u64::try_from(rejected).unwrap_or(0),
-                }
-            }
+            Ok(Ok(response)) => Self::from_response(&response),
             Ok(Err(error)) => Self::Failed(format!("the answer is no OTLP response: {error}")),
             Err(status) => Self::from_status(&status),
+        }
+    }
+
+    pub(super) fn from_response(response: &ExportTraceServiceResponse) -> Self {
+        let partial = response.partial_success.as_ref();
+        let rejected = partial.map_or(0, |partial| partial.rejected_spans);
+        Self::Accepted {
+            rejected: u64::try_from(rejected).unwrap_or(0),
         }
     }
 

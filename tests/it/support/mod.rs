@@ -9,6 +9,7 @@ pub(crate) mod server;
 pub(crate) mod spans;
 pub(crate) mod tls;
 pub(crate) mod traces;
+pub(crate) mod truth;
 
 use std::io::{Read, Write};
 use std::time::Duration;

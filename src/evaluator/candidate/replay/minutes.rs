@@ -34,6 +34,18 @@ impl Minutes {
         minutes
     }
 
+    /// Minutes one after the other, from minute 0.
+    pub(super) fn of_sums(sums: impl IntoIterator<Item = WindowSums>) -> Self {
+        let mut minutes = Self {
+            first: 0,
+            cumulative: vec![WindowSums::default()],
+        };
+        for (minute, sums) in (0..).zip(sums) {
+            minutes.add(minute, sums);
+        }
+        minutes
+    }
+
     fn add(&mut self, minute: u32, sums: WindowSums) {
         let index = minute.saturating_sub(self.first) as usize + 1;
         let before = self.cumulative.last().copied().unwrap_or_default();

@@ -10,6 +10,7 @@
 
 mod faults;
 mod minutes;
+mod onset;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use super::{SECS_PER_DAY, Settings};
 use crate::evaluator::figures::tenths;
 
 pub(super) use minutes::{Minutes, sums_of};
+pub use onset::{Onset, onset};
 
 const MINUTES_PER_WEEK: u32 = 7 * 24 * 60;
 const MINUTES_PER_30_DAYS: f64 = 30.0 * 24.0 * 60.0;
@@ -61,6 +63,16 @@ impl Alerts {
             limits: settings.limits,
             period: settings.period,
             confidence: settings.confidence,
+        }
+    }
+
+    /// Rules that are only asked whether they fire.
+    fn of_rules(rules: [Rule; 4], limits: Limits) -> Self {
+        Self {
+            rules,
+            limits,
+            period: Window::D30,
+            confidence: 0.0,
         }
     }
 

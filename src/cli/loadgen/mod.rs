@@ -1,4 +1,7 @@
-//! `loadgen`: synthetic traffic to any OTLP/gRPC endpoint.
+//! `loadgen`: synthetic traffic to any OTLP endpoint or into a file, and models of traffic from traces.
+
+mod files;
+mod source;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -14,10 +17,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::interval;
 use tonic::codec::CompressionEncoding;
 
+use crate::cli::Usage;
+use crate::cli::loadgen::source::ModelArgs;
 use crate::model::UnixNanos;
 use crate::traffic::batch::BatchShape;
 use crate::traffic::report::{LoadReport, ProcessUsage};
-use crate::traffic::send::{Load, Sender, Target, Totals};
+use crate::traffic::send::{Load, Protocol as SendProtocol, Sender, Target, Totals};
 use crate::traffic::workload::Workload;
 
 const EXAMPLES: &str = "\
@@ -30,7 +35,17 @@ Examples:
       --in-flight 4 --report --server-pid \"$(pidof slo-copilot)\"
 
   # exactly one million spans over 10000 series
-  slo-copilot loadgen --rate max --spans 1000000 --series 10000 --report";
+  slo-copilot loadgen --rate max --spans 1000000 --series 10000 --report
+
+  # a month of the shop in a file, with the faults of another file
+  slo-copilot loadgen --output shop.jsonl.zst --for 30d --scale 0.01 --faults faults.yaml
+
+  # a model of what is really going on, and its traffic to a local server
+  slo-copilot loadgen --learn traces/ -o model.yaml
+  slo-copilot loadgen --model model.yaml --duration 10m";
+
+/// The rate of a run that names none.
+const DEFAULT_SPANS_PER_SEC: f64 = 1_000.0;
 
 /// The time of a run that is not limited otherwise.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -38,17 +53,24 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// How often the progress is drawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Send synthetic traffic to an OTLP/gRPC endpoint and measure how it is taken.
+/// Send synthetic traffic to an OTLP endpoint and measure how it is taken, or write it into a file.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Where to send
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317", default_value_ifs = [
+        ("protocol", "http", "http://127.0.0.1:4318"), ("protocol", "http-json", "http://127.0.0.1:4318")
+    ])]
     pub endpoint: String,
 
-    /// Spans per second, or `max` to send as fast as the server answers
-    #[arg(long, value_name = "SPANS|max", default_value = "1000")]
-    pub rate: Rate,
+    /// How to send
+    #[arg(long, value_enum, default_value_t = Protocol::Grpc)]
+    pub protocol: Protocol,
+
+    /// Spans per second, or `max` to send as fast as the server answers [default: 1000, the rates of the model with
+    /// --model]
+    #[arg(long, value_name = "SPANS|max")]
+    pub rate: Option<Rate>,
 
     /// End after this time [default: 10s, without limit if --spans is given]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -102,6 +124,10 @@ pub struct Args {
     #[arg(long)]
     pub report: bool,
 
+    /// Which model, what goes wrong in it, and files instead of a server.
+    #[command(flatten)]
+    pub source: ModelArgs,
+
     /// Process id of the server, to measure its CPU time and memory (Linux)
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<i32>,
@@ -128,6 +154,17 @@ impl FromStr for Rate {
             Ok(_) | Err(_) => Err("a number of spans per second above 0, or `max`".to_owned()),
         }
     }
+}
+
+/// How to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// OTLP/gRPC
+    Grpc,
+    /// OTLP/HTTP with protobuf
+    Http,
+    /// OTLP/HTTP with JSON
+    HttpJson,
 }
 
 /// What the spans are about.
@@ -160,6 +197,11 @@ impl Args {
         Target {
             connections: self.connections.into(),
             in_flight: self.in_flight.into(),
+            protocol: match self.protocol {
+                Protocol::Grpc => SendProtocol::Grpc,
+                Protocol::Http => SendProtocol::Http,
+                Protocol::HttpJson => SendProtocol::HttpJson,
+            },
             compression: match self.compression {
                 Compression::None => None,
                 Compression::Gzip => Some(CompressionEncoding::Gzip),
@@ -173,8 +215,9 @@ impl Args {
         Load {
             spans_per_request: count(self.spans_per_request),
             spans_per_sec: match self.rate {
-                Rate::Max => None,
-                Rate::SpansPerSec(rate) => Some(rate),
+                Some(Rate::Max) => None,
+                Some(Rate::SpansPerSec(rate)) => Some(rate),
+                None => Some(DEFAULT_SPANS_PER_SEC),
             },
             max_spans: self.spans,
             max_duration: self.duration.or(unlimited.then_some(DEFAULT_DURATION)),
@@ -182,10 +225,25 @@ impl Args {
         }
     }
 
-    fn workload(&self) -> Workload {
-        match self.profile {
-            Profile::Shop => Workload::shop(self.seed),
-            Profile::Batch => {
+    /// What is sent; `now` is its event time at the start.
+    fn workload(&self, now: UnixNanos) -> anyhow::Result<Workload> {
+        let has_model = self.source.model.is_some();
+        if has_model && self.rate.is_none() {
+            if self.spans.is_some() {
+                let said = "--spans needs a --rate: without one, the model says how much is sent";
+                return Err(Usage(said.to_owned()).into());
+            }
+            let generator = self.source.generator(self.seed)?;
+            let per_request = count(self.spans_per_request);
+            return Ok(Workload::scheduled(
+                generator,
+                now,
+                self.source.scale,
+                per_request,
+            ));
+        }
+        Ok(match self.profile {
+            Profile::Batch if !has_model => {
                 let shape = BatchShape {
                     spans_per_request: count(self.spans_per_request),
                     attributes: count(self.attributes),
@@ -195,7 +253,8 @@ impl Args {
                 };
                 Workload::batch(shape, self.seed)
             }
-        }
+            Profile::Batch | Profile::Shop => Workload::model(self.source.generator(self.seed)?),
+        })
     }
 }
 
@@ -206,9 +265,18 @@ fn count(number: u32) -> usize {
 /// Runs the load that `args` describes; `now` is its event time at the start. The code is 1 if requests failed or
 /// no span was accepted.
 pub async fn run(args: Args, now: UnixNanos) -> anyhow::Result<ExitCode> {
+    if !args.source.learn.is_empty() {
+        files::learn(&args.source)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(path) = &args.source.output {
+        let shape = (args.seed, count(args.spans_per_request));
+        files::write(&args.source, path, shape, now)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let target = args.target();
+    let workload = Arc::new(args.workload(now)?);
     let sender = Sender::connect(&target).await?;
-    let workload = Arc::new(args.workload());
     let load = args.load(now);
 
     let usage = || args.server_pid.map(ProcessUsage::of).transpose();
@@ -238,13 +306,16 @@ fn write_summary(report: &LoadReport, totals: &Totals) -> anyhow::Result<()> {
     let mut err = stderr().lock();
     write!(
         err,
-        "{} spans accepted in {:.1} s, {:.0} a second; {} requests, p50 {:.1} ms, p99 {:.1} ms",
+        "{} spans accepted in {:.1} s, {:.0} a second; {} requests, p50 {:.1} ms, p99 {:.1} ms since they were due \
+         ({:.1} and {:.1} since they were sent)",
         report.accepted_spans,
         report.elapsed_secs,
         report.accepted_spans_per_sec,
         report.requests,
         report.request_latency_ms_p50,
         report.request_latency_ms_p99,
+        report.answer_latency_ms_p50,
+        report.answer_latency_ms_p99,
     )?;
     if let Some(per_cpu_sec) = report.spans_per_cpu_sec {
         write!(err, "; {per_cpu_sec:.0} spans per CPU-second")?;

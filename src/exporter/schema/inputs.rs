@@ -1,0 +1,71 @@
+//! The schemas of what people write: traffic models and fault cases. Unknown fields are errors there.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use serde_json::{Value, json};
+
+use super::{assert_file, assert_refused, tidy, violations, with_head};
+use crate::tracetest::fault::cases::FaultSuite;
+use crate::traffic::model::Model;
+use crate::traffic::shop;
+
+const CASES: &str = include_str!("../../../examples/traffic/faults.yaml");
+
+fn traffic_model_schema() -> Value {
+    let description =
+        "A system of services whose traffic `loadgen --model` makes and `loadgen --learn` learns.";
+    read::<Model>("traffic_model", "Traffic model of slo-copilot", description)
+}
+
+fn fault_cases_schema() -> Value {
+    let description = "Fault cases that `test --faults` simulates on recorded traces.";
+    read::<FaultSuite>("fault_cases", "Fault cases of slo-copilot", description)
+}
+
+/// The schema of what is read.
+fn read<T: JsonSchema>(name: &str, title: &str, description: &str) -> Value {
+    let settings = SchemaSettings::draft2020_12().for_deserialize();
+    let settings = settings.with_transform(RecursiveTransform(tidy));
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    with_head(schema, name, title, description)
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn the_schemas_of_models_and_cases_are_what_their_types_say() {
+    assert_file("traffic_model", &traffic_model_schema());
+    assert_file("fault_cases", &fault_cases_schema());
+}
+
+#[test]
+fn the_shop_is_as_its_schema_says_and_what_is_not_is_refused() {
+    let model = yaml(&shop::model().to_yaml().unwrap());
+    assert_refused(
+        &traffic_model_schema(),
+        &model,
+        &[
+            ("/services/cart/operations/get/http/verb", json!("GET")),
+            (
+                "/services/cart/operations/get/time",
+                json!({"lognormal": {"median": 3}}),
+            ),
+            ("/load/0/per_minute", json!("many")),
+            ("/faults", json!([{"fault": {"latency": 200}}])),
+        ],
+    );
+}
+
+#[test]
+fn the_example_of_fault_cases_is_as_its_schema_says() {
+    FaultSuite::from_yaml("examples/traffic/faults.yaml", CASES).unwrap();
+    assert_eq!(
+        violations(&fault_cases_schema(), &yaml(CASES)),
+        Vec::<String>::new()
+    );
+    let wrong = json!({"cases": [{"name": "a", "expect": "pages"}]});
+    assert!(!violations(&fault_cases_schema(), &wrong).is_empty());
+}
