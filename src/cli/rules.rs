@@ -42,11 +42,11 @@ pub struct Args {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
 
-    /// Write <service>.rules.yaml for each service into this directory instead of standard output.
+    /// Write `<service>.rules.yaml` for each service into this directory instead of standard output.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 
-    /// Also write <service>.test.yaml beside them, for promtool test rules; *.5m.test.yaml where windows are long.
+    /// Also write `<service>.test.yaml` beside them, for promtool test rules; `*.5m.test.yaml` where windows are long.
     #[arg(long, requires = "output")]
     pub tests: bool,
 

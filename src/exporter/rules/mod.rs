@@ -6,7 +6,7 @@
 //!                           └─ proof ─ unit tests for promtool, with the minutes that the rules themselves say
 //! ```
 //!
-//! Pure but for [`export`], which writes files. Prometheus sees events when it scrapes them, while the windows of
+//! Pure but for `export`, which writes files. Prometheus sees events when it scrapes them, while the windows of
 //! `serve` go by the time of the events: late spans make the two differ.
 
 mod alerts;
