@@ -250,7 +250,7 @@ async fn a_running_server_keeps_its_store_and_answers_at_its_endpoint() {
 
 #[tokio::test]
 async fn what_is_no_source_is_a_usage_error() {
-    let https = ["store", "list", "--endpoint", "https://a"];
+    let https = ["store", "list", "--endpoint", "ftp://a"];
     let said = refused(&https, 2).await;
     assert!(said.contains("http://127.0.0.1:9464"), "{said}");
     let both = ["store", "list", "--endpoint", "a", "--storage-dir", "b"];
@@ -424,7 +424,11 @@ async fn changes_of_verdicts_and_objectives_are_told_in_order() {
         .map(|told| ["kind", "subject", "to"].map(|field| told[field].as_str().unwrap()))
         .collect();
     assert_eq!(told.first(), Some(&["objective", AVAILABILITY, "adopted"]));
-    assert_eq!(told.last(), Some(&["verdict", "checkout", "fail"]));
+    let (verdict, action) = (
+        ["verdict", "checkout", "fail"],
+        ["action", "checkout", "freeze"],
+    );
+    assert_eq!(told.get(told.len() - 2..), Some(&[verdict, action][..]));
 
     let newest = server.json("/api/v1/transitions?limit=1").await;
     assert_eq!(newest["transitions"].as_array().unwrap().len(), 1);

@@ -85,10 +85,16 @@ impl Keeper {
             DecisionError::NotFound { name } => {
                 let shown = self.shown();
                 let found = shown.candidates.iter().find(|held| held.name == name);
-                if found.is_some_and(|held| held.state == CandidateState::Adopted) {
-                    DecisionError::AlreadyAdopted { name, rival: None }
-                } else {
-                    DecisionError::NotFound { name }
+                match found {
+                    // Whether a fit has left it out of the store by now makes no difference.
+                    Some(held) if held.sli == Sli::ErrorRate => DecisionError::Complement {
+                        name,
+                        service: held.service.name.to_string(),
+                    },
+                    Some(held) if held.state == CandidateState::Adopted => {
+                        DecisionError::AlreadyAdopted { name, rival: None }
+                    }
+                    Some(_) | None => DecisionError::NotFound { name },
                 }
             }
             other @ (DecisionError::AlreadyAdopted { .. } | DecisionError::Complement { .. }) => {
