@@ -144,6 +144,9 @@ fn tell(metrics: &TraceBufferMetrics, counts: &BufferCounts) {
     let [age, share] = &metrics.evicted_traces;
     age.absolute(counts.evicted_traces);
     share.absolute(counts.left_out_traces);
+    metrics
+        .passed_over_traces
+        .absolute(counts.passed_over_traces);
     metrics.unreadable_spans.absolute(counts.unreadable_spans);
     metrics.traces.set(counts.held_traces as f64);
     metrics.bytes.set(counts.bytes as f64);

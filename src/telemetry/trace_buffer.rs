@@ -10,6 +10,8 @@ const KEPT_TRACES: &str = "slo_copilot_trace_buffer_kept_traces_total";
 const LEFT_OUT_SPANS: &str = "slo_copilot_trace_buffer_left_out_spans_total";
 /// Traces that went; label `reason`: `age`, or `share` where fewer are kept.
 const EVICTED_TRACES: &str = "slo_copilot_trace_buffer_evicted_traces_total";
+/// Traces with an error or a slow span over `trace_buffer.max_wanted_per_second`.
+const PASSED_OVER_TRACES: &str = "slo_copilot_trace_buffer_passed_over_traces_total";
 /// Kept spans that could not be read.
 const UNREADABLE_SPANS: &str = "slo_copilot_trace_buffer_unreadable_spans_total";
 /// Traces held.
@@ -36,6 +38,10 @@ pub(super) fn describe() {
         EVICTED_TRACES,
         "Traces that left the buffer: by age, or since a smaller share is kept."
     );
+    describe_counter!(
+        PASSED_OVER_TRACES,
+        "Traces with an error or a slow span that were not kept: over trace_buffer.max_wanted_per_second."
+    );
     describe_counter!(UNREADABLE_SPANS, "Kept spans that could not be read.");
     describe_gauge!(TRACES, "Traces in the buffer.");
     describe_gauge!(BYTES, "Memory of the traces in the buffer, about.");
@@ -60,6 +66,8 @@ pub struct TraceBufferMetrics {
     pub left_out_spans: Counter,
     /// Traces that went: by age, by share.
     pub evicted_traces: [Counter; 2],
+    /// Traces that were passed over.
+    pub passed_over_traces: Counter,
     /// Spans that could not be read.
     pub unreadable_spans: Counter,
     /// Traces held.
@@ -82,6 +90,7 @@ impl TraceBufferMetrics {
             left_out_spans: counter!(LEFT_OUT_SPANS),
             evicted_traces: ["age", "share"]
                 .map(|reason| counter!(EVICTED_TRACES, "reason" => reason)),
+            passed_over_traces: counter!(PASSED_OVER_TRACES),
             unreadable_spans: counter!(UNREADABLE_SPANS),
             traces: gauge!(TRACES),
             bytes: gauge!(BYTES),

@@ -1,4 +1,4 @@
-//! Reads what [`super::keep`] put into the trace buffer.
+//! Reads what receivers put into the trace buffer.
 
 use std::sync::Arc;
 

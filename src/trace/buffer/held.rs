@@ -189,7 +189,10 @@ impl Traces {
             };
             let is_young = now < seen.saturating_add(self.bounds.retention);
             if is_young && share.threshold.ratio() > RATIO_MIN && self.held.contains_key(&id) {
-                share.threshold = share.threshold.scaled(0.5);
+                // The sooner it was full, the fewer.
+                let age = now.saturating_sub(seen) as f64 / self.bounds.retention.max(1) as f64;
+                let kept = (4.0 * age).clamp(KEPT_MIN, 0.5);
+                share.threshold = share.threshold.scaled(kept);
                 share.inflow = 0;
                 share.inflow_since = now;
                 is_changed = true;
@@ -260,6 +263,9 @@ impl Traces {
 
 /// Origins that take more than this part of the memory are swept.
 const ORIGINS_PART: usize = 8;
+
+/// At least this share of the traces stays at once when fewer are kept: a burst is no reason to forget all.
+const KEPT_MIN: f64 = 0.125;
 
 /// Where fewer are kept, the oldest go however young they are.
 const RATIO_MIN: f64 = 1e-12;

@@ -81,6 +81,8 @@ pub struct BufferCounts {
     pub left_out_traces: u64,
     /// Traces that went because they were the oldest.
     pub evicted_traces: u64,
+    /// Traces with something to see that were passed over, since there were so many.
+    pub passed_over_traces: u64,
     /// Spans that could not be read when their trace was over.
     pub unreadable_spans: u64,
     /// Traces that are held.
@@ -97,6 +99,7 @@ pub struct BufferCounts {
 #[derive(Debug)]
 pub struct TraceBuffer {
     picker: Picker,
+    max_wanted: u64,
     traces: Mutex<Traces>,
     decode: Box<dyn DecodeSpans>,
 }
@@ -115,10 +118,11 @@ impl TraceBuffer {
             quiet: nanos(config.quiet),
             timeout: nanos(config.timeout),
         });
-        let picker = Picker::new();
+        let picker = Picker::new(config.max_wanted_per_second);
         picker.set_wanted(traces.threshold(Reason::Wanted));
         Self {
             picker,
+            max_wanted: config.max_wanted_per_second,
             traces: Mutex::new(traces),
             decode,
         }
@@ -168,8 +172,9 @@ impl TraceBuffer {
     }
 
     /// Gives the traces that are over since the last call, each once. Spans that come later still join their trace here.
-    /// Call it every second or so, off the hot path: it reads the spans.
+    /// Call it every second, off the hot path: it reads the spans.
     pub fn tick(&self, now: UnixNanos) -> Vec<Arc<Trace>> {
+        self.picker.refill(self.max_wanted);
         let closed = {
             let mut traces = self.traces();
             let (closed, is_changed) = traces.close(now);
@@ -229,6 +234,7 @@ impl TraceBuffer {
     pub fn counts(&self) -> BufferCounts {
         let traces = self.traces();
         BufferCounts {
+            passed_over_traces: self.picker.passed_over(),
             held_traces: traces.held.len(),
             bytes: traces.bytes(),
             sampled_ratio: traces.threshold(Reason::Sampled).ratio(),

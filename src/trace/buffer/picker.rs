@@ -23,16 +23,21 @@ pub(super) struct Picker {
     wanted_from: AtomicU64,
     /// By the low bits of the randomness.
     wanted: Box<[AtomicU64]>,
+    /// Traces that may become wanted until the next tick, and those that did not for want of it.
+    left: AtomicU64,
+    passed_over: AtomicU64,
     /// By the low bits of the series: its other bits, and the duration above which an event is slow.
     slow: Box<[[AtomicU64; 2]]>,
 }
 
 impl Picker {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(max_wanted: u64) -> Self {
         let none = || AtomicU64::new(NOBODY);
         Self {
             sampled_from: AtomicU64::new(Threshold::ALL.number()),
             wanted_from: AtomicU64::new(Threshold::ALL.number()),
+            left: AtomicU64::new(max_wanted),
+            passed_over: AtomicU64::new(0),
             wanted: (0..WANTED).map(|_| none()).collect(),
             slow: (0..SLOW).map(|_| [none(), none()]).collect(),
         }
@@ -66,6 +71,17 @@ impl Picker {
 
     #[cold]
     fn want(&self, randomness: u64) {
+        if self.is_wanted(randomness) {
+            return;
+        }
+        let take = |left: u64| left.checked_sub(1);
+        let taken = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        if taken.is_err() {
+            self.passed_over.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if let Some(place) = self.wanted.get((randomness % WANTED) as usize) {
             place.store(randomness, Ordering::Relaxed);
         }
@@ -93,6 +109,16 @@ impl Picker {
                 cell.store(value, Ordering::Relaxed);
             }
         }
+    }
+
+    /// So many traces may become wanted until the next call.
+    pub(super) fn refill(&self, max_wanted: u64) {
+        self.left.store(max_wanted, Ordering::Relaxed);
+    }
+
+    /// Traces that would have become wanted, had there not been so many.
+    pub(super) fn passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
     }
 
     /// Whether a trace is kept by its id.

@@ -17,6 +17,9 @@ pub struct Config {
     /// Share of the memory for traces with an error or a slow entry span that sampling alone would not keep. The rest is
     /// for traces that are kept by their id. Default 0.5; 0 to 0.9.
     pub wanted_share: f64,
+    /// Traces that become wanted in a second; further ones are passed over, since each costs a second look at a request.
+    /// Default 50.
+    pub max_wanted_per_second: u64,
     /// So long a trace should be kept: where the memory does not suffice, fewer are kept. Default 10m.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
@@ -35,6 +38,7 @@ impl Default for Config {
             max_bytes: 16 << 20,
             max_trace_bytes: 1 << 20,
             wanted_share: 0.5,
+            max_wanted_per_second: 50,
             retention: Duration::from_mins(10),
             quiet: Duration::from_secs(5),
             timeout: Duration::from_mins(1),

@@ -40,7 +40,7 @@ pub struct TraceSummary {
     pub completeness: Completeness,
     /// Its services with their versions.
     pub services: Vec<(ServiceKey, Box<str>)>,
-    /// Its entry spans, the first [32](ENTRIES_MAX).
+    /// Its entry spans, the first 32.
     #[serde(skip)]
     pub entries: Vec<TraceEntry>,
 }

@@ -44,6 +44,7 @@ fn small() -> Config {
     Config {
         max_bytes: 1 << 20,
         max_trace_bytes: 1 << 17,
+        max_wanted_per_second: 1_000_000,
         ..Config::default()
     }
 }
@@ -167,20 +168,20 @@ fn a_full_buffer_keeps_fewer_traces_and_the_same_everywhere() {
     tighten(&first);
     tighten(&second);
     let counts = first.counts();
-    assert_eq!(counts.sampled_ratio, 0.5);
+    assert_eq!(counts.sampled_ratio, 0.125);
     assert!(
         counts.left_out_traces > 100 && counts.bytes <= 1 << 20,
         "{counts:?}"
     );
-    let half = 1_u64 << 55;
+    let kept_from = 7_u64 << 53;
     for buffer in [&first, &second] {
-        assert!(!buffer.picks(&batch(&[(half - 1, Outcome::Ok, 1)])));
-        assert!(buffer.picks(&batch(&[(half, Outcome::Ok, 1)])));
-        assert!(!buffer.is_picked(Randomness::from_number(half - 1)));
+        assert!(!buffer.picks(&batch(&[(kept_from - 1, Outcome::Ok, 1)])));
+        assert!(buffer.picks(&batch(&[(kept_from, Outcome::Ok, 1)])));
+        assert!(!buffer.is_picked(Randomness::from_number(kept_from - 1)));
     }
     let held = first.traces();
     let mut ids = held.held.keys();
-    assert!(ids.all(|id| Randomness::of_trace_id(id).number() >= half));
+    assert!(ids.all(|id| Randomness::of_trace_id(id).number() >= kept_from));
 }
 
 #[test]
@@ -248,9 +249,35 @@ fn a_storm_of_errors_does_not_drive_out_sampled_traces() {
     assert_eq!(after.sampled_ratio, before.sampled_ratio);
     assert!(after.wanted_ratio < 0.2, "{after:?}");
     assert!(
-        after.kept_traces.wanted > 500 && after.bytes <= 1 << 20,
+        after.kept_traces.wanted > 300 && after.bytes <= 1 << 20,
         "{after:?}"
     );
+}
+
+/// Each costs a second look at a request.
+#[test]
+fn only_so_many_traces_become_wanted_in_a_second() {
+    let buffer = buffer(&Config {
+        max_wanted_per_second: 3,
+        ..small()
+    });
+    tighten(&buffer);
+    let picked = |first: u64| {
+        let events: Vec<_> = (first..first + 10)
+            .map(|id| (id, Outcome::Error, 1))
+            .collect();
+        buffer.picks(&batch(&events));
+        // Once more: what is wanted already needs no place.
+        buffer.picks(&batch(&events));
+        let all = (first..first + 10).map(Randomness::from_number);
+        all.filter(|randomness| buffer.is_picked(*randomness))
+            .count()
+    };
+    assert_eq!(picked(100), 3);
+    assert_eq!(picked(200), 0);
+    assert_eq!(buffer.counts().passed_over_traces, 34);
+    buffer.tick(NOW);
+    assert_eq!(picked(300), 3);
 }
 
 #[test]
@@ -277,13 +304,14 @@ fn more_traces_are_kept_again_when_memory_lies_idle() {
     tighten(&buffer);
     // Nothing new comes for an eighth of the retention.
     buffer.tick(NOW + 74 * SECOND);
-    assert_eq!(buffer.counts().sampled_ratio, 0.5);
+    assert_eq!(buffer.counts().sampled_ratio, 0.125);
     buffer.tick(NOW + 75 * SECOND);
-    assert_eq!(buffer.counts().sampled_ratio, 1.0);
+    assert_eq!(buffer.counts().sampled_ratio, 0.25);
     // A trace that began before could have lost its first spans.
-    buffer.insert(&ORIGIN, &[raw(3, "a - ok")], NOW + 76 * SECOND);
+    buffer.insert(&ORIGIN, &[raw(0xd0 << 48, "a - ok")], NOW + 76 * SECOND);
     buffer.tick(NOW + 81 * SECOND);
-    let Completeness::Incomplete(why) = buffer.trace(&text(&id(3))).unwrap().completeness else {
+    let Completeness::Incomplete(why) = buffer.trace(&text(&id(0xd0 << 48))).unwrap().completeness
+    else {
         panic!();
     };
     assert!(
