@@ -170,7 +170,7 @@ async fn own_receiver(
     config.trace_buffer.max_bytes = config.tests.max_trace_bytes;
     config.trace_buffer.wanted_share = 0.0;
     config.admin.endpoint.set_port(0);
-    let service = Service::start(config, clock.clone()).await?;
+    let service = Service::start(config.clone(), clock.clone()).await?;
     let endpoints = service.endpoints;
     writeln!(
         stderr().lock(),
