@@ -174,8 +174,8 @@ fn trace_tests_decide_a_gate() {
         text.contains("trace test the answer is quick: 1 of 1 checks fail"),
         "{text}"
     );
-    let none = command(&["gate", "--trace", &files.quick, "--fail-on", "tests"]);
-    assert_eq!({ none }.output().unwrap().status.code(), Some(3));
+    let mut none = command(&["gate", "--trace", &files.quick, "--fail-on", "tests"]);
+    assert_eq!(none.output().unwrap().status.code(), Some(3));
 }
 
 /// Reports one span of `shop`, as an SDK would, that ends now.
@@ -278,10 +278,10 @@ async fn a_service_is_driven_and_its_traces_are_judged() {
         .unwrap();
         let endpoint = process.address("admin").to_string();
         let arguments = [
-            &suite,
+            suite.as_str(),
             "--drive",
             "--endpoint",
-            &endpoint,
+            endpoint.as_str(),
             "--requests",
             "5",
             "--rate",
