@@ -150,7 +150,15 @@ fn fault_cases_say_who_notices_and_the_exit_code_what_was_expected() {
         );
         fs::write(&cases, case).unwrap();
         let arguments = [
-            "test", "--faults", &cases, "--trace", &traces, "--format", "json",
+            "test",
+            "--faults",
+            &cases,
+            "--trace",
+            &traces,
+            "--objectives",
+            &objectives,
+            "--format",
+            "json",
         ];
         let output = command(&arguments).output().unwrap();
         assert_eq!(
