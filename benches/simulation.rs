@@ -1,6 +1,6 @@
 //! Faults simulated on healthy traces, and put into a model learnt from them, against traffic that really had them.
 //!
-//! Not a measurement of time: it prints a table. `cargo bench --bench simulation`.
+//! Not a measurement of time: it prints a table. `cargo bench --bench simulation [-- SECONDS]`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,10 +14,13 @@ mod truth;
 
 use truth::{Entry, faults, learned, recorded, simulated, systems, traffic};
 
-/// 45 minutes at ten visits a second.
+/// 45 minutes of traffic at ten visits a second, unless an argument says how many seconds.
 const SECS: u64 = 2_700;
 
 fn main() {
+    let secs = std::env::args()
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(SECS);
     let folder = tempfile::tempdir().unwrap();
     println!(
         "| system | fault | truth p95 ms | simulated | learnt | truth errors % | simulated | learnt |"
@@ -25,12 +28,12 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|");
     let mut worst = (0.0_f64, 0.0_f64);
     for (system, model) in systems() {
-        let healthy = recorded(traffic(&model, SECS, 1, None), folder.path());
+        let healthy = recorded(traffic(&model, secs, 1, None), folder.path());
         let learnt = learned(&healthy);
         for (name, fault) in faults() {
             let predicted = simulated(&healthy, &fault);
-            let from_model = Entry::of_generated(&traffic(&learnt, SECS, 3, Some(&fault)));
-            let truth = Entry::of_generated(&traffic(&model, SECS, 2, Some(&fault)));
+            let from_model = Entry::of_generated(&traffic(&learnt, secs, 3, Some(&fault)));
+            let truth = Entry::of_generated(&traffic(&model, secs, 2, Some(&fault)));
             let off = |a: f64, b: f64| 100.0 * (a / b - 1.0);
             worst.0 = worst.0.max(off(predicted.p95_ms, truth.p95_ms).abs());
             worst.1 = worst

@@ -30,7 +30,7 @@ const LAYERS: &str = "
     store: model disk window
     notify: model telemetry clock outgoing window evaluator
     forward: model telemetry clock pii otlp trace
-    traffic: model telemetry clock otlp trace
+    traffic: model telemetry clock outgoing otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
     receiver: model telemetry clock disk pii otlp window trace pipeline

@@ -8,6 +8,8 @@ mod endpoint;
 pub mod gate;
 pub mod loadgen;
 pub mod rules;
+#[cfg(test)]
+mod schemas;
 pub mod serve;
 mod source;
 pub mod store;

@@ -221,6 +221,6 @@ pub async fn run(
 
 pub mod prometheus;
 #[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;

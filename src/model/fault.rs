@@ -173,7 +173,7 @@ impl Fault {
     /// Share of the requests that fail after their own time.
     pub fn error_ratio(&self) -> f64 {
         let storm = self.retry_storm.map_or(0.0, |storm| storm.ratio);
-        1.0 - (1.0 - self.error) * (1.0 - storm)
+        self.error + storm * (1.0 - self.error)
     }
 
     /// What is wrong with the description, if anything.

@@ -8,6 +8,32 @@ use serde_json::Value;
 use crate::support::process::{command, stderr};
 use crate::support::server::Server;
 
+/// Payment fails in at most one of a hundred requests.
+const OBJECTIVE: &str = r#"
+apiVersion: openslo/v1
+kind: Service
+metadata: {name: payment}
+spec: {}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: payment-works
+  annotations: {slo-copilot.dev/service: payment, slo-copilot.dev/sli: availability}
+spec:
+  service: payment
+  indicator:
+    metadata: {name: payment-works}
+    spec:
+      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: sum(good)}}}
+        total: {metricSource: {type: Prometheus, spec: {query: sum(total)}}}
+  timeWindow: [{duration: 30d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{targetPercent: 99}]
+"#;
+
 fn loadgen(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(&["loadgen"]).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -111,6 +137,8 @@ fn fault_cases_say_who_notices_and_the_exit_code_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     let traces = write(folder.path(), "traces.pb", &[]);
     let cases = path(folder.path(), "cases.yaml");
+    let objectives = path(folder.path(), "slo.yaml");
+    fs::write(&objectives, OBJECTIVE).unwrap();
     for (expect, fault, wanted) in [
         ("page within 30m", "{error: 0.3}", 0),
         ("stays green", "{error: 0.3}", 1),
@@ -122,7 +150,15 @@ fn fault_cases_say_who_notices_and_the_exit_code_what_was_expected() {
         );
         fs::write(&cases, case).unwrap();
         let arguments = [
-            "test", "--faults", &cases, "--trace", &traces, "--format", "json",
+            "test",
+            "--faults",
+            &cases,
+            "--trace",
+            &traces,
+            "--objectives",
+            &objectives,
+            "--format",
+            "json",
         ];
         let output = command(&arguments).output().unwrap();
         assert_eq!(

@@ -3,7 +3,6 @@
 //! `UPDATE_SCHEMAS=1 cargo test --lib schema` writes the files. The schema of the store is written by hand: it says
 //! what is read, which is more than what is written.
 
-mod inputs;
 mod openslo;
 
 use std::path::Path;
@@ -56,7 +55,7 @@ fn written<T: JsonSchema>() -> Schema {
 }
 
 /// Takes out what is about Rust: line ends of comments, widths of numbers, defaults of readers.
-fn tidy(schema: &mut Schema) {
+pub(crate) fn tidy(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         let paragraphs = description.split("\n\n");
         let lines: Vec<String> = paragraphs.map(|text| text.replace('\n', " ")).collect();
@@ -71,7 +70,7 @@ fn tidy(schema: &mut Schema) {
     schema.remove("default");
 }
 
-fn with_head(mut schema: Schema, name: &str, title: &str, description: &str) -> Value {
+pub(crate) fn with_head(mut schema: Schema, name: &str, title: &str, description: &str) -> Value {
     let id = format!("https://slo-copilot.dev/schema/{name}.schema.json");
     for (key, text) in [
         ("$id", id.as_str()),
@@ -84,7 +83,7 @@ fn with_head(mut schema: Schema, name: &str, title: &str, description: &str) -> 
 }
 
 /// Compares a schema with its file, or writes the file if that is asked for.
-fn assert_file(name: &str, schema: &Value) {
+pub(crate) fn assert_file(name: &str, schema: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     let path = folder.join(format!("{name}.schema.json"));
     let rendered = serde_json::to_string_pretty(schema).unwrap() + "\n";
@@ -110,7 +109,7 @@ fn validator(schema: &Value) -> jsonschema::Validator {
 }
 
 /// What a document breaks.
-fn violations(schema: &Value, document: &Value) -> Vec<String> {
+pub(crate) fn violations(schema: &Value, document: &Value) -> Vec<String> {
     let validator = validator(schema);
     let errors = validator.iter_errors(document);
     errors
@@ -168,7 +167,7 @@ fn full_report() -> Report {
 }
 
 /// Each pointer with a value that must not stand there; null takes the key away.
-fn assert_refused(schema: &Value, good: &Value, wrong: &[(&str, Value)]) {
+pub(crate) fn assert_refused(schema: &Value, good: &Value, wrong: &[(&str, Value)]) {
     assert_eq!(violations(schema, good), Vec::<String>::new());
     let validator = validator(schema);
     for (pointer, value) in wrong {

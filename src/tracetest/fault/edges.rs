@@ -1,10 +1,12 @@
-//! How errors travel: of the failed calls on an edge, the share after which the caller failed too.
+//! How errors travel: of the failed calls on an edge, the share after which the caller failed too. And how long
+//! requests took, for those that are made again.
 
 use std::collections::BTreeMap;
 
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace::TraceSpan;
 use crate::trace::tree::TraceTree;
+use crate::tracetest::fault::lots::GOLDEN;
 
 /// What is assumed where no failed call was seen: the caller fails. It errs on the side of noticing.
 pub const PROPAGATION_PRIOR: f64 = 1.0;
@@ -18,12 +20,23 @@ const EDGES_MAX: usize = 50_000;
 /// A place in a trace: service and operation.
 type Place = (Box<str>, Box<str>);
 
-/// What was seen of calls that failed, by edge.
+/// Own times of requests that are kept of one operation.
+const OWN_TIMES_MAX: usize = 512;
+
+/// What was seen of calls that failed, by edge, and of own times, by operation.
 #[derive(Clone, Debug)]
 pub struct Edges {
+    own_nanos: BTreeMap<Place, OwnTimes>,
     seen: BTreeMap<(Place, Place), Seen>,
     prior: f64,
     left_out: u64,
+}
+
+/// Own times of an operation in nanoseconds: a fair sample where there are more than fit.
+#[derive(Clone, Debug, Default)]
+struct OwnTimes {
+    kept: Vec<u64>,
+    seen: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +55,7 @@ impl Edges {
     /// Nothing seen yet; `prior` is the share that is assumed then.
     pub fn new(prior: f64) -> Self {
         Self {
+            own_nanos: BTreeMap::new(),
             seen: BTreeMap::new(),
             prior,
             left_out: 0,
@@ -51,6 +65,7 @@ impl Edges {
     /// Looks at a trace.
     pub fn observe(&mut self, tree: &TraceTree<'_>) {
         for index in 0..tree.trace().spans.len() {
+            self.observe_own_time(tree, index);
             let Some((parent, child)) = tree.parent(index).zip(tree.span(index)) else {
                 continue;
             };
@@ -69,6 +84,27 @@ impl Edges {
             seen.failed += 1;
             seen.propagated += u64::from(caller.outcome == Outcome::Error);
         }
+    }
+
+    fn observe_own_time(&mut self, tree: &TraceTree<'_>, index: usize) {
+        let Some(span) = tree.span(index).filter(|span| span.outcome == Outcome::Ok) else {
+            return;
+        };
+        let place = place_of(span);
+        if !self.own_nanos.contains_key(&place) && self.own_nanos.len() >= EDGES_MAX {
+            return;
+        }
+        self.own_nanos
+            .entry(place)
+            .or_default()
+            .add(tree.self_nanos(index));
+    }
+
+    /// The own time of another request like this one, by a number from 0 to 1: what a request takes that is made again
+    /// has nothing to do with what it took before.
+    pub fn own_nanos(&self, span: &TraceSpan, lot: f64) -> Option<u64> {
+        let times = self.own_nanos.get(&place_of(span))?;
+        times.kept.get(index_at(lot, times.kept.len())).copied()
     }
 
     /// The share of failed calls on an edge after which the caller fails.
@@ -90,6 +126,32 @@ impl Edges {
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
+}
+
+impl OwnTimes {
+    fn add(&mut self, nanos: u64) {
+        self.seen += 1;
+        if self.kept.len() < OWN_TIMES_MAX {
+            self.kept.push(nanos);
+            return;
+        }
+        // Each of those that were seen is as likely to be kept (Vitter's algorithm R), by a fixed sequence.
+        let lot = (self.seen as f64 * GOLDEN).fract();
+        let place = index_at(lot, usize::try_from(self.seen).unwrap_or(usize::MAX));
+        if let Some(kept) = self.kept.get_mut(place) {
+            *kept = nanos;
+        }
+    }
+}
+
+/// The place of a number from 0 to 1 among so many.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a length"
+)]
+fn index_at(lot: f64, len: usize) -> usize {
+    ((lot * len as f64) as usize).min(len.saturating_sub(1))
 }
 
 /// Both halves of one call.

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 
 /// The golden ratio's fractional part: steps of it fill the unit interval more evenly than chance does, so that of a
 /// thousand requests an error ratio of 5 % fails fifty, not between thirty and seventy.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
+pub(super) const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// What is drawn for.
 #[derive(Clone, Copy, Debug)]

@@ -272,6 +272,12 @@ impl<'a, 't> Retiming<'a, 't> {
         if span.kind != SpanKind::Internal {
             effects.factor = 1.0;
         }
+        if !self.suffix.is_empty() {
+            let lot = rand::RngExt::random(self.lots.rng());
+            let recorded = self.tree.self_nanos(index).max(1);
+            let another = self.edges.own_nanos(span, lot).unwrap_or(recorded);
+            effects.factor *= another as f64 / recorded as f64;
+        }
         let version = Some(&*span.resource.version);
         let faults: &'a [PlacedFault] = self.faults;
         for placed in faults

@@ -287,7 +287,12 @@ impl Way {
         for ((gap, slots), group) in self.gaps.iter_mut().zip(&mut self.steps).zip(groups) {
             let spans = || group.spans().filter_map(|index| tree.span(index));
             let start = spans().map(|span| span.start).min().unwrap_or(cursor);
-            let before = start.saturating_sub(cursor);
+            let idle = if group.members.len() == 1 {
+                idle_nanos(spans())
+            } else {
+                0
+            };
+            let before = start.saturating_sub(cursor).saturating_add(idle);
             *gap += before as f64;
             own += before;
             let is_detached = group.members.iter().all(|member| member.detached);
@@ -376,6 +381,20 @@ impl Slot {
             self.back.add_nanos(both / 2);
         }
     }
+}
+
+/// Time between the spans of a step that is repeated: own time of the one who repeats it, which a model has before the
+/// first.
+fn idle_nanos<'t>(spans: impl Iterator<Item = &'t TraceSpan>) -> u64 {
+    let mut times: Vec<(u64, u64)> = spans.map(|span| (span.start, span.end)).collect();
+    times.sort_unstable();
+    let mut until = times.first().map_or(0, |first| first.0);
+    let mut idle = 0;
+    for (start, end) in times {
+        idle += start.saturating_sub(until);
+        until = until.max(end);
+    }
+    idle
 }
 
 fn count_steps(groups: &[Group]) -> usize {

@@ -335,11 +335,6 @@ mod tests {
             learnt(&Distribution::ConstantMs(3.0)).1,
             Distribution::ConstantMs(3.0)
         );
-        let (_, heavy) = learnt(&Distribution::Pareto(Pareto {
-            min_ms: 1.0,
-            alpha: 1.5,
-        }));
-        assert!(matches!(heavy, Distribution::Quantiles(_)), "{heavy:?}");
     }
 
     #[test]
@@ -358,10 +353,11 @@ mod tests {
         ] {
             let (first, distribution) = learnt(&from);
             let (again, _) = learnt(&distribution);
-            for share in [0.5, 0.95, 0.99] {
+            // Tails of heavy distributions are few samples.
+            for (share, tolerance) in [(0.5, 0.04), (0.95, 0.08), (0.99, 0.2)] {
                 let (a, b) = (first.quantile_ms(share), again.quantile_ms(share));
                 assert!(
-                    (a / b - 1.0).abs() < 0.06,
+                    (a / b - 1.0).abs() < tolerance,
                     "{from:?} at {share}: {a} and {b}"
                 );
             }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::otlp::trace_service_client::TraceServiceClient;
+use crate::outgoing;
 use crate::traffic::send::totals::{Answer, DEFAULT_PAUSE};
 use crate::traffic::send::{SendError, Target};
 
@@ -104,10 +105,7 @@ impl HttpClient {
         TcpStream::connect((host, port))
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let client = reqwest::Client::builder()
-            .timeout(target.timeout)
-            .tcp_nodelay(true)
-            .build()
+        let client = outgoing::client([&url], None, target.timeout)
             .map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             client,

@@ -5,12 +5,12 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
-use super::{assert_file, assert_refused, tidy, violations, with_head};
+use crate::exporter::schema::{assert_file, assert_refused, tidy, violations, with_head};
 use crate::tracetest::fault::cases::FaultSuite;
 use crate::traffic::model::Model;
 use crate::traffic::shop;
 
-const CASES: &str = include_str!("../../../examples/traffic/faults.yaml");
+const CASES: &str = include_str!("../../examples/traffic/faults.yaml");
 
 fn traffic_model_schema() -> Value {
     let description =
@@ -48,13 +48,16 @@ fn the_shop_is_as_its_schema_says_and_what_is_not_is_refused() {
         &traffic_model_schema(),
         &model,
         &[
-            ("/services/cart/operations/get/http/verb", json!("GET")),
+            (
+                "/services/cart/operations/get/http",
+                json!({"method": "GET", "route": "/", "verb": "GET"}),
+            ),
             (
                 "/services/cart/operations/get/time",
                 json!({"lognormal": {"median": 3}}),
             ),
             ("/load/0/per_minute", json!("many")),
-            ("/faults", json!([{"fault": {"latency": 200}}])),
+            ("/defaults/network", json!(3)),
         ],
     );
 }
