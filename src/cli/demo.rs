@@ -336,13 +336,12 @@ fn show_where_to_look(args: &Args, admin: SocketAddr) -> anyhow::Result<()> {
     let out = args.output_dir.display();
     say(&format!(
         "\n4. Look around:
-   curl http://{admin}/api/v1/verdict?service={service}
+   curl http://{admin}/api/v1/verdict?service={FAULTY}
    curl http://{admin}/metrics | grep slo_copilot_burn_rate
    open http://{admin}/ in a browser
    {out}/guardrail/verdict.json      what a gate reads
-   {out}/openslo/{service}.yaml      objectives as OpenSLO v1
+   {out}/openslo/{FAULTY}.yaml      objectives as OpenSLO v1
    {out}/report.json                 everything",
-        service = FAULTY,
     ))
 }
 

@@ -179,13 +179,12 @@ pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitC
         .map(|path| read_policy(path))
         .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
     let (objectives, against) = args.yardstick(&config, clock.now())?;
-    let (mut analysis, notes) = match args.versions() {
-        Some(versions) => versions.read(&config, &objectives, &inputs, clock.now())?,
-        None => {
-            let mut analysis = Analysis::new(&config, &objectives, clock.now());
-            read_all(&mut analysis, &inputs)?;
-            (analysis, String::new())
-        }
+    let (mut analysis, notes) = if let Some(versions) = args.versions() {
+        versions.read(&config, &objectives, &inputs, clock.now())?
+    } else {
+        let mut analysis = Analysis::new(&config, &objectives, clock.now());
+        read_all(&mut analysis, &inputs)?;
+        (analysis, String::new())
     };
     let candidates = analysis.candidates();
     let mut report = analysis.report(

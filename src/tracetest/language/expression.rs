@@ -20,26 +20,26 @@ pub enum Expression {
     /// `env:name`
     Environment(String),
     /// A text with expressions inside.
-    Template(Vec<Expression>),
+    Template(Vec<Self>),
     /// A list.
-    List(Vec<Expression>),
+    List(Vec<Self>),
     /// `a + b`
     Arithmetic {
         /// `+`, `-`, `*` or `/`.
         operator: char,
         /// What stands before it.
-        left: Box<Expression>,
+        left: Box<Self>,
         /// What stands behind it.
-        right: Box<Expression>,
+        right: Box<Self>,
     },
     /// `a | filter 'argument'`
     Filtered {
         /// What goes in.
-        input: Box<Expression>,
+        input: Box<Self>,
         /// What is done to it.
         filter: Filter,
         /// With what.
-        arguments: Vec<Expression>,
+        arguments: Vec<Self>,
     },
 }
 

@@ -21,7 +21,7 @@ pub enum Value {
     /// Text.
     Text(String),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// A JSON object.
     Object(serde_json::Map<String, Json>),
 }

@@ -154,16 +154,15 @@ impl Reader<'_> {
     pub(super) fn duration(&mut self, fields: &Fields<'_>, key: &str) -> Option<u64> {
         let node = fields.get(key)?;
         let text = self.text(key, node)?;
-        match Expression::parse(&text) {
-            Ok(Expression::Literal(Value::Duration(nanos))) => Some(nanos as u64),
-            Ok(_) | Err(_) => {
-                self.wrong(
-                    key,
-                    node,
-                    "a duration such as 500ms or 10m (ns, us, ms, s, m, h)",
-                );
-                None
-            }
+        if let Ok(Expression::Literal(Value::Duration(nanos))) = Expression::parse(&text) {
+            Some(nanos as u64)
+        } else {
+            self.wrong(
+                key,
+                node,
+                "a duration such as 500ms or 10m (ns, us, ms, s, m, h)",
+            );
+            None
         }
     }
 

@@ -115,7 +115,7 @@ fn service_of(request: &Request, name: &str) -> Service {
     let said = |part: &str| Some(part.to_owned()).filter(|part| !part.is_empty());
     let attributes = request.resource.attributes.iter();
     let language = attributes.filter(|(key, _)| **key == *"telemetry.sdk.language");
-    let language = language.filter_map(|(_, value)| match value {
+    let mut language = language.filter_map(|(_, value)| match value {
         AttributeValue::Text(text) => Some(text.to_string()),
         AttributeValue::Bool(_)
         | AttributeValue::Int(_)
@@ -127,7 +127,7 @@ fn service_of(request: &Request, name: &str) -> Service {
         name: Some(service.name.to_string()).filter(|own| own != name),
         namespace: said(&service.namespace),
         environment: said(&service.environment),
-        language: language.last().unwrap_or_default(),
+        language: language.next_back().unwrap_or_default(),
         ..Service::default()
     }
 }
