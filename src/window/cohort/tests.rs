@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::batch::{Call, Event, EventBatch, Failure};
+use crate::model::batch::{Call, EventBatch, Failure};
 use crate::model::span::Outcome;
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Scalar, SpanInput, SpanStatus, push_resource,

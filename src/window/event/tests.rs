@@ -1,5 +1,7 @@
 //! The rules of what an event is, as tables.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
