@@ -47,7 +47,10 @@ impl Keeper {
         let edit = self.edit_by(decision);
         let accepted = self.store.edit_slos(|book| {
             let accepted = book.accept(name, &edit);
-            accepted.map_err(|error| self.known(error))
+            accepted.map_err(|error| match (error, self.shown_complement(name)) {
+                (DecisionError::NotFound { .. }, Some(complement)) => complement.into(),
+                (error, _) => self.known(error),
+            })
         })?;
         self.attach_all(&mut passage, vec![accepted.objective.clone()]);
         self.show(name, CandidateState::Adopted);
@@ -85,16 +88,10 @@ impl Keeper {
             DecisionError::NotFound { name } => {
                 let shown = self.shown();
                 let found = shown.candidates.iter().find(|held| held.name == name);
-                match found {
-                    // Whether a fit has left it out of the store by now makes no difference.
-                    Some(held) if held.sli == Sli::ErrorRate => DecisionError::Complement {
-                        name,
-                        service: held.service.name.to_string(),
-                    },
-                    Some(held) if held.state == CandidateState::Adopted => {
-                        DecisionError::AlreadyAdopted { name, rival: None }
-                    }
-                    Some(_) | None => DecisionError::NotFound { name },
+                if found.is_some_and(|held| held.state == CandidateState::Adopted) {
+                    DecisionError::AlreadyAdopted { name, rival: None }
+                } else {
+                    DecisionError::NotFound { name }
                 }
             }
             other @ (DecisionError::AlreadyAdopted { .. } | DecisionError::Complement { .. }) => {
@@ -102,6 +99,20 @@ impl Keeper {
             }
         };
         StoreError::Decision(error)
+    }
+
+    /// Nobody can accept an error rate that is shown, whether or not a fit has left it out of the store by now.
+    fn shown_complement(&self, name: &str) -> Option<DecisionError> {
+        let shown = self.shown();
+        let mut rates = shown
+            .candidates
+            .iter()
+            .filter(|held| held.sli == Sli::ErrorRate);
+        let rate = rates.find(|held| held.name == name)?;
+        Some(DecisionError::Complement {
+            name: name.to_owned(),
+            service: rate.service.name.to_string(),
+        })
     }
 
     /// Shows a decision at the next tick rather than after the next fit.
