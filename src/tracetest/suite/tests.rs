@@ -190,7 +190,7 @@ fn values_that_cannot_be_are_refused_with_a_remedy() {
             "type: Test\nspec: {n_plus_one: {max: 1}}",
             "needs the field `name`",
         ),
-        ("type: [", "suite.yaml:1:"),
+        ("type: [", "suite.yaml:2:1: "),
         ("type: TestSuite\nspec: {name: s}", "needs `steps`"),
         ("- a", "must be a map of type, spec"),
     ] {
