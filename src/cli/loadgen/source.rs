@@ -117,15 +117,12 @@ impl ModelArgs {
 
     /// When the traffic of a file begins.
     pub(super) fn starts_at(&self, now: UnixNanos) -> anyhow::Result<UnixNanos> {
-        match self.from {
-            Some(from) => {
-                u64::try_from(from.as_nanosecond()).context("--from lies before 1970 or after 2554")
-            }
-            None => {
-                let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
-                // Whole seconds, so that the command line that is shown tells the same story again.
-                Ok(now.saturating_sub(lasts) / NANOS_PER_SEC * NANOS_PER_SEC)
-            }
+        if let Some(from) = self.from {
+            return u64::try_from(from.as_nanosecond())
+                .context("--from lies before 1970 or after 2554");
         }
+        let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
+        // Whole seconds, so that the command line that is shown tells the same story again.
+        Ok(now.saturating_sub(lasts) / NANOS_PER_SEC * NANOS_PER_SEC)
     }
 }

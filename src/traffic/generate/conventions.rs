@@ -222,7 +222,7 @@ impl Template {
         match self.answered {
             Answered::Http => attributes.push(int("http.response.status_code", reply.http_status)),
             Answered::Grpc => {
-                attributes.push(text("rpc.response.status_code", &*reply.grpc_status))
+                attributes.push(text("rpc.response.status_code", &*reply.grpc_status));
             }
             Answered::Plainly => {}
         }

@@ -115,7 +115,7 @@ fn service_of(request: &Request, name: &str) -> Service {
     let said = |part: &str| Some(part.to_owned()).filter(|part| !part.is_empty());
     let attributes = request.resource.attributes.iter();
     let language = attributes.filter(|(key, _)| **key == *"telemetry.sdk.language");
-    let language = language.filter_map(|(_, value)| match value {
+    let mut language = language.filter_map(|(_, value)| match value {
         AttributeValue::Text(text) => Some(text.to_string()),
         AttributeValue::Bool(_)
         | AttributeValue::Int(_)
@@ -127,7 +127,7 @@ fn service_of(request: &Request, name: &str) -> Service {
         name: Some(service.name.to_string()).filter(|own| own != name),
         namespace: said(&service.namespace),
         environment: said(&service.environment),
-        language: language.last().unwrap_or_default(),
+        language: language.next_back().unwrap_or_default(),
         ..Service::default()
     }
 }
@@ -330,10 +330,10 @@ fn behaviour(step: &mut Step, seen: CallSeen) {
     if seen.failed > 0 {
         step.propagation = rounded(seen.propagated as f64 / seen.failed as f64);
     }
-    if seen.retried > 0 {
+    if let Some(backoff_nanos) = seen.backoff_nanos.checked_div(seen.retried) {
         step.retries = Some(Retries {
             attempts: seen.attempts.clamp(2, 20),
-            backoff: Duration::from_micros(seen.backoff_nanos / seen.retried / 1_000),
+            backoff: Duration::from_micros(backoff_nanos / 1_000),
         });
     }
     if seen.timed_out >= TIMEOUTS_AT_LEAST {
