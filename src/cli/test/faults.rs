@@ -181,7 +181,10 @@ fn text_of(report: &FaultReport) -> String {
                 after.requests
             ));
         }
-        for own in &result.evaluations {
+        let touched = |own: &&CaseEvaluation| {
+            own.healthy_value != own.observed_value || !own.noticed.is_nothing()
+        };
+        for own in result.evaluations.iter().filter(touched) {
             push(&format!("        {:<44} {}", own.slo, evaluation(own)));
         }
     }
