@@ -152,6 +152,7 @@ struct ScopePair {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "they are the names of Kayenta")]
 struct Scope {
     scope: String,
     region: String,

@@ -132,7 +132,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     analysis.compare_versions(None, None);
     let candidates = analysis.candidates();
     let mut report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
-    report.fault_cases = args.fault_cases(&config, &inputs, &report)?;
+    report.fault_cases = args.fault_cases(&config, &inputs, &report);
     let is_valid = args.validate(&report)?;
     args.export(&report)?;
     args.keep(&report)?;
@@ -154,10 +154,10 @@ impl Args {
         config: &Config,
         inputs: &[TraceInput],
         report: &Report,
-    ) -> anyhow::Result<Option<FaultReport>> {
+    ) -> Option<FaultReport> {
         let bytes: Option<u64> = inputs.iter().map(TraceInput::bytes).sum();
         if bytes.is_none_or(|bytes| bytes > self.faults_max_bytes) || self.faults_max_bytes == 0 {
-            return Ok(None);
+            return None;
         }
         let mut whole = WholeTraces::new(config);
         for input in inputs {
@@ -170,7 +170,7 @@ impl Args {
             .iter()
             .map(|own| own.objective.clone())
             .collect();
-        Ok(Some(recording.try_defaults(&objectives)))
+        Some(recording.try_defaults(&objectives))
     }
 
     fn neighbours(&self) -> Neighbours {

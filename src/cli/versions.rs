@@ -1,7 +1,5 @@
 //! Two versions on the command line: which traces are the old one's and which the new one's, and a table of what differs.
 
-use std::fmt::Write as _;
-
 use crate::cli::Usage;
 use crate::cli::traces::read_all;
 use crate::config::Config;
@@ -70,9 +68,8 @@ impl Versions<'_> {
         };
         let unlinked = analysis.unlinked_spans();
         if unlinked > 0 {
-            let _ = write!(
-                notes,
-                "\n{unlinked} spans waited for their callers for too long (rollouts.max_linked_spans): blame may be wrong"
+            notes = format!(
+                "{notes}\n{unlinked} spans waited for their callers for too long (rollouts.max_linked_spans): blame may be wrong"
             );
         }
         Ok((analysis, notes))
@@ -106,24 +103,20 @@ fn check(compared: &Compared, canary: &str, baseline: Option<&str>) -> Result<()
 
 fn compared_text(compared: &Compared) -> String {
     let alone: Vec<&str> = compared.alone.iter().map(String::as_str).collect();
-    let mut text = format!("{} services compared", compared.services());
-    if !alone.is_empty() {
-        let _ = write!(text, "; without a counterpart: {}", listed(&alone));
+    let services = compared.services();
+    if alone.is_empty() {
+        return format!("{services} services compared");
     }
-    text
+    let alone = listed(&alone);
+    format!("{services} services compared; without a counterpart: {alone}")
 }
 
 fn listed(names: &[&str]) -> String {
-    let mut text = names
-        .iter()
-        .take(NAMES)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if let Some(more) = names.len().checked_sub(NAMES).filter(|more| *more > 0) {
-        let _ = write!(text, " and {more} more");
+    let shown = names.get(..NAMES).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 /// The comparisons as tables, a service each: those that fail first.
@@ -140,9 +133,7 @@ fn table(canary: &CanaryReport) -> String {
             "one after the other: what else changed meanwhile is part of the difference"
         }
     };
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
+    let mut lines = vec![format!(
         "\n{}  {} ({} requests) → {} ({} requests), {pairing}: {}",
         canary.service.name,
         canary.baseline.version,
@@ -150,22 +141,20 @@ fn table(canary: &CanaryReport) -> String {
         canary.canary.version,
         canary.canary.requests,
         canary.verdict.label().to_uppercase(),
-    );
+    )];
     if let Some(blame) = &canary.blame {
-        let _ = writeln!(text, "  {}", blame.text);
+        lines.push(format!("  {}", blame.text));
     }
     // A pass of everything needs no table.
     let rows: Vec<&Comparison> = canary.comparisons.iter().take(ROWS).collect();
     if !rows.is_empty() {
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             "verdict", "operation", "metric", "old", "new", "difference (interval)"
-        );
+        ));
     }
     for row in rows {
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             row.verdict.label(),
             cut(row.operation.as_deref().unwrap_or("(whole service)"), 32),
@@ -173,25 +162,24 @@ fn table(canary: &CanaryReport) -> String {
             amount(row, row.baseline),
             amount(row, row.canary),
             difference(row),
-        );
+        ));
     }
     if canary.comparisons.len() > ROWS {
         let more = canary.comparisons.len() - ROWS;
-        let _ = writeln!(text, "  and {more} more in --format json");
+        lines.push(format!("  and {more} more in --format json"));
     }
     for kind in &canary.new_error_kinds {
-        let _ = writeln!(text, "  {}", kind.text);
+        lines.push(format!("  {}", kind.text));
     }
     for change in &canary.dependency_changes {
-        let _ = writeln!(text, "  {}", change.text);
+        lines.push(format!("  {}", change.text));
     }
     if let (Verdict::Inconclusive, Some(needed)) = (canary.verdict, canary.requests_needed) {
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "  needs about {needed} more requests of the new version"
-        );
+        ));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 fn metric(row: &Comparison) -> String {

@@ -159,6 +159,37 @@ pub fn gate(
     let files = report.input.iter().flat_map(|input| &input.files);
     let is_cut_off = files.filter(|file| file.is_truncated).count() > 0;
     let verdict = decide(&parts, required_is_open || is_cut_off);
+    let (mut reasons, undecided) = said(report, fail_on);
+    if fail_on.includes(GatePart::Guardrail) {
+        // Where objectives decide too, their own reasons say it already.
+        let said = if fail_on.includes(GatePart::Baseline) {
+            guardrail.generated_denials
+        } else {
+            0
+        };
+        reasons.extend(guardrail.denials.into_iter().skip(said));
+    }
+    Ok(GateReport {
+        failed_action: None,
+        decided_by: decided_by(&parts, verdict, is_cut_off),
+        verdict: VerdictReport {
+            verdict,
+            ok: verdict.is_ok(),
+            score: score(report, fail_on).filter(|_| verdict != Verdict::Inconclusive),
+            reasons,
+            undecided,
+            ..report.verdict.clone()
+        },
+        fail_on,
+        judged_against: report.input.as_ref().map(|input| input.judged_against),
+        input: report.input.clone(),
+        canaries: report.canaries.clone(),
+        parts,
+    })
+}
+
+/// What the parts that decide say, guardrails aside: reasons, and what is undecided.
+fn said(report: &Report, fail_on: FailOn) -> (Vec<Reason>, Vec<Reason>) {
     let mut reasons = Vec::new();
     let against_old = report
         .input
@@ -200,32 +231,7 @@ pub fn gate(
             }
         }
     }
-    if fail_on.includes(GatePart::Guardrail) {
-        // Where objectives decide too, their own reasons say it already.
-        let said = if fail_on.includes(GatePart::Baseline) {
-            guardrail.generated_denials
-        } else {
-            0
-        };
-        reasons.extend(guardrail.denials.into_iter().skip(said));
-    }
-    Ok(GateReport {
-        failed_action: None,
-        decided_by: decided_by(&parts, verdict, is_cut_off),
-        verdict: VerdictReport {
-            verdict,
-            ok: verdict.is_ok(),
-            score: score(report, fail_on).filter(|_| verdict != Verdict::Inconclusive),
-            reasons,
-            undecided,
-            ..report.verdict.clone()
-        },
-        fail_on,
-        judged_against: report.input.as_ref().map(|input| input.judged_against),
-        input: report.input.clone(),
-        canaries: report.canaries.clone(),
-        parts,
-    })
+    (reasons, undecided)
 }
 
 /// The score of the objectives, or the lowest one of the canaries where those alone decide.

@@ -259,7 +259,9 @@ impl Serialize for LatencyChange {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Drawn(distribution) => distribution.serialize(serializer),
-            change => change.text().unwrap_or_default().serialize(serializer),
+            Self::Added(_) | Self::Factor(_) | Self::TotalFactor(_) => {
+                self.text().unwrap_or_default().serialize(serializer)
+            }
         }
     }
 }

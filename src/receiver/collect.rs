@@ -1,7 +1,5 @@
 //! From the views of a request to a batch of events.
 
-use std::fmt::Write;
-
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
@@ -146,11 +144,10 @@ pub(in crate::receiver) fn read_details<'a>(
 
 /// An id in hexadecimal.
 pub(in crate::receiver) fn hex_of(id: &[u8]) -> String {
-    id.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digits = id.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
 }
 
 /// What the tracestate says, else what the id says.

@@ -195,10 +195,13 @@ impl BatchWorkload {
     }
 }
 
+/// A span and who reports it.
+type ReportedSpan = (Arc<Reporter>, Span);
+
 /// A generator, and the spans of its last visit that did not fit into the last request.
 #[derive(Debug)]
 pub struct ModelWorkload {
-    visits: Mutex<(Generator, Vec<(Arc<Reporter>, Span)>)>,
+    visits: Mutex<(Generator, Vec<ReportedSpan>)>,
 }
 
 impl ModelWorkload {

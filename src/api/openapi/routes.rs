@@ -84,20 +84,20 @@ const fn needed(name: &'static str, description: &'static str, schema: &'static 
     }
 }
 
-const fn json_body(schema: &'static str, is_required: bool) -> Option<Body> {
-    Some(Body {
+const fn json_body(schema: &'static str, is_required: bool) -> Body {
+    Body {
         content_type: "application/json",
         schema,
         is_required,
-    })
+    }
 }
 
-const fn form_body(schema: &'static str) -> Option<Body> {
-    Some(Body {
+const fn form_body(schema: &'static str) -> Body {
+    Body {
         content_type: "application/x-www-form-urlencoded",
         schema,
         is_required: true,
-    })
+    }
 }
 
 const fn get(
@@ -120,7 +120,7 @@ const fn post(
     path: &'static str,
     summary: &'static str,
     parameters: &'static [Parameter],
-    body: Option<Body>,
+    body: Body,
     answers: &'static [Answer],
 ) -> Route {
     Route {
@@ -128,7 +128,7 @@ const fn post(
         path,
         summary,
         parameters,
-        body,
+        body: Some(body),
         answers,
     }
 }

@@ -118,11 +118,11 @@ impl ModelArgs {
     /// When the traffic of a file begins.
     pub(super) fn starts_at(&self, now: UnixNanos) -> anyhow::Result<UnixNanos> {
         if let Some(from) = self.from {
-            u64::try_from(from.as_nanosecond()).context("--from lies before 1970 or after 2554")
-        } else {
-            let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
-            // Whole seconds, so that the command line that is shown tells the same story again.
-            Ok(now.saturating_sub(lasts) / NANOS_PER_SEC * NANOS_PER_SEC)
+            return u64::try_from(from.as_nanosecond())
+                .context("--from lies before 1970 or after 2554");
         }
+        let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
+        // Whole seconds, so that the command line that is shown tells the same story again.
+        Ok(now.saturating_sub(lasts) / NANOS_PER_SEC * NANOS_PER_SEC)
     }
 }

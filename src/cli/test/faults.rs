@@ -181,7 +181,10 @@ fn text_of(report: &FaultReport) -> String {
                 after.requests
             ));
         }
-        for own in &result.evaluations {
+        let touched = |own: &&CaseEvaluation| {
+            own.healthy_value != own.observed_value || !own.noticed.is_nothing()
+        };
+        for own in result.evaluations.iter().filter(touched) {
             push(&format!("        {:<44} {}", own.slo, evaluation(own)));
         }
     }
@@ -244,11 +247,7 @@ fn cases(report: &FaultReport) -> Vec<Case> {
             Some(expectation) if expectation.met => Outcome::Passed,
             Some(expectation) => Outcome::Failed {
                 message: format!("expected {}; {}", expectation.expect, expectation.text),
-                text: result
-                    .evaluations
-                    .iter()
-                    .map(|own| format!("{}: {}\n", own.slo, evaluation(own)))
-                    .collect(),
+                text: told(&result.evaluations),
             },
             None => Outcome::Skipped {
                 message: format!("{}; give it an `expect` to decide", outcome(result)),
@@ -257,4 +256,13 @@ fn cases(report: &FaultReport) -> Vec<Case> {
         seconds: None,
     });
     cases.collect()
+}
+
+/// The objectives of a case, a line each.
+fn told(evaluations: &[CaseEvaluation]) -> String {
+    let lines: Vec<String> = evaluations
+        .iter()
+        .map(|own| format!("{}: {}", own.slo, evaluation(own)))
+        .collect();
+    lines.join("\n")
 }

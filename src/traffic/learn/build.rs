@@ -330,10 +330,10 @@ fn behaviour(step: &mut Step, seen: CallSeen) {
     if seen.failed > 0 {
         step.propagation = rounded(seen.propagated as f64 / seen.failed as f64);
     }
-    if seen.retried > 0 {
+    if let Some(backoff_nanos) = seen.backoff_nanos.checked_div(seen.retried) {
         step.retries = Some(Retries {
             attempts: seen.attempts.clamp(2, 20),
-            backoff: Duration::from_micros(seen.backoff_nanos / seen.retried / 1_000),
+            backoff: Duration::from_micros(backoff_nanos / 1_000),
         });
     }
     if seen.timed_out >= TIMEOUTS_AT_LEAST {

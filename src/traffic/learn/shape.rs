@@ -1,5 +1,7 @@
 //! What a span did, as steps: its children in groups, those of a group at the same time.
 
+use std::fmt::Write as _;
+
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace::{AttributeValue, TraceSpan};
 use crate::trace::tree::TraceTree;
@@ -75,9 +77,7 @@ pub(super) fn groups_of(
         let Some(span) = tree.span(*child) else {
             continue;
         };
-        let Some(member) = member_of(tree, *child, span, request_of, depth) else {
-            continue;
-        };
+        let member = member_of(tree, *child, span, request_of, depth);
         let joined = groups
             .last_mut()
             .filter(|last| !member.detached && last.has(tree, span));
@@ -132,7 +132,7 @@ fn member_of(
     span: &TraceSpan,
     request_of: &impl Fn(usize) -> Option<usize>,
     depth: usize,
-) -> Option<Member> {
+) -> Member {
     let answers = tree.children(index).iter().find_map(|child| {
         let own = tree.span(*child)?;
         let is_pair = matches!(
@@ -148,7 +148,7 @@ fn member_of(
         (None, None, _) => local_kind(span),
     };
     let is_local = matches!(kind, Kind::Work(..));
-    Some(Member {
+    Member {
         detached: !tree.is_waited_for(index),
         spans: vec![index],
         retried: Vec::new(),
@@ -158,7 +158,7 @@ fn member_of(
             Vec::new()
         },
         kind,
-    })
+    }
 }
 
 fn local_kind(span: &TraceSpan) -> Kind {
@@ -197,11 +197,9 @@ pub(super) fn signature(groups: &[Group]) -> String {
         text.push('[');
         for member in &group.members {
             let mark = if member.detached { "~" } else { "" };
-            text.push_str(&format!(
-                "{mark}{:?}({})|",
-                member.kind,
-                signature(&member.groups)
-            ));
+            let inner = signature(&member.groups);
+            // Writing to a text cannot fail.
+            write!(text, "{mark}{:?}({inner})|", member.kind).unwrap_or_default();
         }
         text.push(']');
     }

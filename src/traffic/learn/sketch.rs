@@ -127,8 +127,7 @@ impl Sketch {
     }
 
     fn lognormal(&self) -> Part {
-        let weighted = self.logs();
-        Part::of(weighted, self.count as f64)
+        Part::of(self.logs(), self.count as f64)
     }
 
     /// Two lognormal parts by expectation and maximisation, from the slower half and the faster half.

@@ -83,6 +83,10 @@ impl Query {
             Expr::MatrixSelector(MatrixSelector { vs, .. }) => {
                 (Expr::VectorSelector(vs), Shape::Matrix)
             }
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "every other expression is judged by the type of its value"
+            )]
             other => {
                 let shape = match other.value_type() {
                     ValueType::Scalar => Shape::Scalar,

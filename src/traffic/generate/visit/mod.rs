@@ -121,8 +121,7 @@ impl<'a> Visit<'a> {
             &operation.entry,
             span,
             &caller.reporter,
-            &answer.reply,
-            thrown,
+            (&answer.reply, thrown),
         );
         Answer { end, ..answer }
     }
@@ -343,7 +342,12 @@ impl<'a> Visit<'a> {
             }
             if *has_client_span {
                 let span = self.span(span_id, Some(caller.span_id), begin..answer.end);
-                self.finish(&operation.call, span, &caller.reporter, &answer.reply, None);
+                self.finish(
+                    &operation.call,
+                    span,
+                    &caller.reporter,
+                    (&answer.reply, None),
+                );
             }
             if !answer.reply.is_failed() || attempt >= attempts {
                 return answer;
@@ -369,7 +373,7 @@ impl<'a> Visit<'a> {
         let reply = Reply::ok();
         if let Some(operation) = plan.operations.get(index) {
             let span = self.span(span_id, Some(caller.span_id), start..end);
-            self.finish(&operation.call, span, &caller.reporter, &reply, None);
+            self.finish(&operation.call, span, &caller.reporter, (&reply, None));
         }
         Answer { end, reply }
     }
@@ -400,7 +404,7 @@ impl<'a> Visit<'a> {
         let (answer, thrown) = self.run((body, own), failure.as_ref(), &own_caller, start);
         self.depth -= 1;
         let span = self.span(own_caller.span_id, Some(caller.span_id), start..answer.end);
-        self.finish(template, span, &caller.reporter, &answer.reply, thrown);
+        self.finish(template, span, &caller.reporter, (&answer.reply, thrown));
         answer
     }
 
@@ -409,8 +413,7 @@ impl<'a> Visit<'a> {
         template: &Template,
         span: Span,
         reporter: &Arc<Reporter>,
-        reply: &Reply,
-        thrown: Option<Event>,
+        (reply, thrown): (&Reply, Option<Event>),
     ) {
         let subject = self.rng.random_range(1..10_000);
         let mut span = template.span(span, reply, subject);

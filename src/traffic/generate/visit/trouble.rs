@@ -79,7 +79,7 @@ impl<'a> Visit<'a> {
                 let thrown = failure
                     .exception
                     .map(|(kind, message)| exception(&kind, &message, end));
-                self.finish(&operation.entry, span, &caller.reporter, &reply, thrown);
+                self.finish(&operation.entry, span, &caller.reporter, (&reply, thrown));
             }
             return Some(Answer { end, reply });
         }
