@@ -142,16 +142,7 @@ impl Service {
         let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
         exporter::describe();
-        let otlp = &config.receivers.otlp;
-        let grpc = bind("receivers.otlp.grpc.endpoint", otlp.grpc.endpoint).await?;
-        let http = bind("receivers.otlp.http.endpoint", otlp.http.endpoint).await?;
-        let admin = bind("admin.endpoint", config.admin.endpoint).await?;
-        let endpoints = Endpoints {
-            otlp_grpc: grpc.local_addr()?,
-            otlp_http: http.local_addr()?,
-            admin: admin.local_addr()?,
-        };
-
+        let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
         let windows = Windows::new(config.windows.clone(), &config.sli)
             .recording(config.rollouts.clone(), Scope::Rollouts);
@@ -182,7 +173,7 @@ impl Service {
             publish,
         };
         let parts = Parts {
-            listeners: (grpc, http, admin),
+            listeners,
             pipeline,
             evaluation,
             notifiers,
@@ -250,7 +241,7 @@ impl Service {
 
 /// What the tasks take with them.
 struct Parts {
-    listeners: (TcpListener, TcpListener, TcpListener),
+    listeners: Listeners,
     pipeline: Arc<Pipeline>,
     evaluation: EvaluationTask,
     notifiers: Notifiers,
@@ -293,7 +284,7 @@ async fn supervise(
     let mut exporters = start_exporters(&config, &api.reports);
     start_notifiers(&mut exporters, notifiers, &keeper, &api.reports, notifying);
 
-    let mut core: JoinSet<Result<(), ServiceError>> = JoinSet::new();
+    let mut core = start_keeping(&keeper, inbox, &config, evaluating);
     core.spawn(evaluation.run(evaluating.clone()));
     if let Some(tests) = tests {
         core.spawn(tests.run(evaluating.clone()));
@@ -301,17 +292,6 @@ async fn supervise(
     if let Some(traces) = traces {
         core.spawn(traces.run(evaluating.clone()));
     }
-    core.spawn(history_task(Arc::clone(&keeper), evaluating.clone()));
-    core.spawn(candidates_task(
-        Arc::clone(&keeper),
-        config.evaluator.clone(),
-        evaluating.clone(),
-    ));
-    core.spawn(commands_task(
-        Arc::clone(&keeper),
-        inbox,
-        evaluating.clone(),
-    ));
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     let ended = serving.clone();
@@ -370,6 +350,21 @@ fn start_receivers(
     let drained = stop.clone().cancelled_owned();
     receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
     receivers
+}
+
+/// What goes to the store and comes from it.
+fn start_keeping(
+    keeper: &Arc<Keeper>,
+    inbox: mpsc::Receiver<Command>,
+    config: &Config,
+    stop: &CancellationToken,
+) -> JoinSet<Result<(), ServiceError>> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(history_task(Arc::clone(keeper), stop.clone()));
+    let evaluator = config.evaluator.clone();
+    tasks.spawn(candidates_task(Arc::clone(keeper), evaluator, stop.clone()));
+    tasks.spawn(commands_task(Arc::clone(keeper), inbox, stop.clone()));
+    tasks
 }
 
 /// One task for each exporter that is enabled; each ends after the last report.
@@ -438,6 +433,22 @@ fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>>
         let decoder = Box::new(Decoder::new(rules.clone()));
         Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
     })
+}
+
+/// Where spans come in over gRPC and HTTP, and the admin endpoint.
+type Listeners = (TcpListener, TcpListener, TcpListener);
+
+async fn bind_all(config: &Config) -> Result<(Listeners, Endpoints), ServiceError> {
+    let otlp = &config.receivers.otlp;
+    let grpc = bind("receivers.otlp.grpc.endpoint", otlp.grpc.endpoint).await?;
+    let http = bind("receivers.otlp.http.endpoint", otlp.http.endpoint).await?;
+    let admin = bind("admin.endpoint", config.admin.endpoint).await?;
+    let endpoints = Endpoints {
+        otlp_grpc: grpc.local_addr()?,
+        otlp_http: http.local_addr()?,
+        admin: admin.local_addr()?,
+    };
+    Ok(((grpc, http, admin), endpoints))
 }
 
 async fn bind(key: &'static str, endpoint: SocketAddr) -> Result<TcpListener, ServiceError> {

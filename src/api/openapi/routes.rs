@@ -45,6 +45,8 @@ pub(super) enum Content {
 }
 
 const STRING: &str = r#"{"type": "string"}"#;
+const BOOLEAN: &str = r#"{"type": "boolean"}"#;
+const DURATION: &str = r#"{"type": "string", "pattern": "^([0-9]+ ?(ns|us|ms|s|m|h|d) ?)+$"}"#;
 /// Unix seconds or RFC 3339.
 const TIME: &str = r#"{"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}"#;
 /// Seconds, or a duration as Prometheus writes it.
@@ -250,6 +252,83 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         &[
             ok("The verdict, whatever it is.", "VerdictReport"),
             refused("400", "A parameter is unknown or comes twice."),
+        ],
+    ),
+    get(
+        "/api/v1/tests",
+        "Trace-based tests: the results of the newest evaluation",
+        &[],
+        &[
+            ok("The results; null without suites.", "TestResults"),
+            NO_REPORT,
+        ],
+    ),
+    get(
+        "/api/v1/traces",
+        "Whole traces that are kept: a sample",
+        &[
+            optional("service", "A service that has a span in it."),
+            optional("operation", "The operation of an entry span in it."),
+            Parameter {
+                name: "error",
+                description: "Whether a span of it failed.",
+                schema: BOOLEAN,
+                is_required: false,
+            },
+            Parameter {
+                name: "min_duration",
+                description: "For example 300ms.",
+                schema: DURATION,
+                is_required: false,
+            },
+            Parameter {
+                name: "max_duration",
+                description: "For example 2s.",
+                schema: DURATION,
+                is_required: false,
+            },
+            optional("version", "A version that has a span in it."),
+            Parameter {
+                name: "complete",
+                description: "Whether all of it is there.",
+                schema: BOOLEAN,
+                is_required: false,
+            },
+            Parameter {
+                name: "sort",
+                description: "In which order.",
+                schema: r#"{"type": "string", "enum": ["newest", "slowest"], "default": "newest"}"#,
+                is_required: false,
+            },
+            Parameter {
+                name: "limit",
+                description: "At most so many.",
+                schema: r#"{"type": "integer", "minimum": 0, "maximum": 1000, "default": 100}"#,
+                is_required: false,
+            },
+        ],
+        &[
+            ok("Summaries.", "Traces"),
+            refused("400", "A parameter is unknown or wrong."),
+            refused("404", "No traces are kept (trace_buffer.enabled)."),
+        ],
+    ),
+    get(
+        "/api/v1/traces/{id}",
+        "One whole trace, as OTLP/JSON or as a tree for people",
+        &[
+            needed("id", "The trace id in hexadecimal.", STRING),
+            Parameter {
+                name: "format",
+                description: "`tree` is text.",
+                schema: r#"{"type": "string", "enum": ["otlp", "tree"], "default": "otlp"}"#,
+                is_required: false,
+            },
+        ],
+        &[
+            ok("The trace, as `analyze` and `test` read it.", "OtlpTraces"),
+            refused("400", "A parameter is unknown or wrong."),
+            refused("404", "The trace is not kept."),
         ],
     ),
     get(

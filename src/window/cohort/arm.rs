@@ -236,8 +236,12 @@ impl Arm {
 
     /// Operations that are told apart, with the series of all versions.
     pub(super) fn operations(&self) -> impl Iterator<Item = (SeriesId, &Arc<str>, SpanKind)> {
-        let operations = self.operations.iter();
-        operations.map(|(id, own)| (*id, &own.name, own.kind))
+        let mut ids: Vec<SeriesId> = self.operations.keys().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| {
+            let own = self.operations.get(&id)?;
+            Some((id, &own.name, own.kind))
+        })
     }
 
     /// What was recorded.
