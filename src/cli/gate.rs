@@ -150,13 +150,12 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         .map(|path| read_policy(path))
         .collect::<anyhow::Result<Vec<UserPolicy>>>()?;
     let (objectives, against) = args.yardstick(&config, clock.now())?;
-    let (mut analysis, notes) = match args.versions() {
-        Some(versions) => versions.read(&config, &objectives, &inputs, clock.now())?,
-        None => {
-            let mut analysis = Analysis::new(&config, &objectives, clock.now());
-            read_all(&mut analysis, &inputs)?;
-            (analysis, String::new())
-        }
+    let (mut analysis, notes) = if let Some(versions) = args.versions() {
+        versions.read(&config, &objectives, &inputs, clock.now())?
+    } else {
+        let mut analysis = Analysis::new(&config, &objectives, clock.now());
+        read_all(&mut analysis, &inputs)?;
+        (analysis, String::new())
     };
     let candidates = analysis.candidates();
     let mut report = analysis.report(
@@ -280,7 +279,7 @@ fn read_policy(path: &Path) -> anyhow::Result<UserPolicy> {
 
 fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Result<()> {
     let text = match format {
-        Format::Text => text(decided),
+        Format::Text => text(decided)?,
         Format::Json => serde_json::to_string_pretty(decided)? + "\n",
         Format::Junit => ci::junit("slo-copilot gate", &cases(decided, report))?,
         Format::Sarif => ci::sarif(&[], &findings(decided, report))?,
@@ -355,7 +354,7 @@ fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
     ci::located(ci::findings_of(&decided.verdict), first.unwrap_or("-"))
 }
 
-fn text(decided: &GateReport) -> String {
+fn text(decided: &GateReport) -> Result<String, std::fmt::Error> {
     let mut lines = Vec::new();
     for part in &decided.parts {
         let mark = if part.decides {
@@ -376,7 +375,7 @@ fn text(decided: &GateReport) -> String {
     for reason in &decided.verdict.undecided {
         lines.push(format!("  undecided: {}", reason.text));
     }
-    lines.join("\n") + "\n" + &tables(&decided.canaries)
+    Ok(lines.join("\n") + "\n" + &tables(&decided.canaries)?)
 }
 
 /// Appends to the job summary where GitHub says that there is one.

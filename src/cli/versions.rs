@@ -1,6 +1,6 @@
 //! Two versions on the command line: which traces are the old one's and which the new one's, and a table of what differs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::cli::Usage;
 use crate::cli::traces::read_all;
@@ -60,20 +60,20 @@ impl Versions<'_> {
             Self::Sets { baseline } => {
                 let mut old = new(&[]);
                 read_all(&mut old, &find_inputs(baseline)?)?;
-                compared_text(analysis.compare_with(&old))
+                compared_text(analysis.compare_with(&old))?
             }
             Self::Split { canary, baseline } => {
                 let compared = analysis.compare_versions(Some(canary), *baseline);
                 check(compared, canary, *baseline)?;
-                compared_text(compared)
+                compared_text(compared)?
             }
         };
         let unlinked = analysis.unlinked_spans();
         if unlinked > 0 {
-            let _ = write!(
+            write!(
                 notes,
                 "\n{unlinked} spans waited for their callers for too long (rollouts.max_linked_spans): blame may be wrong"
-            );
+            )?;
         }
         Ok((analysis, notes))
     }
@@ -104,44 +104,43 @@ fn check(compared: &Compared, canary: &str, baseline: Option<&str>) -> Result<()
     Ok(())
 }
 
-fn compared_text(compared: &Compared) -> String {
+fn compared_text(compared: &Compared) -> Result<String, fmt::Error> {
     let alone: Vec<&str> = compared.alone.iter().map(String::as_str).collect();
     let mut text = format!("{} services compared", compared.services());
     if !alone.is_empty() {
-        let _ = write!(text, "; without a counterpart: {}", listed(&alone));
+        write!(text, "; without a counterpart: {}", listed(&alone))?;
     }
-    text
+    Ok(text)
 }
 
 fn listed(names: &[&str]) -> String {
-    let mut text = names
-        .iter()
-        .take(NAMES)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if let Some(more) = names.len().checked_sub(NAMES).filter(|more| *more > 0) {
-        let _ = write!(text, " and {more} more");
+    let shown: Vec<&str> = names.iter().take(NAMES).copied().collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 /// The comparisons as tables, a service each: those that fail first.
-pub(super) fn tables(canaries: &[CanaryReport]) -> String {
+pub(super) fn tables(canaries: &[CanaryReport]) -> Result<String, fmt::Error> {
     let mut worst_first: Vec<&CanaryReport> = canaries.iter().collect();
     worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));
-    worst_first.into_iter().map(table).collect()
+    let mut text = String::new();
+    for canary in worst_first {
+        table(&mut text, canary)?;
+    }
+    Ok(text)
 }
 
-fn table(canary: &CanaryReport) -> String {
+fn table(text: &mut String, canary: &CanaryReport) -> fmt::Result {
     let pairing = match canary.pairing {
         Pairing::Concurrent => "side by side, in the same minutes",
         Pairing::BeforeAfter => {
             "one after the other: what else changed meanwhile is part of the difference"
         }
     };
-    let mut text = String::new();
-    let _ = writeln!(
+    writeln!(
         text,
         "\n{}  {} ({} requests) → {} ({} requests), {pairing}: {}",
         canary.service.name,
@@ -150,21 +149,21 @@ fn table(canary: &CanaryReport) -> String {
         canary.canary.version,
         canary.canary.requests,
         canary.verdict.label().to_uppercase(),
-    );
+    )?;
     if let Some(blame) = &canary.blame {
-        let _ = writeln!(text, "  {}", blame.text);
+        writeln!(text, "  {}", blame.text)?;
     }
     // A pass of everything needs no table.
     let rows: Vec<&Comparison> = canary.comparisons.iter().take(ROWS).collect();
     if !rows.is_empty() {
-        let _ = writeln!(
+        writeln!(
             text,
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             "verdict", "operation", "metric", "old", "new", "difference (interval)"
-        );
+        )?;
     }
     for row in rows {
-        let _ = writeln!(
+        writeln!(
             text,
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             row.verdict.label(),
@@ -173,25 +172,25 @@ fn table(canary: &CanaryReport) -> String {
             amount(row, row.baseline),
             amount(row, row.canary),
             difference(row),
-        );
+        )?;
     }
     if canary.comparisons.len() > ROWS {
         let more = canary.comparisons.len() - ROWS;
-        let _ = writeln!(text, "  and {more} more in --format json");
+        writeln!(text, "  and {more} more in --format json")?;
     }
     for kind in &canary.new_error_kinds {
-        let _ = writeln!(text, "  {}", kind.text);
+        writeln!(text, "  {}", kind.text)?;
     }
     for change in &canary.dependency_changes {
-        let _ = writeln!(text, "  {}", change.text);
+        writeln!(text, "  {}", change.text)?;
     }
     if let (Verdict::Inconclusive, Some(needed)) = (canary.verdict, canary.requests_needed) {
-        let _ = writeln!(
+        writeln!(
             text,
             "  needs about {needed} more requests of the new version"
-        );
+        )?;
     }
-    text
+    Ok(())
 }
 
 fn metric(row: &Comparison) -> String {

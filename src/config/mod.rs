@@ -241,29 +241,7 @@ impl Config {
             "must be at least 1",
         )?;
         self.check_storage()?;
-        let rollouts = &self.rollouts;
-        let bounds = Duration::from_mins(10)..=Duration::from_hours(24);
-        require(
-            bounds.contains(&rollouts.window),
-            "rollouts.window",
-            "must be from 10m to 24h",
-        )?;
-        require(
-            rollouts.silent_after >= Duration::from_mins(1),
-            "rollouts.silent_after",
-            "must be at least 1m",
-        )?;
-        require(
-            !self.sli.version_attribute.is_empty(),
-            "sli.version_attribute",
-            "must name an attribute, for example service.version",
-        )?;
-        self.canary
-            .check()
-            .map_err(|(key, message)| ConfigError::Value {
-                key: format!("canary.{key}"),
-                message: message.to_owned(),
-            })?;
+        self.check_rollouts()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -316,6 +294,33 @@ impl Config {
             return Err(ConfigError::Value { key, message });
         }
         Ok(())
+    }
+
+    /// What is recorded of versions, and how they are compared.
+    fn check_rollouts(&self) -> Result<(), ConfigError> {
+        let window = Duration::from_mins(10)..=Duration::from_hours(24);
+        let wrong = if !window.contains(&self.rollouts.window) {
+            Some(("rollouts.window", "must be from 10m to 24h"))
+        } else if self.rollouts.silent_after < Duration::from_mins(1) {
+            Some(("rollouts.silent_after", "must be at least 1m"))
+        } else if self.sli.version_attribute.is_empty() {
+            let message = "must name an attribute, for example service.version";
+            Some(("sli.version_attribute", message))
+        } else {
+            None
+        };
+        if let Some((key, message)) = wrong {
+            return Err(ConfigError::Value {
+                key: key.to_owned(),
+                message: message.to_owned(),
+            });
+        }
+        self.canary
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("canary.{key}"),
+                message: message.to_owned(),
+            })
     }
 
     fn check_storage(&self) -> Result<(), ConfigError> {
@@ -486,6 +491,16 @@ mod tests {
             ),
             ("canary.new_error_kinds=panic", ["panic", "ignore"]),
             ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
+        ] {
+            check_error(set, &words);
+        }
+        for (set, words) in [
+            ("rollouts.window=1m", ["rollouts.window", "10m to 24h"]),
+            ("rollouts.silent_after=1s", ["silent_after", "at least 1m"]),
+            (
+                "sli.version_attribute=",
+                ["version_attribute", "service.version"],
+            ),
         ] {
             check_error(set, &words);
         }

@@ -1,7 +1,5 @@
 //! From the views of a request to a batch of events.
 
-use std::fmt::Write;
-
 use crate::model::batch::{EventBatch, Rejection};
 use crate::model::span::SpanKind;
 use crate::receiver::scan::{ResourceView, SpanView, Visitor, scan};
@@ -140,11 +138,11 @@ pub(in crate::receiver) fn read_details<'a>(
 
 /// An id in hexadecimal.
 pub(in crate::receiver) fn hex_of(id: &[u8]) -> String {
-    id.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let digits = id
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
+    digits.collect()
 }
 
 fn is_valid_id(id: &[u8], len: usize) -> bool {

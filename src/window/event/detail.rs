@@ -48,7 +48,7 @@ impl<'a> DetailAttributes<'a> {
     pub fn may_read(key: &[u8]) -> bool {
         matches!(
             key,
-            [b'e', b'x' | b'r', ..] | [b'p', b'e', ..] | [b's', b'e', ..] | [b'n' | b'd', ..]
+            [b'e', b'x' | b'r', ..] | [b'p' | b's', b'e', ..] | [b'n' | b'd', ..]
         )
     }
 
