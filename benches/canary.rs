@@ -3,6 +3,13 @@
 //! `cargo bench --bench canary [-- [KIND] [RELEASES]]` prints the tables of `src/evaluator/canary/study.md`, and the time that one
 //! comparison takes. It fails if a kind misses what is asked of it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "the simulated releases are shared with the tests; a study may panic and measures real time"
+)]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;

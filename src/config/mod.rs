@@ -242,6 +242,7 @@ impl Config {
         )?;
         self.check_storage()?;
         self.check_rollouts()?;
+        self.check_canary()?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -296,7 +297,7 @@ impl Config {
         Ok(())
     }
 
-    /// What is recorded of versions, and how they are compared.
+    /// What is recorded of versions.
     fn check_rollouts(&self) -> Result<(), ConfigError> {
         let window = Duration::from_mins(10)..=Duration::from_hours(24);
         let wrong = if !window.contains(&self.rollouts.window) {
@@ -309,12 +310,17 @@ impl Config {
         } else {
             None
         };
-        if let Some((key, message)) = wrong {
-            return Err(ConfigError::Value {
+        match wrong {
+            None => Ok(()),
+            Some((key, message)) => Err(ConfigError::Value {
                 key: key.to_owned(),
                 message: message.to_owned(),
-            });
+            }),
         }
+    }
+
+    /// How versions are compared.
+    fn check_canary(&self) -> Result<(), ConfigError> {
         self.canary
             .check()
             .map_err(|(key, message)| ConfigError::Value {
@@ -489,7 +495,7 @@ mod tests {
                 "canary.tail_quantiles=[0.4]",
                 ["canary.tail_quantiles", "0.5 to 0.999"],
             ),
-            ("canary.new_error_kinds=panic", ["panic", "ignore"]),
+            ("canary.new_error_kinds=panic", ["panic", "new_error_kinds"]),
             ("canary.tolerance=1", ["tolerance", "error_tolerance"]),
         ] {
             check_error(set, &words);

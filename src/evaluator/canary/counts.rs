@@ -10,7 +10,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::beta::checked_beta_reg;
 
 use super::spending::Schedule;
-use super::strata::{Slot, blocks, dispersions};
+use super::strata::{Slot, blocks, dispersion};
 use crate::model::canary::Pairing;
 
 /// Beyond so many bad events their number is as good as normal.
@@ -29,32 +29,26 @@ pub(super) struct Counts {
     new_total: f64,
     /// What one bad event is worth in the test.
     worth: f64,
-    /// How much more the counts of the old and of the new arm scatter than independent ones.
-    pub(super) dispersion: (f64, f64),
+    /// How much more the counts scatter than independent ones.
+    pub(super) dispersion: f64,
     pairing: Pairing,
 }
 
 impl Counts {
     /// Of both arms minute by minute; `None` where they have no requests to compare.
     pub(super) fn of(slots: &[Slot], pairing: Pairing) -> Option<Self> {
-        let dispersion = dispersions(slots, pairing);
-        // Arms that follow each other scatter each by itself.
-        let (old_worth, new_worth) = match pairing {
-            Pairing::Concurrent => (1.0, 1.0),
-            Pairing::BeforeAfter => (1.0 / dispersion.0, 1.0 / dispersion.1),
-        };
+        let dispersion = dispersion(slots, pairing);
         let (mut new_bad, mut bad, mut new_total, mut old_total) = (0.0, 0.0, 0.0, 0.0);
         let (mut mean, mut spread, mut variance) = (0.0, 0.0, 0.0);
         for block in blocks(slots, pairing) {
-            let (old, new) = (block.old.total * old_worth, block.new.total * new_worth);
+            let (old, new) = (block.old.total, block.new.total);
             let total = old + new;
             if old <= 0.0 || new <= 0.0 {
                 continue;
             }
-            let new_of_block = block.new.bad * new_worth;
-            let bad_of_block = block.old.bad * old_worth + new_of_block;
+            let bad_of_block = block.old.bad + block.new.bad;
             let share = new / total;
-            new_bad += new_of_block;
+            new_bad += block.new.bad;
             bad += bad_of_block;
             new_total += new;
             old_total += old;
@@ -71,12 +65,8 @@ impl Counts {
         } else {
             new_total / (new_total + old_total)
         };
-        let shared = match pairing {
-            Pairing::Concurrent => dispersion.0,
-            Pairing::BeforeAfter => 1.0,
-        };
         let worth = if variance > 0.0 {
-            spread / variance / shared
+            spread / variance / dispersion
         } else {
             0.0
         };
@@ -97,11 +87,7 @@ impl Counts {
 
     /// Independent requests of the new and of the old arm that the test rests on.
     pub(super) fn effective(&self) -> (f64, f64) {
-        let shared = match self.pairing {
-            Pairing::Concurrent => self.dispersion.0,
-            Pairing::BeforeAfter => 1.0,
-        };
-        let new = self.new_total / shared;
+        let new = self.new_total / self.dispersion;
         (new, new * (1.0 - self.share) / self.share)
     }
 
@@ -193,7 +179,7 @@ impl Counts {
         later
     }
 
-    /// P(X ≥ new_bad) of a binomial number with this share.
+    /// P(X ≥ the new arm's bad events) of a binomial number with this share.
     fn tail(&self, share: f64) -> f64 {
         let (new, bad) = (self.new_bad * self.worth, self.bad * self.worth);
         if new <= 0.0 {

@@ -181,13 +181,17 @@ impl Judge<'_> {
         } else {
             1.0
         };
-        let schedules = (LATENCY_FAIL, LATENCY_PASS);
+        let limits = Limits {
+            fail: (LATENCY_FAIL, alpha),
+            pass: (LATENCY_PASS, shares.alpha),
+            rejects: true,
+        };
         let old = durations.quantile(Arm::Old, 0.5);
         let found = Comparison {
             p_value: Some((p_value / shares.latency).min(1.0)),
             ..shift.fill(blank, old, durations.quantile(Arm::New, 0.5))
         };
-        self.decide(found, &shift, schedules, (alpha, shares.alpha), true)
+        self.decide(&found, &shift, limits)
     }
 
     fn tail(&self, arms: &LatencyArms<'_>, quantile: f64, shares: Shares) -> Comparison {
@@ -231,36 +235,27 @@ impl Judge<'_> {
             p_value: Some(p_value.min(1.0)),
             ..shift.fill(blank, old, new)
         };
-        let rejects = p_value <= shares.alpha;
-        self.decide(
-            found,
-            &shift,
-            (TAIL_FAIL, TAIL_PASS),
-            (alpha, shares.alpha),
-            rejects,
-        )
+        let limits = Limits {
+            fail: (TAIL_FAIL, alpha),
+            pass: (TAIL_PASS, shares.alpha),
+            rejects: p_value <= shares.alpha,
+        };
+        self.decide(&found, &shift, limits)
     }
 
-    /// The verdict on a shift. `rejects` is what a second test says that must agree for a failure.
-    fn decide(
-        &self,
-        found: Comparison,
-        shift: &Shift,
-        (fail, pass): (Schedule, Schedule),
-        (fail_alpha, pass_alpha): (f64, f64),
-        rejects: bool,
-    ) -> Comparison {
+    /// The verdict on a shift.
+    fn decide(&self, found: &Comparison, shift: &Shift, limits: Limits) -> Comparison {
         let bar = self.settings.min_shift_share * shift.estimate.abs();
         let is_worse = shift.estimate > shift.tolerance;
         let decided = Verdicts {
-            fails: rejects && is_worse && shift.lower.is_some_and(|lower| lower > bar),
+            fails: limits.rejects && is_worse && shift.lower.is_some_and(|lower| lower > bar),
             passes: shift.upper.is_some_and(|upper| upper <= shift.tolerance),
         };
         let needed = || {
-            let (end, goal, schedule, alpha) = if is_worse {
-                (shift.lower, bar, fail, fail_alpha)
+            let (end, goal, (schedule, alpha)) = if is_worse {
+                (shift.lower, bar, limits.fail)
             } else {
-                (shift.upper, shift.tolerance, pass, pass_alpha)
+                (shift.upper, shift.tolerance, limits.pass)
             };
             let Some(end) = end else {
                 // At least until the quantile has a bound at all.
@@ -308,6 +303,15 @@ impl Judge<'_> {
         comparison.text = text::sentence(&comparison);
         comparison
     }
+}
+
+/// At which levels a shift fails and passes.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    fail: (Schedule, f64),
+    pass: (Schedule, f64),
+    /// What a second test says that must agree for a failure.
+    rejects: bool,
 }
 
 /// What a look says of itself.

@@ -100,10 +100,9 @@ pub fn compare(
         dispersion: 1.0,
     };
     if let Some(counts) = judged.errors {
-        let (of_old, of_new) = counts.dispersion;
-        old.n_eff /= of_old;
-        new.n_eff /= of_new;
-        traffic.dispersion = of_old.max(of_new);
+        old.n_eff /= counts.dispersion;
+        new.n_eff /= counts.dispersion;
+        traffic.dispersion = counts.dispersion;
         traffic.share = counts.share_of_requests();
     }
     let kinds = new_error_kinds(baseline, canary, traffic, settings);

@@ -1,14 +1,14 @@
 //! How the probability of a false alarm is spent over all looks, so that a verdict may be asked for at any time.
 //!
 //! A look at information `v` rejects where its fixed-sample p-value is at most c·g(v/peak), with the shape
-//! g(u) = min(u², max(u⁻², 0.1/u)). It is a spending function in the sense of Lan and DeMets (1983), written as a boundary of
+//! g(u) = min(u², max(u⁻², 0.1/u)). It is a spending function in the sense of Lan and `DeMets` (1983), written as a boundary of
 //! the p-value: most is spent about the peak, where the regressions that matter are to be found, little before, where
 //! hardly anything can be found, and what is left (0.1/u) at every later size, so that a small regression is found late rather than never.
 //! No look needs to know of an earlier one.
 //!
 //! Mixture boundaries (Robbins 1970; Johari et al. 2017; Howard et al. 2021; for 2×2 tables Turner, Ly and Grünwald 2021)
 //! are as stateless and hold without any calibration. But of the counts that five points more errors leave in two hundred requests, 8 against 20 of 2 000,
-//! even the greatest likelihood ratio is 83: no e-value can reach the 119 that 0.84 % ask for, while the
+//! even the greatest likelihood ratio is 83: no e-value can reach the 125 that 0.8 % ask for, while the
 //! exact p-value is 0.003. That is why the probability is spent here.
 //!
 //! c is α over the inflation: how much likelier it is to cross at any look than at the one of the peak. It was computed by

@@ -110,14 +110,14 @@ pub(super) fn blocks(slots: &[Slot], pairing: Pairing) -> Vec<Slot> {
     blocks
 }
 
-/// How much more the counts scatter than those of independent requests, at least 1: of the old and of the new arm. Arms
-/// that share their minutes share the figure, which is that of the new arm's part of each minute's bad events.
-pub(super) fn dispersions(slots: &[Slot], pairing: Pairing) -> (f64, f64) {
+/// How much more the counts scatter than those of independent requests, at least 1. Of arms that share their minutes it is
+/// the scatter of the new arm's part of each minute's bad events, of arms that follow each other the greater of the
+/// scatters within them: if nothing changed, what one of them shows is true of the other.
+pub(super) fn dispersion(slots: &[Slot], pairing: Pairing) -> f64 {
     match pairing {
         Pairing::Concurrent => {
             let ratio = ratio_of_ratios(slots);
-            let shared = evident(slots.iter().map(|slot| Residual::between(slot, ratio)));
-            (shared, shared)
+            evident(&slots.iter().map(|slot| Residual::between(slot, ratio)))
         }
         Pairing::BeforeAfter => {
             let within = |arm: fn(&Slot) -> Proportion| {
@@ -128,9 +128,9 @@ pub(super) fn dispersions(slots: &[Slot], pairing: Pairing) -> (f64, f64) {
                     let of = arm(slot);
                     Residual::of(slot.minute, of.bad, of.total, bad / total, 1.0)
                 });
-                evident(residuals)
+                evident(&residuals)
             };
-            (within(|slot| slot.old), within(|slot| slot.new))
+            within(|slot| slot.old).max(within(|slot| slot.new))
         }
     }
 }
@@ -192,7 +192,7 @@ impl Residual {
 /// Over-dispersion as far as it is evident: the ratio of the squared residuals to their variance, over what chance makes of
 /// it in one of twenty independent streams. The chance is that of a χ² of as many degrees of freedom as the
 /// squares vary by (Satterthwaite), by the approximation of Wilson and Hilferty, so that few minutes and rare errors alone make nothing dependent.
-fn evident(residuals: impl Iterator<Item = Residual> + Clone) -> f64 {
+fn evident(residuals: &(impl Iterator<Item = Residual> + Clone)) -> f64 {
     let mut most = 1.0_f64;
     for window in WINDOWS_MINUTES {
         let (mut squares, mut variance, mut spread, mut groups) = (0.0, 0.0, 0.0, 0.0);

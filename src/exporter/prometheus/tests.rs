@@ -145,6 +145,8 @@ fn families_stand_in_one_order_whether_or_not_they_have_samples() {
         BUDGET_REMAINING,
         BUDGET_PROJECTED,
         VERDICT,
+        CANARY_VERDICT,
+        CANARY_SCORE,
     ];
     let mut empty = report();
     empty.operation_counters.clear();

@@ -57,16 +57,12 @@ fn blamed(mut reports: Vec<CanaryReport>, edges: &[ServiceEdge]) -> Vec<Option<B
     reports.into_iter().map(|report| report.blame).collect()
 }
 
-fn culprit(blame: &Option<Blame>) -> Option<&str> {
-    blame
-        .as_ref()?
-        .suffers_from
-        .as_ref()
-        .map(|service| &*service.name)
+fn culprit(blame: Option<&Blame>) -> Option<&str> {
+    Some(&blame?.suffers_from.as_ref()?.name)
 }
 
-fn rank(blame: &Option<Blame>) -> Option<usize> {
-    blame.as_ref()?.rank
+fn rank(blame: Option<&Blame>) -> Option<usize> {
+    blame?.rank
 }
 
 #[test]
@@ -75,8 +71,11 @@ fn a_caller_that_only_suffers_from_its_callee_is_innocent() {
         vec![report("web", 1, 9), report("pay", 1, 9)],
         &[edge("web", "pay", 1, 9)],
     );
-    assert_eq!(culprit(&found[0]), Some("pay"));
-    assert_eq!((rank(&found[0]), rank(&found[1])), (None, Some(1)));
+    assert_eq!(culprit(found[0].as_ref()), Some("pay"));
+    assert_eq!(
+        (rank(found[0].as_ref()), rank(found[1].as_ref())),
+        (None, Some(1))
+    );
     let [Some(web), Some(pay)] = &found[..] else {
         panic!("{found:?}")
     };
@@ -104,7 +103,10 @@ fn a_caller_with_errors_of_its_own_is_to_blame_beside_its_callee() {
     let own = found[1].as_ref().unwrap().own_share;
     assert!((own - 2.0 / 3.0).abs() < 0.01, "{own}");
     // Ten points of its own are more than five.
-    assert_eq!((rank(&found[0]), rank(&found[1])), (Some(2), Some(1)));
+    assert_eq!(
+        (rank(found[0].as_ref()), rank(found[1].as_ref())),
+        (Some(2), Some(1))
+    );
 }
 
 #[test]
@@ -117,9 +119,9 @@ fn the_end_of_a_chain_is_to_blame() {
         ],
         &[edge("web", "shop", 1, 9), edge("shop", "pay", 1, 9)],
     );
-    assert_eq!(culprit(&found[0]), Some("pay"));
-    assert_eq!(culprit(&found[1]), Some("pay"));
-    assert_eq!(rank(&found[2]), Some(1));
+    assert_eq!(culprit(found[0].as_ref()), Some("pay"));
+    assert_eq!(culprit(found[1].as_ref()), Some("pay"));
+    assert_eq!(rank(found[2].as_ref()), Some(1));
 }
 
 #[test]
@@ -129,13 +131,19 @@ fn in_a_circle_one_is_to_blame() {
         vec![report("web", 1, 9), report("pay", 1, 9)],
         &[edge("web", "pay", 1, 9), edge("pay", "web", 1, 6)],
     );
-    assert_eq!(culprit(&found[0]), Some("pay"));
-    assert_eq!(rank(&found[1]), Some(1));
+    assert_eq!(culprit(found[0].as_ref()), Some("pay"));
+    assert_eq!(rank(found[1].as_ref()), Some(1));
     let alike = blamed(
         vec![report("web", 1, 9), report("pay", 1, 9)],
         &[edge("web", "pay", 1, 9), edge("pay", "web", 1, 9)],
     );
-    assert_eq!(alike.iter().filter(|one| rank(one) == Some(1)).count(), 1);
+    assert_eq!(
+        alike
+            .iter()
+            .filter(|one| rank(one.as_ref()) == Some(1))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -146,7 +154,10 @@ fn a_callee_that_did_not_get_worse_explains_nothing() {
         &[edge("web", "pay", 1, 9)],
     );
     assert!(found[0].is_none());
-    assert_eq!((rank(&found[1]), culprit(&found[1])), (Some(1), None));
+    assert_eq!(
+        (rank(found[1].as_ref()), culprit(found[1].as_ref())),
+        (Some(1), None)
+    );
 }
 
 #[test]

@@ -8,13 +8,13 @@ use crate::model::canary::{CallSums, ErrorKindSums};
 use crate::model::history::MinuteRow;
 use crate::model::span::SpanKind;
 
-/// Ten minutes of so many requests each, of which some fail; the others take 80 to 120 ms times `factor`.
-fn rows(requests: u64, bad: u64, factor: f64) -> Vec<MinuteRow> {
+/// Ten minutes of so many requests each, of which some fail; the others take so many per cent of 80 to 120 ms.
+fn rows(requests: u64, bad: u64, percent: u64) -> Vec<MinuteRow> {
     (0..10)
         .map(|minute| {
             let good = requests - bad;
             let micros: Vec<u64> = (0..good)
-                .map(|at| ((80_000 + 40_000 * at / good.max(1)) as f64 * factor) as u64)
+                .map(|at| (80_000 + 40_000 * at / good.max(1)) * percent / 100)
                 .collect();
             row(minute, bad, &micros)
         })
@@ -37,17 +37,17 @@ fn judge(baseline: &Cohort, canary: &Cohort, settings: &Settings) -> CanaryRepor
 }
 
 fn baseline() -> Cohort {
-    cohort("1.4.0", rows(1_000, 10, 1.0))
+    cohort("1.4.0", rows(1_000, 10, 100))
 }
 
 /// With many more requests, so that the new version can pass.
 fn busy_baseline() -> Cohort {
-    cohort("1.4.0", rows(5_000, 50, 1.0))
+    cohort("1.4.0", rows(5_000, 50, 100))
 }
 
 #[test]
 fn a_release_with_more_errors_fails_and_says_by_how_much() {
-    let canary = cohort("1.5.0", rows(100, 6, 1.0));
+    let canary = cohort("1.5.0", rows(100, 6, 100));
     let report = judge(&baseline(), &canary, &Settings::default());
     assert_eq!(report.verdict, Verdict::Fail);
     let errors = &report.comparisons[0];
@@ -69,7 +69,7 @@ fn a_release_with_more_errors_fails_and_says_by_how_much() {
 
 #[test]
 fn a_slower_release_fails_by_its_latency() {
-    let canary = cohort("1.5.0", rows(100, 1, 1.3));
+    let canary = cohort("1.5.0", rows(100, 1, 130));
     let report = judge(&baseline(), &canary, &Settings::default());
     assert_eq!(report.verdict, Verdict::Fail);
     let latency = &report.comparisons[0];
@@ -87,7 +87,7 @@ fn a_slower_release_fails_by_its_latency() {
 
 #[test]
 fn a_slower_tail_alone_fails_too() {
-    let mut new = rows(200, 0, 1.0);
+    let mut new = rows(200, 0, 100);
     for row in &mut new {
         let slow = row.latency.len() * 9 / 10;
         for (bucket, _) in &mut row.latency[slow..] {
@@ -96,7 +96,7 @@ fn a_slower_tail_alone_fails_too() {
         }
     }
     let report = judge(
-        &cohort("1", rows(1_000, 0, 1.0)),
+        &cohort("1", rows(1_000, 0, 100)),
         &cohort("2", new),
         &Settings::default(),
     );
@@ -119,7 +119,7 @@ fn a_slower_tail_alone_fails_too() {
 
 #[test]
 fn a_release_like_the_old_version_passes_with_enough_requests() {
-    let canary = cohort("1.5.0", rows(800, 8, 1.0));
+    let canary = cohort("1.5.0", rows(800, 8, 100));
     let report = judge(&busy_baseline(), &canary, &Settings::default());
     assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
     assert_eq!(report.score, Some(100.0));
@@ -132,7 +132,7 @@ fn a_release_like_the_old_version_passes_with_enough_requests() {
 
 #[test]
 fn a_release_with_few_requests_is_inconclusive_and_says_how_many_it_needs() {
-    let canary = cohort("1.5.0", rows(20, 0, 1.0));
+    let canary = cohort("1.5.0", rows(20, 0, 100));
     let report = judge(&baseline(), &canary, &Settings::default());
     assert_eq!(report.verdict, Verdict::Inconclusive);
     let needed = report.requests_needed.unwrap();
@@ -152,8 +152,13 @@ fn a_release_with_few_requests_is_inconclusive_and_says_how_many_it_needs() {
 #[test]
 fn the_requests_needed_are_about_those_that_it_takes() {
     // One more error in a hundred, ever longer: the estimate of an early look holds.
-    let of = |minutes: usize| {
-        let cycle = |requests, bad| rows(requests, bad, 1.0).into_iter().cycle().take(minutes);
+    let of = |minutes: u64| {
+        let cycle = |requests, bad| {
+            rows(requests, bad, 100)
+                .into_iter()
+                .cycle()
+                .take(usize::try_from(minutes).unwrap())
+        };
         let numbered = |rows: &mut dyn Iterator<Item = MinuteRow>| -> Vec<MinuteRow> {
             (super::MINUTE..)
                 .zip(rows)
@@ -171,7 +176,7 @@ fn the_requests_needed_are_about_those_that_it_takes() {
     };
     let early = of(8);
     assert_eq!(early.verdict, Verdict::Inconclusive);
-    let needed = early.requests_needed.unwrap() as usize + 800;
+    let needed = early.requests_needed.unwrap() + 800;
     assert_eq!(of(needed * 5 / 6 / 100).verdict, Verdict::Inconclusive);
     assert_eq!(of(needed * 6 / 5 / 100 + 1).verdict, Verdict::Fail);
 }
@@ -221,8 +226,8 @@ fn an_operation_that_gets_worse_fails_the_release_though_the_service_hides_it() 
         operations: vec![operation("GET /cart", cart), operation("POST /pay", pay)],
         ..cohort("1", service)
     };
-    let old = with(rows(2_040, 41, 1.0), rows(2_000, 40, 1.0), rows(40, 1, 1.0));
-    let new = with(rows(2_040, 48, 1.0), rows(2_000, 40, 1.0), rows(40, 8, 1.0));
+    let old = with(rows(2_040, 41, 100), rows(2_000, 40, 100), rows(40, 1, 100));
+    let new = with(rows(2_040, 48, 100), rows(2_000, 40, 100), rows(40, 8, 100));
     let report = judge(&old, &new, &Settings::default());
     assert_eq!(report.verdict, Verdict::Fail);
     let first = &report.comparisons[0];
@@ -247,7 +252,7 @@ fn a_new_way_of_failing_warns_once_the_old_version_would_have_shown_it() {
     };
     let canary = |observed| Cohort {
         error_kinds: kind(observed),
-        ..cohort("2", rows(800, 8, 1.0))
+        ..cohort("2", rows(800, 8, 100))
     };
     let settings = Settings::default();
     // 800 against 5 000 a minute: 0.138² is 0.019, 0.138³ is 0.003.
@@ -301,7 +306,7 @@ fn a_warning_does_not_make_an_undecided_release_good() {
     };
     let canary = Cohort {
         error_kinds: BTreeMap::from([("TimeoutError".to_owned(), sums)]),
-        ..cohort("2", rows(30, 0, 1.0))
+        ..cohort("2", rows(30, 0, 100))
     };
     let report = judge(&baseline(), &canary, &Settings::default());
     assert_eq!(report.new_error_kinds.len(), 1);
@@ -327,7 +332,7 @@ fn new_and_vanished_dependencies_are_named() {
     };
     let new = Cohort {
         dependencies: calls(&[("ledger", 300), ("once", 1), ("postgres", 8_000)]),
-        ..cohort("2", rows(800, 8, 1.0))
+        ..cohort("2", rows(800, 8, 100))
     };
     let report = judge(&old, &new, &Settings::default());
     let found: Vec<(&str, bool)> = report
@@ -358,8 +363,8 @@ fn weights_make_a_sample_worth_less() {
             .collect()
     };
     let report = |weight| {
-        let old = cohort("1", weighted(rows(200, 2, 1.0), weight));
-        let new = cohort("2", weighted(rows(20, 1, 1.0), weight));
+        let old = cohort("1", weighted(rows(200, 2, 100), weight));
+        let new = cohort("2", weighted(rows(20, 1, 100), weight));
         judge(&old, &new, &Settings::default()).comparisons
     };
     let (plain, tenfold) = (report(1.0), report(10.0));

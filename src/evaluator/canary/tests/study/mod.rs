@@ -20,11 +20,13 @@ fn five_points_more_errors_are_caught_within_two_hundred_requests() {
     for (ratio, caught) in [(0.0, 0.93), (0.01, 0.82)] {
         let release = Release {
             errors: (ratio, ratio + 0.05),
+            weights: Weights::OneIn(10),
             requests: 200,
             ..IDENTICAL
         };
         let tally = tally(&release, 100, 200);
         assert!(tally.failed_within >= caught, "{ratio}: {tally:?}");
+        assert!(tally.requests_to_fail.unwrap() <= 140, "{ratio}: {tally:?}");
     }
 }
 
@@ -87,4 +89,5 @@ fn identical_durations_hardly_ever_fail_and_pass_in_the_end() {
     };
     let tally = tally(&even, 2, 4_000);
     assert!(tally.failed < 0.1 && tally.passed > 0.9, "{tally:?}");
+    assert!(tally.requests_to_pass.unwrap() > 600, "{tally:?}");
 }

@@ -122,7 +122,7 @@ impl Release {
                     let share =
                         (0.025 * 2.0_f64.powi(i32::try_from(step / 30).unwrap_or(9))).min(0.8);
                     let of_new = (400.0 * share).round();
-                    (of_new as u64, 400.0 - of_new)
+                    (whole(of_new), 400.0 - of_new)
                 }
                 Arms::Before(_) => (LOOK, 0.0),
             };
@@ -219,15 +219,15 @@ impl<'a> ArmStream<'a> {
                 if is_blip {
                     micros *= 2.0;
                 }
-                bucket_of(micros as u64)
+                bucket_of(whole(micros))
             });
         add(&mut self.cohort.service, minute, is_bad, weight, bucket);
         if release.operations > 0 {
             // Log-uniform: the first operation has the most.
             let spread = (release.operations as f64 + 1.0).ln();
-            let rank = (random.random::<f64>() * spread).exp() as usize - 1;
+            let rank = whole((random.random::<f64>() * spread).exp()) - 1;
             let last = self.cohort.operations.len() - 1;
-            let operation = &mut self.cohort.operations[rank.min(last)];
+            let operation = &mut self.cohort.operations[usize::try_from(rank).unwrap().min(last)];
             add(&mut operation.minutes, minute, is_bad, weight, bucket);
         }
     }
@@ -256,6 +256,15 @@ fn add(rows: &mut Vec<MinuteRow>, minute: u32, is_bad: bool, weight: u32, bucket
             Err(at) => row.latency.insert(at, (bucket, u64::from(weight))),
         }
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the conversion saturates"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 impl Durations {
