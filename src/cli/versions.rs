@@ -1,5 +1,7 @@
 //! Two versions on the command line: which traces are the old one's and which the new one's, and a table of what differs.
 
+use std::fmt::{self, Write as _};
+
 use crate::cli::Usage;
 use crate::cli::traces::read_all;
 use crate::config::Config;
@@ -58,19 +60,20 @@ impl Versions<'_> {
             Self::Sets { baseline } => {
                 let mut old = new(&[]);
                 read_all(&mut old, &find_inputs(baseline)?)?;
-                compared_text(analysis.compare_with(&old))
+                compared_text(analysis.compare_with(&old))?
             }
             Self::Split { canary, baseline } => {
                 let compared = analysis.compare_versions(Some(canary), *baseline);
                 check(compared, canary, *baseline)?;
-                compared_text(compared)
+                compared_text(compared)?
             }
         };
         let unlinked = analysis.unlinked_spans();
         if unlinked > 0 {
-            notes = format!(
-                "{notes}\n{unlinked} spans waited for their callers for too long (rollouts.max_linked_spans): blame may be wrong"
-            );
+            write!(
+                notes,
+                "\n{unlinked} spans waited for their callers for too long (rollouts.max_linked_spans): blame may be wrong"
+            )?;
         }
         Ok((analysis, notes))
     }
@@ -101,18 +104,18 @@ fn check(compared: &Compared, canary: &str, baseline: Option<&str>) -> Result<()
     Ok(())
 }
 
-fn compared_text(compared: &Compared) -> String {
+fn compared_text(compared: &Compared) -> Result<String, fmt::Error> {
     let alone: Vec<&str> = compared.alone.iter().map(String::as_str).collect();
-    let services = compared.services();
-    if alone.is_empty() {
-        return format!("{services} services compared");
+    let mut text = format!("{} services compared", compared.services());
+    if !alone.is_empty() {
+        write!(text, "; without a counterpart: {}", listed(&alone))?;
     }
-    let alone = listed(&alone);
-    format!("{services} services compared; without a counterpart: {alone}")
+    Ok(text)
 }
 
 fn listed(names: &[&str]) -> String {
-    let shown = names.get(..NAMES).unwrap_or(names).join(", ");
+    let shown: Vec<&str> = names.iter().take(NAMES).copied().collect();
+    let shown = shown.join(", ");
     match names.len().saturating_sub(NAMES) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -120,20 +123,25 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// The comparisons as tables, a service each: those that fail first.
-pub(super) fn tables(canaries: &[CanaryReport]) -> String {
+pub(super) fn tables(canaries: &[CanaryReport]) -> Result<String, fmt::Error> {
     let mut worst_first: Vec<&CanaryReport> = canaries.iter().collect();
     worst_first.sort_by_key(|own| std::cmp::Reverse(own.verdict));
-    worst_first.into_iter().map(table).collect()
+    let mut text = String::new();
+    for canary in worst_first {
+        table(&mut text, canary)?;
+    }
+    Ok(text)
 }
 
-fn table(canary: &CanaryReport) -> String {
+fn table(text: &mut String, canary: &CanaryReport) -> fmt::Result {
     let pairing = match canary.pairing {
         Pairing::Concurrent => "side by side, in the same minutes",
         Pairing::BeforeAfter => {
             "one after the other: what else changed meanwhile is part of the difference"
         }
     };
-    let mut lines = vec![format!(
+    writeln!(
+        text,
         "\n{}  {} ({} requests) → {} ({} requests), {pairing}: {}",
         canary.service.name,
         canary.baseline.version,
@@ -141,20 +149,22 @@ fn table(canary: &CanaryReport) -> String {
         canary.canary.version,
         canary.canary.requests,
         canary.verdict.label().to_uppercase(),
-    )];
+    )?;
     if let Some(blame) = &canary.blame {
-        lines.push(format!("  {}", blame.text));
+        writeln!(text, "  {}", blame.text)?;
     }
     // A pass of everything needs no table.
     let rows: Vec<&Comparison> = canary.comparisons.iter().take(ROWS).collect();
     if !rows.is_empty() {
-        lines.push(format!(
+        writeln!(
+            text,
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             "verdict", "operation", "metric", "old", "new", "difference (interval)"
-        ));
+        )?;
     }
     for row in rows {
-        lines.push(format!(
+        writeln!(
+            text,
             "  {:<12}  {:<32}  {:<12}  {:>10}  {:>10}  {:>23}",
             row.verdict.label(),
             cut(row.operation.as_deref().unwrap_or("(whole service)"), 32),
@@ -162,24 +172,25 @@ fn table(canary: &CanaryReport) -> String {
             amount(row, row.baseline),
             amount(row, row.canary),
             difference(row),
-        ));
+        )?;
     }
     if canary.comparisons.len() > ROWS {
         let more = canary.comparisons.len() - ROWS;
-        lines.push(format!("  and {more} more in --format json"));
+        writeln!(text, "  and {more} more in --format json")?;
     }
     for kind in &canary.new_error_kinds {
-        lines.push(format!("  {}", kind.text));
+        writeln!(text, "  {}", kind.text)?;
     }
     for change in &canary.dependency_changes {
-        lines.push(format!("  {}", change.text));
+        writeln!(text, "  {}", change.text)?;
     }
     if let (Verdict::Inconclusive, Some(needed)) = (canary.verdict, canary.requests_needed) {
-        lines.push(format!(
+        writeln!(
+            text,
             "  needs about {needed} more requests of the new version"
-        ));
+        )?;
     }
-    lines.join("\n") + "\n"
+    Ok(())
 }
 
 fn metric(row: &Comparison) -> String {

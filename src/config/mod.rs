@@ -508,6 +508,16 @@ mod tests {
         ] {
             check_error(set, &words);
         }
+        for (set, words) in [
+            ("rollouts.window=1m", ["rollouts.window", "10m to 24h"]),
+            ("rollouts.silent_after=1s", ["silent_after", "at least 1m"]),
+            (
+                "sli.version_attribute=",
+                ["version_attribute", "service.version"],
+            ),
+        ] {
+            check_error(set, &words);
+        }
         for key in [
             "storage.history_days",
             "storage.max_history_per_slo",

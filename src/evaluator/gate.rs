@@ -9,7 +9,7 @@ use crate::evaluator::composite::standings;
 use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
-use crate::evaluator::rollout;
+use crate::evaluator::rollout::{self, CANARY_SOURCE};
 use crate::evaluator::trace_tests;
 use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
@@ -159,7 +159,22 @@ pub fn gate(
     let files = report.input.iter().flat_map(|input| &input.files);
     let is_cut_off = files.filter(|file| file.is_truncated).count() > 0;
     let verdict = decide(&parts, required_is_open || is_cut_off);
-    let (mut reasons, undecided) = said(report, fail_on);
+    let (mut reasons, mut undecided) = (Vec::new(), Vec::new());
+    if fail_on.includes(GatePart::Baseline) {
+        let (said, open) = said_of_objectives(report);
+        reasons.extend(said);
+        undecided.extend(open);
+    }
+    if fail_on.includes(GatePart::Tests) {
+        let (said, open) = trace_tests::reasons(report);
+        reasons.extend(said);
+        undecided.extend(open);
+    }
+    if fail_on.includes(GatePart::Canary) {
+        let (said, open) = said_of_canaries(report);
+        reasons.extend(said);
+        undecided.extend(open);
+    }
     if fail_on.includes(GatePart::Guardrail) {
         // Where objectives decide too, their own reasons say it already.
         let said = if fail_on.includes(GatePart::Baseline) {
@@ -188,50 +203,35 @@ pub fn gate(
     })
 }
 
-/// What the parts that decide say, guardrails aside: reasons, and what is undecided.
-fn said(report: &Report, fail_on: FailOn) -> (Vec<Reason>, Vec<Reason>) {
-    let mut reasons = Vec::new();
-    let against_old = report
-        .input
-        .as_ref()
-        .is_some_and(|input| input.judged_against == JudgedAgainst::OldVersion);
-    // That no objective was adopted is no reason where the old version is the yardstick.
-    let objectives_say = fail_on.includes(GatePart::Baseline) && !against_old;
-    if objectives_say {
-        let others = report.verdict.reasons.iter();
-        reasons.extend(
-            others
-                .filter(|reason| reason.source != TEST_SOURCE)
-                .cloned(),
-        );
-    }
-    let mut undecided = if fail_on.includes(GatePart::Baseline) {
-        report.verdict.undecided.clone()
-    } else {
-        Vec::new()
+/// Reasons and undecided objectives, without what trace tests and the comparison of versions say for themselves.
+fn said_of_objectives(report: &Report) -> (Vec<Reason>, Vec<Reason>) {
+    let own = |reasons: &[Reason]| -> Vec<Reason> {
+        let others = [CANARY_SOURCE, TEST_SOURCE];
+        let own = reasons.iter().filter(|one| !others.contains(&&*one.source));
+        own.cloned().collect()
     };
-    undecided.retain(|reason| reason.source != TEST_SOURCE);
-    if fail_on.includes(GatePart::Tests) {
-        let (failed, open) = trace_tests::reasons(report);
-        reasons.extend(failed);
-        undecided.extend(open);
-    }
-    if fail_on.includes(GatePart::Canary) {
-        let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
-        // Those that suffer from another change come after those that are to blame.
-        worst_first.sort_by_key(|own| {
-            let suffers = own.blame.as_ref().is_some_and(|blame| blame.rank.is_none());
-            (std::cmp::Reverse(own.verdict), suffers)
-        });
-        for canary in worst_first {
-            match canary.verdict {
-                Verdict::Pass => {}
-                Verdict::Inconclusive => undecided.extend(rollout::reason(canary)),
-                Verdict::Warn | Verdict::Fail => reasons.extend(rollout::reason(canary)),
-            }
-        }
-    }
-    (reasons, undecided)
+    let against = report.input.as_ref().map(|input| input.judged_against);
+    // That no objective was adopted is no reason where the old version is the yardstick.
+    let reasons = if against == Some(JudgedAgainst::OldVersion) {
+        Vec::new()
+    } else {
+        own(&report.verdict.reasons)
+    };
+    (reasons, own(&report.verdict.undecided))
+}
+
+/// Reasons, the worst first and those that suffer from another change last, and what is not decided.
+fn said_of_canaries(report: &Report) -> (Vec<Reason>, Vec<Reason>) {
+    let mut worst_first: Vec<&CanaryReport> = report.canaries.iter().collect();
+    worst_first.sort_by_key(|own| {
+        let suffers = own.blame.as_ref().is_some_and(|blame| blame.rank.is_none());
+        (std::cmp::Reverse(own.verdict), suffers)
+    });
+    let is_open = |own: &&CanaryReport| own.verdict == Verdict::Inconclusive;
+    let (open, said): (Vec<&CanaryReport>, Vec<&CanaryReport>) =
+        worst_first.into_iter().partition(is_open);
+    let reasons = |own: Vec<&CanaryReport>| own.into_iter().filter_map(rollout::reason).collect();
+    (reasons(said), reasons(open))
 }
 
 /// The score of the objectives, or the lowest one of the canaries where those alone decide.
@@ -478,18 +478,21 @@ mod tests {
     use Verdict::{Fail, Inconclusive, Pass, Warn};
 
     fn decided(fail_on: FailOn, [baseline, tests, guardrail]: [Verdict; 3]) -> Verdict {
-        let part = |part, verdict| PartVerdict {
+        let parts = [
+            part(fail_on, GatePart::Baseline, baseline),
+            part(fail_on, GatePart::Tests, tests),
+            part(fail_on, GatePart::Guardrail, guardrail),
+        ];
+        decide(&parts, false)
+    }
+
+    fn part(fail_on: FailOn, part: GatePart, verdict: Verdict) -> PartVerdict {
+        PartVerdict {
             part,
             verdict,
             text: String::new(),
             decides: fail_on.includes(part),
-        };
-        let parts = [
-            part(GatePart::Baseline, baseline),
-            part(GatePart::Tests, tests),
-            part(GatePart::Guardrail, guardrail),
-        ];
-        decide(&parts, false)
+        }
     }
 
     #[test]
@@ -515,16 +518,10 @@ mod tests {
 
     #[test]
     fn the_comparison_of_two_versions_decides_alone_or_with_the_others() {
-        let decided = |fail_on: FailOn, baseline, canary| {
-            let part = |part, verdict| PartVerdict {
-                part,
-                verdict,
-                text: String::new(),
-                decides: fail_on.includes(part),
-            };
+        let decided = |fail_on, baseline, canary| {
             let parts = [
-                part(GatePart::Baseline, baseline),
-                part(GatePart::Canary, canary),
+                part(fail_on, GatePart::Baseline, baseline),
+                part(fail_on, GatePart::Canary, canary),
             ];
             decide(&parts, false)
         };
@@ -537,12 +534,7 @@ mod tests {
 
     #[test]
     fn an_open_requirement_keeps_a_gate_from_passing_and_hides_no_failure() {
-        let part = |verdict| PartVerdict {
-            part: GatePart::Baseline,
-            verdict,
-            text: String::new(),
-            decides: true,
-        };
+        let part = |verdict| part(FailOn::Any, GatePart::Baseline, verdict);
         assert_eq!(decide(&[part(Pass)], true), Inconclusive);
         assert_eq!(decide(&[part(Fail)], true), Fail);
     }

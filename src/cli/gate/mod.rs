@@ -341,7 +341,7 @@ fn read_policy(path: &Path) -> anyhow::Result<UserPolicy> {
 
 fn print(format: Format, decided: &GateReport, report: &Report) -> anyhow::Result<()> {
     let text = match format {
-        Format::Text => text(decided),
+        Format::Text => text(decided)?,
         Format::Json => serde_json::to_string_pretty(decided)? + "\n",
         Format::Junit => ci::junit("slo-copilot gate", &cases(decided, report))?,
         Format::Sarif => ci::sarif(&[], &findings(decided, report))?,
@@ -441,7 +441,7 @@ fn findings(decided: &GateReport, report: &Report) -> Vec<Finding> {
     own
 }
 
-fn text(decided: &GateReport) -> String {
+fn text(decided: &GateReport) -> Result<String, std::fmt::Error> {
     let mut lines = Vec::new();
     for part in &decided.parts {
         let mark = if part.decides {
@@ -462,7 +462,7 @@ fn text(decided: &GateReport) -> String {
     for reason in &decided.verdict.undecided {
         lines.push(format!("  undecided: {}", reason.text));
     }
-    lines.join("\n") + "\n" + &tables(&decided.canaries)
+    Ok(lines.join("\n") + "\n" + &tables(&decided.canaries)?)
 }
 
 /// Appends to the job summary where GitHub says that there is one.

@@ -2,7 +2,7 @@
 //!
 //! Everything is dropped by blocks of ten minutes, so that minutes, failures and calls always speak of the same time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::UnixNanos;
@@ -83,7 +83,7 @@ pub(super) struct Arm {
     /// Versions that it was seen with, where all are taken together.
     versions: BTreeSet<String>,
     service: Minutes,
-    operations: HashMap<SeriesId, Operation>,
+    operations: BTreeMap<SeriesId, Operation>,
     /// The reserved operation `_other`, by kind.
     overflow: BTreeMap<SpanKind, Minutes>,
     blocks: BTreeMap<u32, Block>,
@@ -109,7 +109,7 @@ impl Arm {
             last_event: appeared_at,
             versions: BTreeSet::new(),
             service: Minutes::default(),
-            operations: HashMap::new(),
+            operations: BTreeMap::new(),
             overflow: BTreeMap::new(),
             blocks: BTreeMap::new(),
             error_kinds: BTreeSet::new(),

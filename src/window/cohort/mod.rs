@@ -370,19 +370,17 @@ pub fn choose_arms(
     canary: Option<&str>,
     baseline: Option<&str>,
 ) -> Option<(Cohort, Cohort)> {
-    let at = if let Some(version) = canary {
-        cohorts
-            .iter()
-            .position(|cohort| cohort.version == *version)?
-    } else {
+    let newest = |cohorts: &[Cohort]| {
         let last = cohorts.iter().map(|cohort| cohort.from).max()?;
         let at_once = |cohort: &&Cohort| cohort.from.saturating_add(AT_ONCE_NANOS) >= last;
         let newest = cohorts.iter().filter(at_once);
         let newest = newest.max_by(|a, b| compare_versions(&a.version, &b.version))?;
-        cohorts
-            .iter()
-            .position(|cohort| cohort.version == newest.version)?
+        Some(newest.version.clone())
     };
+    let version = canary.map_or_else(|| newest(&cohorts), |version| Some(version.to_owned()))?;
+    let at = cohorts
+        .iter()
+        .position(|cohort| cohort.version == version)?;
     let canary = cohorts.remove(at);
     let is_asked = |cohort: &Cohort| baseline.is_none_or(|version| cohort.version == *version);
     let others = cohorts.into_iter().filter(is_asked);
