@@ -20,26 +20,26 @@ pub enum Expression {
     /// `env:name`
     Environment(String),
     /// A text with expressions inside.
-    Template(Vec<Expression>),
+    Template(Vec<Self>),
     /// A list.
-    List(Vec<Expression>),
+    List(Vec<Self>),
     /// `a + b`
     Arithmetic {
         /// `+`, `-`, `*` or `/`.
         operator: char,
         /// What stands before it.
-        left: Box<Expression>,
+        left: Box<Self>,
         /// What stands behind it.
-        right: Box<Expression>,
+        right: Box<Self>,
     },
     /// `a | filter 'argument'`
     Filtered {
         /// What goes in.
-        input: Box<Expression>,
+        input: Box<Self>,
         /// What is done to it.
         filter: Filter,
         /// With what.
-        arguments: Vec<Expression>,
+        arguments: Vec<Self>,
     },
 }
 
@@ -206,10 +206,10 @@ fn term(tokens: &mut Tokens, depth: usize) -> Result<Expression, SyntaxError> {
             "false" => Expression::Literal(Value::Bool(false)),
             "null" => Expression::Literal(Value::Nothing),
             _ => {
-                let mut error = tokens.unexpected(wanted);
-                error.message +=
-                    &format!("; an attribute is written attr:{word}, a text \"{word}\"");
-                return Err(error);
+                let found = tokens.unexpected(wanted).message;
+                let message =
+                    format!("{found}; an attribute is written attr:{word}, a text \"{word}\"");
+                return Err(SyntaxError::new(at, message));
             }
         },
         Token::Symbol("(") => {

@@ -113,7 +113,11 @@ impl Step {
         match self.place {
             Place::Any => found.map(|(index, _)| index).collect(),
             Place::First => found.next().map(|(index, _)| index).into_iter().collect(),
-            Place::Last => found.last().map(|(index, _)| index).into_iter().collect(),
+            Place::Last => found
+                .next_back()
+                .map(|(index, _)| index)
+                .into_iter()
+                .collect(),
             Place::Nth(number) => found
                 .nth(number.saturating_sub(1))
                 .map(|(index, _)| index)
