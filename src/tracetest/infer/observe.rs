@@ -18,6 +18,12 @@ pub(super) struct SpanGroup {
     pub(super) kind: SpanKind,
 }
 
+/// A group that every trace has, with its lowest and highest number.
+pub(super) type Stable = (SpanGroup, u64, u64);
+
+/// A group that some traces have, with its highest number and the traces that have it.
+pub(super) type Seldom = (SpanGroup, u64, usize);
+
 /// What was seen of a root operation.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
@@ -74,7 +80,7 @@ impl Operation {
     }
 
     /// The groups that every answered trace has, each with its lowest and highest number; and those that some have.
-    pub(super) fn groups(&self) -> (Vec<(SpanGroup, u64, u64)>, Vec<(SpanGroup, u64, usize)>) {
+    pub(super) fn groups(&self) -> (Vec<Stable>, Vec<Seldom>) {
         let mut seen: BTreeMap<&SpanGroup, (u64, u64, usize)> = BTreeMap::new();
         for trace in &self.answered {
             for (group, count) in &trace.counts {

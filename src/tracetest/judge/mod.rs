@@ -82,7 +82,7 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
         } => {
             let selected = selector.select(tree, variables);
             if selected.is_empty() {
-                return missing(&[selector], *optional);
+                return missing(selector, *optional);
             }
             let rule = timing::EventRule {
                 sequence,
@@ -98,18 +98,14 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
             tolerance,
             optional,
         } => {
-            let selectors = [left, right];
-            let found = selectors.map(|selector| selector.select(tree, variables));
-            let empty: Vec<&Selector> = selectors
-                .into_iter()
-                .zip(&found)
-                .filter_map(|(selector, found)| found.is_empty().then_some(selector))
-                .collect();
-            if !empty.is_empty() {
-                return missing(&empty, *optional);
+            let found = [left, right].map(|selector| selector.select(tree, variables));
+            match &found {
+                [lefts, rights] if !lefts.is_empty() && !rights.is_empty() => {
+                    timing::order(tree, *relation, (lefts, rights), *tolerance)
+                }
+                [lefts, _] if lefts.is_empty() => missing(left, *optional),
+                _ => missing(right, *optional),
             }
-            let [lefts, rights] = &found;
-            timing::order(tree, *relation, (lefts, rights), *tolerance)
         }
         CheckKind::Errors { rule, selector } => {
             errors(*rule, &selector.select(tree, variables), tree)
@@ -172,15 +168,11 @@ fn select(selector: Option<&Selector>, tree: &TraceTree<'_>, variables: &Variabl
     }
 }
 
-fn missing(selectors: &[&Selector], optional: bool) -> Outcome {
+fn missing(selector: &Selector, optional: bool) -> Outcome {
     if optional {
         return Outcome::Silent;
     }
-    let texts: Vec<&str> = selectors.iter().map(|one| one.text.as_str()).collect();
-    fails(
-        format!("no span matches {}", texts.join(", nor ")),
-        Vec::new(),
-    )
+    fails(format!("no span matches {}", selector.text), Vec::new())
 }
 
 fn fails(text: String, spans: Vec<usize>) -> Outcome {

@@ -206,10 +206,10 @@ fn term(tokens: &mut Tokens, depth: usize) -> Result<Expression, SyntaxError> {
             "false" => Expression::Literal(Value::Bool(false)),
             "null" => Expression::Literal(Value::Nothing),
             _ => {
-                let mut error = tokens.unexpected(wanted);
-                error.message +=
-                    &format!("; an attribute is written attr:{word}, a text \"{word}\"");
-                return Err(error);
+                let found = tokens.unexpected(wanted).message;
+                let message =
+                    format!("{found}; an attribute is written attr:{word}, a text \"{word}\"");
+                return Err(SyntaxError::new(at, message));
             }
         },
         Token::Symbol("(") => {

@@ -159,7 +159,7 @@ fn checked(assertion: &str) -> Option<Seen> {
 fn assertions_hold() {
     for assertion in [
         r#"attr:name = "GET /""#,
-        r"attr:tracetest.span.name = 'GET /'",
+        "attr:tracetest.span.name = 'GET /'",
         r#"attr:kind = "server""#,
         r#"attr:service.name != "cart""#,
         "attr:http.response.status_code = 200",

@@ -181,11 +181,10 @@ impl Value {
 
     /// The JSON that it is, or that its text says.
     pub(super) fn parsed(&self) -> Result<Json, String> {
-        match self {
-            Self::Text(text) => serde_json::from_str(text)
-                .map_err(|error| format!("{}: no JSON: {error}", self.quoted())),
-            other => Ok(other.to_json()),
-        }
+        let Self::Text(text) = self else {
+            return Ok(self.to_json());
+        };
+        serde_json::from_str(text).map_err(|error| format!("{}: no JSON: {error}", self.quoted()))
     }
 
     /// As JSON; durations as text.
@@ -206,9 +205,10 @@ impl Value {
 
     /// For people: texts in quotes.
     pub fn quoted(&self) -> String {
-        match self {
-            Self::Text(text) => format!("\"{text}\""),
-            other => other.to_string(),
+        if let Self::Text(text) = self {
+            format!("\"{text}\"")
+        } else {
+            self.to_string()
         }
     }
 

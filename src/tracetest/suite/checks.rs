@@ -29,17 +29,17 @@ pub(super) fn checks(
         }
     }
     let own_checks = list.checks.len();
-    for node in reader.items(fields, "specs") {
+    for node in fields.items("specs") {
         spec(reader, node, &mut list);
     }
     edges(reader, fields, &mut list);
-    for node in reader.items(fields, "n_plus_one") {
+    for node in fields.items("n_plus_one") {
         repeats(reader, node, &mut list);
     }
-    for node in reader.items(fields, "events") {
+    for node in fields.items("events") {
         events(reader, node, &mut list);
     }
-    for node in reader.items(fields, "order") {
+    for node in fields.items("order") {
         order(reader, node, &mut list);
     }
     errors(reader, fields, &mut list);
@@ -81,7 +81,7 @@ fn spec(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
         let selector = selector.as_ref();
         selector.map_or("every span".to_owned(), |selector| selector.text.clone())
     });
-    let assertions = reader.items(&fields, "assertions");
+    let assertions = fields.items("assertions");
     if assertions.is_empty() {
         reader.report(fields.mark, "a spec needs `assertions`, a list of texts");
     }
@@ -110,7 +110,7 @@ fn edges(reader: &mut Reader<'_>, fields: &Fields<'_>, list: &mut List) {
         return;
     };
     for (key, required) in [("require", true), ("forbid", false)] {
-        for node in reader.items(&fields, key) {
+        for node in fields.items(key) {
             if let Some(edge) = edge(reader, node) {
                 let name = format!("{key} {} -> {}", edge.from, edge.to);
                 let kind = CheckKind::Edge { edge, required };
@@ -119,7 +119,7 @@ fn edges(reader: &mut Reader<'_>, fields: &Fields<'_>, list: &mut List) {
         }
     }
     let mut only = Vec::new();
-    for node in reader.items(&fields, "only") {
+    for node in fields.items("only") {
         only.extend(edge(reader, node));
     }
     if let Some(node) = fields.get("only") {
@@ -171,7 +171,7 @@ fn events(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
         return;
     };
     let mut texts = |key| {
-        let items = reader.items(&fields, key);
+        let items = fields.items(key);
         let texts = items
             .iter()
             .filter_map(|node| reader.text("an event", node));
@@ -228,8 +228,8 @@ fn order(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
             let pair = fields.get("first").zip(fields.get("then"));
             (Relation::Before, pair.map(|(first, then)| [first, then]))
         }
-        (false, true, false) => (Relation::Overlap, pair(reader, &fields, "overlap")),
-        (false, false, true) => (Relation::Apart, pair(reader, &fields, "apart")),
+        (false, true, false) => (Relation::Overlap, pair(&fields, "overlap")),
+        (false, false, true) => (Relation::Apart, pair(&fields, "apart")),
         _ => (Relation::Before, None),
     };
     let Some([left, right]) = nodes else {
@@ -258,8 +258,8 @@ fn order(reader: &mut Reader<'_>, node: &Node, list: &mut List) {
     list.push("order", &name, node.mark.line, kind);
 }
 
-fn pair<'n>(reader: &mut Reader<'_>, fields: &Fields<'n>, key: &str) -> Option<[&'n Node; 2]> {
-    match reader.items(fields, key) {
+fn pair<'n>(fields: &Fields<'n>, key: &str) -> Option<[&'n Node; 2]> {
+    match fields.items(key) {
         [left, right] => Some([left, right]),
         _ => None,
     }
@@ -279,7 +279,7 @@ fn errors(reader: &mut Reader<'_>, fields: &Fields<'_>, list: &mut List) {
         return;
     };
     for (key, rule) in rules {
-        for node in reader.items(&fields, key) {
+        for node in fields.items(key) {
             if let Some(selector) = reader.selector(node) {
                 let name = format!("{key} {}", selector.text);
                 let kind = CheckKind::Errors { rule, selector };

@@ -190,7 +190,7 @@ fn completeness(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CompletenessRul
 
 fn outputs(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<Output> {
     let mut outputs = Vec::new();
-    for node in reader.items(fields, "outputs") {
+    for node in fields.items("outputs") {
         let what = "an output";
         let Some(fields) = reader.fields(what, node, &["name", "selector", "value"]) else {
             continue;
@@ -221,7 +221,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node) -> Option<SuiteDocument> {
     let name = reader.required_text(&fields, what, "name");
     let file = reader.source.file.to_owned();
     let mut steps = Vec::new();
-    for node in reader.items(&fields, "steps") {
+    for node in fields.items("steps") {
         let NodeValue::Scalar(scalar) = &node.value else {
             reader.report(
                 node.mark,

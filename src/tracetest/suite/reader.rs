@@ -25,6 +25,17 @@ impl<'n> Fields<'n> {
         // A key without a value is as good as none.
         (!is_empty(&found.node)).then_some(&found.node)
     }
+
+    /// The items of a list; one item may stand alone.
+    pub(super) fn items(&self, key: &str) -> &'n [Node] {
+        let Some(node) = self.get(key) else {
+            return &[];
+        };
+        match &node.value {
+            NodeValue::List(items) => items,
+            NodeValue::Scalar(_) | NodeValue::Map(_) => std::slice::from_ref(node),
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -155,26 +166,11 @@ impl Reader<'_> {
         let node = fields.get(key)?;
         let text = self.text(key, node)?;
         if let Ok(Expression::Literal(Value::Duration(nanos))) = Expression::parse(&text) {
-            Some(nanos as u64)
-        } else {
-            self.wrong(
-                key,
-                node,
-                "a duration such as 500ms or 10m (ns, us, ms, s, m, h)",
-            );
-            None
+            return Some(nanos as u64);
         }
-    }
-
-    /// The items of a list; one item may stand alone.
-    pub(super) fn items<'n>(&mut self, fields: &Fields<'n>, key: &str) -> &'n [Node] {
-        let Some(node) = fields.get(key) else {
-            return &[];
-        };
-        match &node.value {
-            NodeValue::List(items) => items,
-            NodeValue::Scalar(_) | NodeValue::Map(_) => std::slice::from_ref(node),
-        }
+        let wanted = "a duration such as 500ms or 10m (ns, us, ms, s, m, h)";
+        self.wrong(key, node, wanted);
+        None
     }
 
     /// A selector.
