@@ -37,7 +37,12 @@ fn requests(spans_per_request: usize, series: usize, count: u64) -> Vec<Vec<u8>>
     };
     let workload = Workload::batch(shape, 7);
     (0..count)
-        .map(|number| workload.request(number, spans_per_request, NOW).to_vec())
+        .map(|number| {
+            workload
+                .request(number, spans_per_request, NOW)
+                .body
+                .to_vec()
+        })
         .collect()
 }
 
