@@ -34,7 +34,8 @@ fn requests(attributes: usize) -> impl Iterator<Item = ExportTraceServiceRequest
         ..BatchShape::default()
     };
     let workload = Workload::batch(shape, 7);
-    let encoded = (0..REQUESTS).map(move |number| workload.request(number, SPANS_PER_REQUEST, NOW));
+    let encoded =
+        (0..REQUESTS).map(move |number| workload.request(number, SPANS_PER_REQUEST, NOW).body);
     encoded.filter_map(|request| ExportTraceServiceRequest::decode(request).ok())
 }
 

@@ -72,7 +72,7 @@ async fn weeks_of_traffic_make_candidates_ready_and_an_accepted_one_measures_the
 
     server.service.refresh_candidates().await.unwrap();
     let report = server.fresh_report().await;
-    let name = format!("availability-{}", FRONTEND);
+    let name = format!("availability-{FRONTEND}");
     let candidate = report.slo_candidates.iter().find(|held| held.name == name);
     let candidate = candidate.unwrap();
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::support::process::{command, stderr};
 use crate::support::server::Server;
 
 /// Payment fails in at most one of a hundred requests.
-const OBJECTIVE: &str = r#"
+const OBJECTIVE: &str = "
 apiVersion: openslo/v1
 kind: Service
 metadata: {name: payment}
@@ -32,7 +32,7 @@ spec:
   timeWindow: [{duration: 30d, isRolling: true}]
   budgetingMethod: Occurrences
   objectives: [{targetPercent: 99}]
-"#;
+";
 
 fn loadgen(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(&["loadgen"]).args(arguments).output().unwrap();

@@ -233,8 +233,8 @@ fn a_failed_call_is_tried_again_as_often_as_the_model_says() {
     assert!((duration_ms(&trace[6].1) - 54.0).abs() < 1e-6);
 }
 
-#[test]
-fn faults_act_as_they_are_described() {
+/// Each fault of `b` with the time of its caller in milliseconds, whether that fails, and how many spans there are.
+fn described_faults() -> [(Fault, f64, bool, usize); 8] {
     let ms = Duration::from_millis;
     let timeout = TimeoutFault {
         after: ms(100),
@@ -246,7 +246,7 @@ fn faults_act_as_they_are_described() {
         backoff: ms(3),
     };
     // Without a fault: 2 + 1 + 10 + 1 + 2 = 16.
-    for (fault, root_ms, is_failed, spans) in [
+    [
         (Fault::latency(LatencyChange::Added(ms(50))), 66.0, false, 3),
         (Fault::latency(LatencyChange::Factor(1.5)), 21.0, false, 3),
         (
@@ -293,7 +293,12 @@ fn faults_act_as_they_are_described() {
             true,
             5,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn faults_act_as_they_are_described() {
+    for (fault, root_ms, is_failed, spans) in described_faults() {
         let mut system = two_services(&format!("{{{CALL_B}}}"));
         let trace = system.trace(START, &on("b", fault.clone())).into_spans();
         let root = &trace.last().unwrap().1;

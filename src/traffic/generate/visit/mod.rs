@@ -15,7 +15,9 @@ use crate::model::UnixNanos;
 use crate::model::distribution::{Distribution, pick};
 use crate::traffic::generate::Faults;
 use crate::traffic::generate::conventions::{Template, exception};
-use crate::traffic::generate::plan::{Body, Local, Plan, PlannedStep, Reporter, What};
+use crate::traffic::generate::plan::{
+    Body, Local, Plan, PlannedOperation, PlannedStep, Reporter, What,
+};
 use crate::traffic::generate::reply::{Blame, Failure, Reply};
 
 type SpanId = [u8; 8];
@@ -303,25 +305,7 @@ impl<'a> Visit<'a> {
                 reply: Reply::ok(),
             };
         };
-        let service = plan
-            .services
-            .get(operation.service)
-            .map_or("", |own| own.name.as_str());
-        let faults = self.faults.of(service, &operation.name, None);
-        let mut timeout = step.timeout;
-        let (mut attempts, mut backoff) = step
-            .retries
-            .map_or((1, Duration::ZERO), |own| (own.attempts, own.backoff));
-        for fault in faults {
-            if let Some(hang) = fault.timeout {
-                timeout = Some(timeout.map_or(hang.after, |own| own.min(hang.after)));
-            }
-            if let Some(storm) = fault.retry_storm
-                && storm.attempts > attempts
-            {
-                (attempts, backoff) = (storm.attempts, storm.backoff);
-            }
-        }
+        let (timeout, attempts, backoff) = self.patience(step, operation);
         let mut begin = start;
         let mut attempt = 1;
         loop {
@@ -355,6 +339,35 @@ impl<'a> Visit<'a> {
             attempt += 1;
             begin = answer.end.saturating_add(nanos(backoff));
         }
+    }
+
+    /// When a caller gives up, how often it tries, and how long it waits before it tries again.
+    fn patience(
+        &self,
+        step: &PlannedStep,
+        operation: &PlannedOperation,
+    ) -> (Option<Duration>, u32, Duration) {
+        let service = self
+            .plan
+            .services
+            .get(operation.service)
+            .map_or("", |own| own.name.as_str());
+        let faults = self.faults.of(service, &operation.name, None);
+        let mut timeout = step.timeout;
+        let (mut attempts, mut backoff) = step
+            .retries
+            .map_or((1, Duration::ZERO), |own| (own.attempts, own.backoff));
+        for fault in faults {
+            if let Some(hang) = fault.timeout {
+                timeout = Some(timeout.map_or(hang.after, |own| own.min(hang.after)));
+            }
+            if let Some(storm) = fault.retry_storm
+                && storm.attempts > attempts
+            {
+                (attempts, backoff) = (storm.attempts, storm.backoff);
+            }
+        }
+        (timeout, attempts, backoff)
     }
 
     /// A message: the caller goes on when the broker has it, whatever the consumer makes of it later.
