@@ -65,7 +65,7 @@ fn trace_buffer() {
         traces.insert(&origin, &[span; 8], NOW_SECS * NANOS_PER_SEC);
     }
     let counts = traces.counts();
-    let mebibytes = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+    let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let line = format!(
         "trace buffer: {:.1} MiB resident, {:.1} MiB counted, {} traces held, {} of all kept",
         mebibytes(resident_bytes().saturating_sub(before)),

@@ -242,18 +242,18 @@ fn all_that_otlp_says_of_a_span_is_read() {
     assert_is_full(&spans[0]);
 }
 
-fn value(value: Any) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(value) })
+fn value(value: Any) -> AnyValue {
+    AnyValue { value: Some(value) }
 }
 
-fn string(text: &str) -> Option<AnyValue> {
+fn string(text: &str) -> AnyValue {
     value(Any::StringValue(text.to_owned()))
 }
 
-fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
+fn pair(key: &str, value: AnyValue) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
-        value,
+        value: Some(value),
         ..KeyValue::default()
     }
 }
@@ -262,10 +262,7 @@ fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
 fn full_message() -> otlp::Span {
     let id = |digits: &str| data_encoding::HEXLOWER.decode(digits.as_bytes()).unwrap();
     let list = ArrayValue {
-        values: [value(Any::IntValue(-1)), string("x")]
-            .into_iter()
-            .flatten()
-            .collect(),
+        values: vec![value(Any::IntValue(-1)), string("x")],
     };
     let map = KeyValueList {
         values: vec![pair("k", value(Any::IntValue(7)))],
@@ -291,7 +288,7 @@ fn full_message() -> otlp::Span {
             pair("bytes", value(Any::BytesValue(vec![1, 2]))),
             pair("list", value(Any::ArrayValue(list))),
             pair("map", value(Any::KvlistValue(map))),
-            pair("nothing", None),
+            pair("nothing", AnyValue { value: None }),
             pair("twice", value(Any::IntValue(1))),
             pair("twice", value(Any::IntValue(2))),
         ],
