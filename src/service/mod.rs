@@ -121,6 +121,17 @@ pub struct Endpoints {
     pub admin: SocketAddr,
 }
 
+impl Endpoints {
+    fn log(self) {
+        tracing::info!(
+            otlp_grpc = %self.otlp_grpc,
+            otlp_http = %self.otlp_http,
+            admin = %self.admin,
+            "Ready."
+        );
+    }
+}
+
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
@@ -144,9 +155,7 @@ impl Service {
         exporter::describe();
         let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
-        let windows = Windows::new(config.windows.clone(), &config.sli)
-            .recording(config.rollouts.clone(), Scope::Rollouts);
-        let windows = Arc::new(windows);
+        let windows = windows(&config);
         let keeper = open_keeper(&config, &windows, &clock).await?;
         write_endpoints(&config, endpoints)?;
 
@@ -196,12 +205,7 @@ impl Service {
         };
         let stop = CancellationToken::new();
         let supervisor = tokio::spawn(supervise(config, parts, stop.clone()));
-        tracing::info!(
-            otlp_grpc = %endpoints.otlp_grpc,
-            otlp_http = %endpoints.otlp_http,
-            admin = %endpoints.admin,
-            "Ready."
-        );
+        endpoints.log();
         Ok(Self {
             endpoints,
             reports,
@@ -433,6 +437,11 @@ fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>>
         let decoder = Box::new(Decoder::new(rules.clone()));
         Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
     })
+}
+
+fn windows(config: &Config) -> Arc<Windows> {
+    let windows = Windows::new(config.windows.clone(), &config.sli);
+    Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 
 /// Where spans come in over gRPC and HTTP, and the admin endpoint.

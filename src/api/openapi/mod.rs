@@ -150,17 +150,14 @@ fn point(schema: &mut Value, rename: &impl Fn(&str) -> String) {
     match schema {
         Value::Object(fields) => {
             for (key, value) in fields {
-                match value {
-                    Value::String(target) if key == "$ref" => {
-                        if let Some(name) = target.strip_prefix("#/$defs/") {
-                            *target = format!("{COMPONENTS}{}", rename(name));
-                        }
+                if let Value::String(target) = value
+                    && key == "$ref"
+                {
+                    if let Some(name) = target.strip_prefix("#/$defs/") {
+                        *target = format!("{COMPONENTS}{}", rename(name));
                     }
-                    #[expect(
-                        clippy::wildcard_enum_match_arm,
-                        reason = "references stand in texts alone"
-                    )]
-                    other => point(other, rename),
+                } else {
+                    point(value, rename);
                 }
             }
         }

@@ -9,15 +9,12 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                match value {
-                    Value::String(target) if key == "$ref" => {
-                        found.insert(target.clone());
-                    }
-                    #[expect(
-                        clippy::wildcard_enum_match_arm,
-                        reason = "references stand in texts alone"
-                    )]
-                    other => references(other, found),
+                if let Value::String(target) = value
+                    && key == "$ref"
+                {
+                    found.insert(target.clone());
+                } else {
+                    references(value, found);
                 }
             }
         }

@@ -27,6 +27,10 @@ async fn score(server: &Server, id: &str) -> Option<f64> {
     shown["result"]["judgeResult"]["score"]["score"].as_f64()
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "as the channel of reports holds it"
+)]
 fn compared(verdict: Verdict) -> Option<Arc<Report>> {
     let mut report = fixture::report();
     report.canaries = vec![fixture::canary("checkout", "1.9", "2.0", verdict)];

@@ -47,10 +47,9 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
         } => {
             let selected = select(selector.as_ref(), tree, variables);
             if selected.is_empty() && *optional {
-                Outcome::Silent
-            } else {
-                asserted(assertion, (tree, selected), variables, &check.group)
+                return Outcome::Silent;
             }
+            asserted(assertion, (tree, selected), variables, &check.group)
         }
         CheckKind::Expected(selector) => {
             if selector.select(tree, variables).is_empty() {
@@ -68,9 +67,8 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
         CheckKind::Edge { edge, required } => calls::edge(tree, edge, *required),
         CheckKind::OnlyEdges(allowed) => calls::only(tree, allowed),
         CheckKind::Repeats { selector, max } => {
-            let selected = selector
-                .as_ref()
-                .map(|selector| selector.select(tree, variables));
+            let selector = selector.as_ref();
+            let selected = selector.map(|selector| selector.select(tree, variables));
             calls::repeats(tree, selected, *max)
         }
         CheckKind::Events {
@@ -98,13 +96,13 @@ pub fn judge(check: &Check, tree: &TraceTree<'_>, variables: &Variables) -> Outc
             tolerance,
             optional,
         } => {
-            let found = [left, right].map(|selector| selector.select(tree, variables));
-            match &found {
-                [lefts, rights] if !lefts.is_empty() && !rights.is_empty() => {
-                    timing::order(tree, *relation, (lefts, rights), *tolerance)
-                }
-                [lefts, _] if lefts.is_empty() => missing(left, *optional),
-                _ => missing(right, *optional),
+            let [lefts, rights] = [left, right].map(|selector| selector.select(tree, variables));
+            if lefts.is_empty() {
+                missing(left, *optional)
+            } else if rights.is_empty() {
+                missing(right, *optional)
+            } else {
+                timing::order(tree, *relation, (&lefts, &rights), *tolerance)
             }
         }
         CheckKind::Errors { rule, selector } => {

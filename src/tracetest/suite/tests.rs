@@ -182,6 +182,10 @@ fn values_that_cannot_be_are_refused_with_a_remedy() {
         let text = format!("type: Test\nspec:\n  name: a\n  {spec}\n");
         assert!(is_beyond || !schema_takes(&text), "{spec}");
     }
+}
+
+#[test]
+fn files_that_hold_no_test_are_refused_with_a_remedy() {
     for (text, words) in [
         ("", "the file holds no test"),
         ("type: Tset\nspec: {name: a}", "allowed are Test, TestSuite"),

@@ -210,8 +210,7 @@ async fn send_all(
     let mut sent = Sent::default();
     for number in 0..count.max(1) {
         sleep_until(started + Duration::from_secs_f64(f64::from(number) / args.rate)).await;
-        let prepared = client
-            .prepare(request, variables, ids)
+        let prepared = Client::prepare(request, variables, ids)
             .map_err(|message| anyhow::Error::new(Usage(message)))?;
         if places.available_permits() == 0 {
             sent.delayed += 1;

@@ -58,7 +58,6 @@ impl Client {
 
     /// The request with its variables filled in and a `traceparent` of its own.
     pub(super) fn prepare(
-        &self,
         request: &HttpRequest,
         variables: &Variables,
         ids: &mut Ids,

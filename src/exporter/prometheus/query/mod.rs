@@ -79,21 +79,14 @@ impl Query {
         let parsed =
             parse(text).map_err(|error| QueryError::BadData(format!("parse error: {error}")))?;
         // A range of the only sample there is: it stands alone, since functions over it would pretend to know the past.
-        let (expression, shape) = match parsed {
-            Expr::MatrixSelector(MatrixSelector { vs, .. }) => {
-                (Expr::VectorSelector(vs), Shape::Matrix)
-            }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "every other expression is judged by the type of its value"
-            )]
-            other => {
-                let shape = match other.value_type() {
-                    ValueType::Scalar => Shape::Scalar,
-                    ValueType::Vector | ValueType::Matrix | ValueType::String => Shape::Vector,
-                };
-                (other, shape)
-            }
+        let (expression, shape) = if let Expr::MatrixSelector(MatrixSelector { vs, .. }) = parsed {
+            (Expr::VectorSelector(vs), Shape::Matrix)
+        } else {
+            let shape = match parsed.value_type() {
+                ValueType::Scalar => Shape::Scalar,
+                ValueType::Vector | ValueType::Matrix | ValueType::String => Shape::Vector,
+            };
+            (parsed, shape)
         };
         check(&expression, 0)?;
         Ok(Self { expression, shape })
