@@ -28,19 +28,20 @@ fn holds(condition: &str, result: &Value) -> bool {
     context.add_function("len", len).unwrap();
     context.add_variable("result", result).unwrap();
     let program = Program::compile(condition).unwrap();
-    match program.execute(&context).unwrap() {
-        cel::Value::Bool(truth) => truth,
-        other => panic!("{condition}: expected bool, got {other:?}"),
-    }
+    let value = program.execute(&context).unwrap();
+    let cel::Value::Bool(truth) = value else {
+        panic!("{condition}: expected bool, got {value:?}");
+    };
+    truth
 }
 
 /// `EvaluateResult`.
 fn evaluated(metric: &Value, result: &Value) -> Phase {
     let condition = |name: &str| metric[name].as_str().map(|text| holds(text, result));
     match (condition("successCondition"), condition("failureCondition")) {
-        (None, None) | (Some(true), None | Some(false)) | (None, Some(false)) => Phase::Successful,
-        (Some(false), None) | (_, Some(true)) => Phase::Failed,
+        (_, Some(true)) | (Some(false), None) => Phase::Failed,
         (Some(false), Some(false)) => Phase::Inconclusive,
+        (None | Some(true), None | Some(false)) => Phase::Successful,
     }
 }
 
