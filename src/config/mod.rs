@@ -470,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_bound_of_rollouts_is_named_with_its_remedy() {
+        for (set, words) in [
+            ("rollouts.window=1m", ["rollouts.window", "10m to 24h"]),
+            ("rollouts.silent_after=1s", ["silent_after", "at least 1m"]),
+            (
+                "sli.version_attribute=",
+                ["version_attribute", "service.version"],
+            ),
+        ] {
+            check_error(set, &words);
+        }
+    }
+
+    #[test]
     fn a_wrong_value_is_named_with_its_remedy() {
         check_error("nonsense", &["KEY=VALUE"]);
         check_error("evaluator.interval=soon", &["interval"]);

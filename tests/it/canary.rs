@@ -299,20 +299,12 @@ async fn what_goes_over_a_bound_is_counted() {
     .await;
     send(&server, "1.9.0", traffic(5, NOW - 3 * MINUTE, None)).await;
     send(&server, "1.10.0", traffic(1, NOW - 3 * MINUTE, None)).await;
-    let operations = (0..5).map(|number| {
-        named_span(
-            number,
-            format!("work {}", "abcde".split_at(number as usize).0),
-            NOW - MINUTE,
-        )
-    });
+    let names = ["", "a", "ab", "abc", "abcd"].iter().zip(0..);
+    let operations =
+        names.map(|(name, number)| named_span(number, format!("work {name}"), NOW - MINUTE));
     send(&server, "1.10.0", operations.collect()).await;
-    let failures = (0..3).map(|number| {
-        failed_by(
-            &format!("Oops{}", ["A", "B", "C"][number as usize]),
-            span(number, NOW - MINUTE),
-        )
-    });
+    let kinds = ["OopsA", "OopsB", "OopsC"].iter().zip(0..);
+    let failures = kinds.map(|(kind, number)| failed_by(kind, span(number, NOW - MINUTE)));
     send(&server, "1.10.0", failures.collect()).await;
     let calls = ["ledger", "bank", "post"].map(|peer| call_of(peer, span(7, NOW - MINUTE)));
     send(&server, "1.10.0", calls.to_vec()).await;
