@@ -27,6 +27,8 @@ const OWN_TIMES_MAX: usize = 512;
 #[derive(Clone, Debug)]
 pub struct Edges {
     own_nanos: BTreeMap<Place, OwnTimes>,
+    /// Requests and those that failed by themselves.
+    own_failures: BTreeMap<Place, Seen>,
     seen: BTreeMap<(Place, Place), Seen>,
     prior: f64,
     left_out: u64,
@@ -41,7 +43,9 @@ struct OwnTimes {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
+    /// How many may have had a consequence.
     failed: u64,
+    /// How many had.
     propagated: u64,
 }
 
@@ -56,6 +60,7 @@ impl Edges {
     pub fn new(prior: f64) -> Self {
         Self {
             own_nanos: BTreeMap::new(),
+            own_failures: BTreeMap::new(),
             seen: BTreeMap::new(),
             prior,
             left_out: 0,
@@ -87,17 +92,35 @@ impl Edges {
     }
 
     fn observe_own_time(&mut self, tree: &TraceTree<'_>, index: usize) {
-        let Some(span) = tree.span(index).filter(|span| span.outcome == Outcome::Ok) else {
+        let Some(span) = tree.span(index) else {
             return;
         };
         let place = place_of(span);
-        if !self.own_nanos.contains_key(&place) && self.own_nanos.len() >= EDGES_MAX {
+        if !self.own_failures.contains_key(&place) && self.own_failures.len() >= EDGES_MAX {
+            return;
+        }
+        let seen = self.own_failures.entry(place.clone()).or_default();
+        seen.failed += 1;
+        if span.outcome == Outcome::Error {
+            let mut below = tree.children(index).iter();
+            let is_own = !below.any(|child| tree.is_failed(*child));
+            seen.propagated += u64::from(is_own);
             return;
         }
         self.own_nanos
             .entry(place)
             .or_default()
             .add(tree.self_nanos(index));
+    }
+
+    /// The share of requests like this one that failed by themselves.
+    pub fn own_failure_ratio(&self, span: &TraceSpan) -> f64 {
+        let seen = self
+            .own_failures
+            .get(&place_of(span))
+            .copied()
+            .unwrap_or_default();
+        seen.propagated as f64 / seen.failed.max(1) as f64
     }
 
     /// The own time of another request like this one, by a number from 0 to 1: what a request takes that is made again
@@ -172,7 +195,7 @@ pub(super) fn answering<'a>(tree: &TraceTree<'a>, call: usize) -> Option<&'a Tra
 
 /// Whether a call failed by the callee's fault or by the wait for it; a 404, which only the client takes for an error,
 /// is no failure.
-fn call_failed(tree: &TraceTree<'_>, call: usize) -> bool {
+pub(super) fn call_failed(tree: &TraceTree<'_>, call: usize) -> bool {
     let (Some(span), Some(answer)) = (tree.span(call), answering(tree, call)) else {
         return false;
     };

@@ -8,7 +8,7 @@ use crate::model::fault::{LatencyChange, REFUSAL_MS};
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace::{StatusCode, TraceSpan};
 use crate::trace::tree::TraceTree;
-use crate::tracetest::fault::edges::{Edges, answering, is_pair};
+use crate::tracetest::fault::edges::{Edges, answering, call_failed, is_pair};
 use crate::tracetest::fault::lots::{Lot, Lots};
 use crate::tracetest::fault::{Callers, PlacedFault};
 
@@ -127,7 +127,15 @@ impl<'a, 't> Retiming<'a, 't> {
     ) -> (UnixNanos, bool) {
         let began = start.saturating_add(effects.added);
         let mut waited: Vec<Waited> = Vec::new();
-        let mut failed = span.outcome == Outcome::Error;
+        let is_repeated = !self.suffix.is_empty();
+        let mut failed = if is_repeated {
+            // What became of the first attempt says nothing about the next one.
+            let ratio = self.edges.own_failure_ratio(span);
+            self.is_request(index, span) && self.lots.meets_again(ratio)
+        } else {
+            span.outcome == Outcome::Error
+        };
+        let (mut has_recovered, mut has_failed_below) = (false, false);
         // From when on nothing more is begun, in the recorded times.
         let mut given_up_at = UnixNanos::MAX;
         for child in self.tree.children(index) {
@@ -151,12 +159,17 @@ impl<'a, 't> Retiming<'a, 't> {
                     now: ended.at,
                 });
             }
-            let newly_failed = ended.failed && own.outcome != Outcome::Error;
+            let had_failed = !is_repeated && own.outcome == Outcome::Error;
+            has_recovered |= had_failed && !ended.failed;
+            has_failed_below |= ended.failed;
+            let newly_failed = ended.failed && !had_failed;
             if newly_failed && self.tree.is_synchronous(*child) && self.passes_on(span, *child) {
                 failed = true;
                 given_up_at = given_up_at.min(own.end);
             }
         }
+        // A recorded failure that came from below is gone with what it came from.
+        failed &= !has_recovered || has_failed_below;
         let last_now = waited.iter().map(|child| child.now).max().unwrap_or(began);
         // Who gives up early does what came after the last child all the same.
         let all = self.tree.children(index).iter();
@@ -195,7 +208,8 @@ impl<'a, 't> Retiming<'a, 't> {
                     self.cut(caller, child, ended);
                 }
             }
-            if !ended.failed || attempt >= callers.attempts {
+            let is_refusal = self.tree.is_failed(child) && !call_failed(self.tree, child);
+            if !ended.failed || is_refusal || attempt >= callers.attempts {
                 return ended;
             }
             attempt += 1;
@@ -387,6 +401,10 @@ impl<'a, 't> Retiming<'a, 't> {
             if failed && span.outcome != Outcome::Error {
                 span.outcome = Outcome::Error;
                 span.status = StatusCode::Error;
+                span.status_message = "simulated".into();
+            } else if !failed && span.outcome == Outcome::Error {
+                span.outcome = Outcome::Ok;
+                span.status = StatusCode::Unset;
                 span.status_message = "simulated".into();
             }
         }

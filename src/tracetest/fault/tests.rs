@@ -273,6 +273,39 @@ fn a_call_that_fails_is_repeated_with_everything_below_it() {
 }
 
 #[test]
+fn a_recorded_failure_is_tried_again_too_and_what_came_of_it_is_gone() {
+    let mut broken = shop();
+    for span in &mut broken.spans {
+        if ["a", "b", "to_b"].contains(&&*span.span_id) {
+            *span = failed(span.clone());
+        }
+    }
+    let mut edges = Edges::default();
+    for _ in 0..99 {
+        edges.observe(&TraceTree::new(&shop()));
+    }
+    edges.observe(&TraceTree::new(&broken));
+    let callers = Callers {
+        attempts: 3,
+        ..Callers::default()
+    };
+    let faults = [PlacedFault {
+        callers,
+        ..on("b", Fault::default())
+    }];
+    let mut simulation = Simulation::new(&faults, &edges, 1);
+    let roots = (0..200)
+        .filter(|_| is_failed(&simulation.apply(&broken), "a"))
+        .count();
+    // Both further attempts fail in one of ten thousand.
+    assert!(roots <= 1, "{roots}");
+    assert!(
+        is_failed(&simulation.apply(&broken), "b"),
+        "the first attempt stays as it was"
+    );
+}
+
+#[test]
 fn of_many_requests_just_the_wanted_share_is_met() {
     let faults = [on("b", Fault::error(0.05))];
     let edges = Edges::default();
