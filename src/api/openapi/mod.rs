@@ -3,6 +3,7 @@
 //! Routes come from one table, schemas of the report and of the store from the published ones; what only this interface has
 //! is in `schemas.json`.
 
+mod route;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use self::routes::Answer;
-pub(super) use self::routes::{ROUTES, Route};
+use self::route::Answer;
+pub(super) use self::route::Route;
+pub(super) use self::routes::ROUTES;
 
 const REPORT: &str = include_str!("../../../schema/report.schema.json");
 const STORE: &str = include_str!("../../../schema/slo_store.schema.json");

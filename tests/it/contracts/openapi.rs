@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{server, text};
+use crate::support::eventually;
 
 /// Paths as they are described, what is asked, and the status.
 const ASKED: &[(&str, &str, u16)] = &[
@@ -20,6 +21,15 @@ const ASKED: &[(&str, &str, u16)] = &[
         200,
     ),
     ("/api/v1/verdict", "/api/v1/verdict?servcie=bad", 400),
+    ("/api/v1/tests", "/api/v1/tests", 200),
+    (
+        "/api/v1/traces",
+        "/api/v1/traces?service=good&sort=slowest",
+        200,
+    ),
+    ("/api/v1/traces", "/api/v1/traces?min_duration=soon", 400),
+    ("/api/v1/traces/{id}", "/api/v1/traces/{trace}", 200),
+    ("/api/v1/traces/{id}", "/api/v1/traces/abc", 404),
     ("/api/v1/store", "/api/v1/store", 200),
     (
         "/api/v1/store/{name}",
@@ -106,9 +116,16 @@ async fn what_is_answered_is_what_is_described() {
         .json(&analysis);
     let begun: Value = begun.send().await.unwrap().json().await.unwrap();
     let execution = text(&begun["canaryExecutionId"]);
+    let trace = eventually("a trace that is kept", async || {
+        let listed = server.json("/api/v1/traces").await;
+        listed["traces"][0]["trace_id"].as_str().map(str::to_owned)
+    });
+    let trace = trace.await;
     let mut seen = BTreeSet::new();
     for &(path, url, status) in ASKED {
-        let url = url.replace("{execution}", execution);
+        let url = url
+            .replace("{execution}", execution)
+            .replace("{trace}", &trace);
         let response = client.get(server.admin_url(&url)).send().await.unwrap();
         assert_eq!(
             response.status(),
