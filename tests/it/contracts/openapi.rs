@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use slo_copilot::model::NANOS_PER_SEC;
 
 use super::{server, text};
 use crate::support::eventually;
+use crate::support::spans::NOW;
 
 /// Paths as they are described, what is asked, and the status.
 const ASKED: &[(&str, &str, u16)] = &[
@@ -116,6 +118,8 @@ async fn what_is_answered_is_what_is_described() {
         .json(&analysis);
     let begun: Value = begun.send().await.unwrap().json().await.unwrap();
     let execution = text(&begun["canaryExecutionId"]);
+    // Longer than trace_buffer.quiet.
+    server.clock.set(NOW + 10 * NANOS_PER_SEC);
     let trace = eventually("a trace that is kept", async || {
         let listed = server.json("/api/v1/traces").await;
         listed["traces"][0]["trace_id"].as_str().map(str::to_owned)
