@@ -6,9 +6,11 @@
 //! OTLP/gRPC ┐
 //!           ├─ intake ─ scan ─ batch ─ windows ─ acknowledged
 //! OTLP/HTTP ┘  (bytes)  (views) (events)  │
-//!                                         ├─ every tick ── snapshot ─ evaluate ─ report ─┬─ exporters ─ files
-//!                                         │                                 │            └─ API, /metrics, gRPC
-//!                                         └─ closed minutes ─ store ─ candidates
+//!                 │                       ├─ every tick ── snapshot ─ evaluate ─ report ─┬─ exporters ─ files
+//!                 │                       │                    │            │            └─ API, /metrics, gRPC
+//!                 │                       │                 results     transitions ─ store ─ notifiers
+//!                 │                       └─ closed minutes ─ store ─ candidates
+//!                 └─ a sample ─ trace buffer ─ whole traces ─ trace tests
 //! ```
 //!
 //! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request. [`receiver::intake`] lets it in
@@ -23,19 +25,27 @@
 //!    and the [`window::ledger`] of each objective. Then the request is acknowledged.
 //! 4. **Tick.** Every `evaluator.interval`, [`window::slices`] of time that are over are judged, [`service`] takes a
 //!    [`window::snapshot`] and [`evaluator`] makes a [`model::report::Report`] of it: [`evaluator::burn_rate`],
-//!    [`evaluator::budget`], [`evaluator::composite`] and [`evaluator::verdict`]. [`evaluator::policy`] says the same in CEL,
-//!    Rego and PromQL, and [`evaluator::gate`] decides by all of it for CI.
+//!    [`evaluator::budget`], [`evaluator::error_budget_policy`], [`evaluator::composite`] and [`evaluator::verdict`].
+//!    [`evaluator::policy`] says the same in CEL, Rego and PromQL, [`evaluator::lookback`] judges one window alone, and
+//!    [`evaluator::gate`] decides by all of it for CI.
 //! 5. **Out.** The report is published in a `watch` channel. Each [`exporter::Exporter`] runs in a task of its own,
 //!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
-//!    come from windows, [`telemetry`] those about the process.
+//!    come from windows, [`telemetry`] those about the process; [`exporter::rules`] has Prometheus alert by the same rules.
+//!    What changed is kept in the store, and [`notify`] tells webhooks and Alertmanagers from there.
 //! 6. **History.** Closed minutes go to the [`store`]. From them windows are rebuilt after a restart, and
 //!    [`evaluator::candidate`] fits the objectives that [`openslo`] documents suggest. [`store::book`] keeps who or
 //!    what proposed, adopted, rejected and changed them; [`store::file`] does so in a JSON file.
 //!
+//! 7. **Rollouts.** While two versions of a service take requests, [`window::cohort`] records each of them by the minute,
+//!    and [`evaluator::canary`] compares the new one with the old one; [`evaluator::rollout`] puts that into verdicts.
+//! 8. **Whole traces.** [`trace::buffer`] keeps a sample of whole traces, of the bytes as they came. [`trace::tree`] knows
+//!    self times, critical paths and where errors come from; [`tracetest`] judges traces by suites and puts faults into
+//!    them; [`traffic`] makes traces from a model of services, and such models from traces.
+//!
 //! Invariant: acknowledged means counted. No queue stands between a receiver and the windows, and a request counts
 //! wholly, less its rejected spans, or not at all.
 //!
-//! Invariant: the core is pure. [`window`], [`evaluator`] and [`openslo`] take `now` as an argument, do no I/O and
+//! Invariant: the core is pure. [`window`], [`trace`], [`evaluator`], [`openslo`] and [`tracetest`] take `now` as an argument, do no I/O and
 //! start no task. [`clock`] alone reads the time.
 //!
 //! Invariant: everything that grows with what is sent has a bound, a counter for what went over it, and a key in

@@ -25,6 +25,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 
 use crate::support::grpc::{accepted, channel};
+use crate::support::peers::one_of;
 use crate::support::server::{Server, availability};
 use crate::support::spans::{MINUTE, NOW, failed_spans, request, spans};
 use crate::support::tls::TlsProxy;
@@ -218,27 +219,7 @@ struct Alertmanager {
 impl Alertmanager {
     /// Nothing where it is not installed, which is said aloud.
     async fn start() -> Option<Self> {
-        let installed = BINARIES.into_iter().find(|name| {
-            let mut command = Command::new(name);
-            let run = command.arg("--version").stdout(Stdio::null());
-            run.stderr(Stdio::null()).status().is_ok()
-        });
-        let Some(binary) = installed else {
-            assert!(
-                std::env::var_os("SLO_COPILOT_REQUIRE_PEERS").is_none(),
-                "Alertmanager is not installed (apt-get install prometheus-alertmanager)"
-            );
-            #[expect(
-                clippy::print_stderr,
-                reason = "whoever reads the log must know what was not tried"
-            )]
-            {
-                eprintln!(
-                    "SKIPPED: no Alertmanager on PATH (apt-get install prometheus-alertmanager)"
-                );
-            }
-            return None;
-        };
+        let binary = one_of(&BINARIES)?;
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let config = dir.path().join("alertmanager.yml");
         std::fs::write(
