@@ -28,7 +28,7 @@ use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{composite_statuses, standings};
 use crate::evaluator::error_budget_policy::{Policies, Spending};
 use crate::evaluator::objective::{Standing, status_of, window_slis};
-use crate::evaluator::verdict::{Recovery, judge_standings, timestamp};
+use crate::evaluator::verdict::{Recovery, judge_all, timestamp};
 use crate::model::budget_policy::PolicyStatus;
 use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
@@ -192,9 +192,8 @@ impl Evaluator {
         let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
         let mut all = standings(&all, &composites);
         all.extend(gating.iter().map(Standing::from));
-        let mut overall = judge_standings(None, &all, now);
         let tests = trace_tests::of_service(self.tests.as_ref(), None);
-        trace_tests::weigh(&mut overall, tests, &all);
+        let mut overall = judge_all(None, &all, trace_tests::opinions(tests), now);
         overall.evidence = evidence;
         let overall = self.policies.enforce(overall);
         let overall = self
@@ -285,9 +284,9 @@ impl Evaluator {
             let mut standings = standings(&own, composites);
             let canaries = canaries.iter().filter(|report| report.service == *service);
             standings.extend(canaries.map(Standing::from));
-            let mut verdict = judge_standings(Some(service), &standings, now);
             let tests = trace_tests::of_service(self.tests.as_ref(), Some(&service.name));
-            trace_tests::weigh(&mut verdict, tests, &standings);
+            let tests = trace_tests::opinions(tests);
+            let mut verdict = judge_all(Some(service), &standings, tests, now);
             verdict.evidence = evidence_of(snapshot, service, &own);
             let verdict = self.policies.enforce(verdict);
             verdicts.push(self.recovery.apply(verdict, now, recovery_secs));

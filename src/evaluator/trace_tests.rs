@@ -1,7 +1,7 @@
 //! What trace tests do to verdicts and gates.
 
-use crate::evaluator::objective::Standing;
-use crate::model::report::{Reason, Report, Verdict, VerdictReport};
+use crate::evaluator::verdict::Opinion;
+use crate::model::report::{Reason, Report, Verdict};
 use crate::model::test_result::{TEST_SOURCE, TestReport, TestResult};
 
 /// Name of the tests among the integrations of a report.
@@ -10,63 +10,17 @@ pub(super) const NEIGHBOUR: &str = "trace-tests";
 /// Weight of a test in the score; objectives have 1 unless they say otherwise.
 const WEIGHT: f64 = 1.0;
 
-/// Adds tests to a verdict over objectives: a failure fails, a pass decides where nothing else does, and what is undecided
-/// is listed.
-pub fn weigh<'t>(
-    verdict: &mut VerdictReport,
-    tests: impl Iterator<Item = &'t TestResult>,
-    standings: &[Standing<'_>],
-) {
-    let required_open = standings
-        .iter()
-        .any(|standing| standing.required && standing.state == Verdict::Inconclusive);
-    let conclusive = standings
-        .iter()
-        .filter(|standing| standing.state != Verdict::Inconclusive);
-    let mut weights: f64 = conclusive.map(|standing| standing.weight).sum();
-    let mut points = score_of(standings);
-    let (mut failed, mut undecided, mut passed) = (Vec::new(), Vec::new(), false);
-    for test in tests {
-        match test.verdict {
-            Verdict::Fail => failed.push(reason(test)),
-            Verdict::Inconclusive => undecided.push(reason(test)),
-            Verdict::Pass | Verdict::Warn => passed = true,
-        }
-        if test.verdict != Verdict::Inconclusive {
-            weights += WEIGHT;
-            points += if test.verdict == Verdict::Fail {
-                0.0
-            } else {
-                WEIGHT
-            };
-        }
-    }
-    let decides = passed || !failed.is_empty();
-    if decides && standings.is_empty() {
-        // That there is no objective is no reason any more.
-        verdict.reasons.clear();
-    }
-    verdict.undecided.extend(undecided);
-    if !failed.is_empty() {
-        verdict.verdict = Verdict::Fail;
-        failed.append(&mut verdict.reasons);
-        verdict.reasons = failed;
-    } else if passed && verdict.verdict == Verdict::Inconclusive && !required_open {
-        verdict.verdict = Verdict::Pass;
-    }
-    verdict.ok = verdict.verdict.is_ok();
-    verdict.score = (verdict.verdict != Verdict::Inconclusive && weights > 0.0)
-        .then(|| 100.0 * points / weights);
-}
-
-/// Points of the conclusive objectives: their weight for a pass, half of it for a warning.
-fn score_of(standings: &[Standing<'_>]) -> f64 {
-    let points = standings.iter().map(|standing| match standing.state {
-        Verdict::Pass => standing.weight,
-        Verdict::Warn => standing.weight / 2.0,
-        Verdict::Fail | Verdict::Inconclusive => 0.0,
-    });
-    points.sum()
+/// What tests say in a verdict.
+pub fn opinions<'t>(tests: impl Iterator<Item = &'t TestResult>) -> impl Iterator<Item = Opinion> {
+    tests.map(|test| Opinion {
+        required: false,
+        weight: WEIGHT,
+        state: test.verdict,
+        reason: match test.verdict {
+            Verdict::Fail | Verdict::Inconclusive => Some(reason(test)),
+            Verdict::Pass | Verdict::Warn => None,
+        },
+    })
 }
 
 /// What a verdict says of a test.
@@ -152,8 +106,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::evaluator::objective::Standing;
     use crate::evaluator::objective::tests::status;
-    use crate::evaluator::verdict::judge_standings;
+    use crate::evaluator::verdict::judge_all;
+    use crate::model::report::VerdictReport;
 
     fn test(name: &str, verdict: Verdict) -> TestResult {
         TestResult {
@@ -173,9 +129,7 @@ mod tests {
     }
 
     fn weighed(standings: &[Standing<'_>], tests: &[TestResult]) -> VerdictReport {
-        let mut verdict = judge_standings(None, standings, 0);
-        weigh(&mut verdict, tests.iter(), standings);
-        verdict
+        judge_all(None, standings, opinions(tests.iter()), 0)
     }
 
     #[test]

@@ -22,10 +22,20 @@ pub fn judge(
     judge_standings(service, &standings, now)
 }
 
-/// The same over objectives and composites.
+/// The same over objectives, composites and rollouts.
 pub fn judge_standings(
     service: Option<&ServiceKey>,
     standings: &[Standing<'_>],
+    now: UnixNanos,
+) -> VerdictReport {
+    judge_all(service, standings, std::iter::empty(), now)
+}
+
+/// The same with what others say, such as trace tests.
+pub fn judge_all(
+    service: Option<&ServiceKey>,
+    standings: &[Standing<'_>],
+    others: impl Iterator<Item = Opinion>,
     now: UnixNanos,
 ) -> VerdictReport {
     let opinions = standings.iter().map(|standing| Opinion {
@@ -34,7 +44,7 @@ pub fn judge_standings(
         state: standing.state,
         reason: standing.reason(),
     });
-    let verdict = weigh(service, opinions.collect(), timestamp(now));
+    let verdict = weigh(service, others.chain(opinions).collect(), timestamp(now));
     let mut reasons = verdict.reasons;
     reasons.extend(standings.iter().filter_map(Standing::policy_reason));
     let action = strictest_action(standings.iter().filter_map(Standing::action));
