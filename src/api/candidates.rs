@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::ask::{Refusal, ask};
-use super::http::{error, from_another_site};
+use super::http::{error, refuse_another_site};
 use super::{Command, Decision, Shared};
 
 /// Bytes of the largest body.
@@ -35,9 +35,8 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if from_another_site(&uri, &headers) {
-        let text = "this request comes from another site's page and changes something";
-        return error(StatusCode::FORBIDDEN, text);
+    if let Some(refusal) = refuse_another_site(&uri, &headers) {
+        return refusal;
     }
     let decision = match decision(&body) {
         Ok(decision) => decision,

@@ -185,6 +185,12 @@ async fn verdict(
     Ok(Json(verdict::ask(&shared, question).await))
 }
 
+/// Why a request that changes something is refused, if it comes from another site's page.
+pub(super) fn refuse_another_site(uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    let text = "this request comes from another site's page and changes something";
+    from_another_site(uri, headers).then(|| error(StatusCode::FORBIDDEN, text))
+}
+
 /// Browsers say in `Origin` which page sends a POST, and let any page send one to the loopback
 /// interface. Other clients do not send the header.
 pub(super) fn from_another_site(uri: &Uri, headers: &HeaderMap) -> bool {

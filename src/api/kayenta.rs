@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::http::{error, from_another_site};
+use super::http::{error, refuse_another_site};
 use super::verdict::{self, Question};
 use crate::evaluator::thresholds::Thresholds;
 use crate::model::canary::CanaryReport;
@@ -248,9 +248,8 @@ pub(super) async fn begin(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if from_another_site(&uri, &headers) {
-        let text = "this request comes from another site's page and changes something";
-        return error(StatusCode::FORBIDDEN, text);
+    if let Some(refusal) = refuse_another_site(&uri, &headers) {
+        return refusal;
     }
     if config != CONFIG {
         let text = format!("no canary configuration `{config}`; there is `{CONFIG}`");

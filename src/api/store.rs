@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::ask::ask;
 use super::http::{error, json};
 use super::{Command, Shared};
+use crate::evaluator::verdict::timestamp;
 use crate::model::UnixNanos;
 use crate::model::record::{SloList, Transition};
 use crate::model::series::ServiceKey;
@@ -129,10 +130,9 @@ fn view(transition: Transition) -> TransitionView {
         to,
         text,
     } = transition;
-    let at = Timestamp::from_nanosecond(i128::from(at)).unwrap_or(Timestamp::UNIX_EPOCH);
     TransitionView {
         sequence,
-        at,
+        at: timestamp(at),
         kind,
         subject,
         service,

@@ -163,8 +163,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    // A second one changes nothing.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    crate::outgoing::install_crypto_provider();
     let clock = Clock::system();
     let code = match cli.command {
         CliCommand::Serve(args) => runtime.block_on(serve::run(args, clock))?,

@@ -1,5 +1,7 @@
 //! Distributions of durations, as models of traffic and simulated faults name them.
 
+use std::time::Duration;
+
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution as _, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -215,6 +217,25 @@ fn interpolate(rows: &[(f64, f64)], share: f64) -> f64 {
 )]
 pub fn nanos_of_ms(ms: f64) -> u64 {
     (ms * 1e-3 * NANOS_PER_SEC as f64).round() as u64
+}
+
+/// A duration in nanoseconds, as many as there can be.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// So many nanoseconds times a factor.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "the conversion saturates, and 1 is the usual factor"
+)]
+pub(crate) fn scaled(nanos: u64, factor: f64) -> u64 {
+    if factor == 1.0 {
+        return nanos;
+    }
+    (nanos as f64 * factor) as u64
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::evaluator::verdict::timestamp;
 use crate::model::NANOS_PER_SEC;
 use crate::model::record::{Transition, TransitionPage};
 use crate::model::series::ServiceKey;
@@ -319,13 +320,9 @@ impl Webhook {
         let asked = asked.and_then(|value| value.to_str().ok());
         Attempt::Failed {
             said: status.to_string(),
-            retry_after: asked.and_then(|value| retry_after(value, instant(now))),
+            retry_after: asked.and_then(|value| retry_after(value, timestamp(now))),
         }
     }
-}
-
-fn instant(now: u64) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(now)).unwrap_or_default()
 }
 
 /// The same for each attempt; another one for another store, whose numbers begin anew.
@@ -347,7 +344,7 @@ fn body(transition: &Transition) -> Body<'_> {
     Body {
         schema_version: SCHEMA_VERSION,
         r#type: format!("{kind}.changed"),
-        timestamp: instant(*at),
+        timestamp: timestamp(*at),
         data: Data {
             sequence: *sequence,
             kind,

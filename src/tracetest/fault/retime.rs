@@ -1,9 +1,7 @@
 //! One trace timed anew, from its roots down.
 
-use std::time::Duration;
-
 use crate::model::UnixNanos;
-use crate::model::distribution::nanos_of_ms;
+use crate::model::distribution::{nanos, nanos_of_ms, scaled};
 use crate::model::fault::{LatencyChange, REFUSAL_MS};
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace::{StatusCode, TraceSpan};
@@ -458,21 +456,4 @@ fn shifted(
     } else {
         anchor_now.saturating_sub(anchor_before - start)
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::float_cmp,
-    reason = "the conversion saturates, and 1 is the usual factor"
-)]
-fn scaled(nanos: u64, factor: f64) -> u64 {
-    if factor == 1.0 {
-        return nanos;
-    }
-    (nanos as f64 * factor) as u64
 }

@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::model::UnixNanos;
-use crate::model::distribution::{Distribution, pick};
+use crate::model::distribution::{Distribution, nanos, pick, scaled};
 use crate::traffic::generate::Faults;
 use crate::traffic::generate::conventions::{Template, exception};
 use crate::traffic::generate::plan::{
@@ -448,21 +448,4 @@ impl<'a> Visit<'a> {
     fn sample(&mut self, distribution: &Distribution) -> u64 {
         distribution.sample_nanos(self.rng)
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::float_cmp,
-    reason = "the conversion saturates, and 1 is the usual factor"
-)]
-fn scaled(nanos: u64, factor: f64) -> u64 {
-    if factor == 1.0 {
-        return nanos;
-    }
-    (nanos as f64 * factor) as u64
 }
