@@ -5,11 +5,13 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde_json::Value;
+use slo_copilot::clock::Clock;
 use slo_copilot::model::canary::Pairing;
 use slo_copilot::model::report::{Report, Verdict};
 use slo_copilot::model::{NANOS_PER_SEC, UnixNanos};
 
-use crate::support::grpc::accepted;
+use crate::support::grpc::{Client, accepted};
+use crate::support::process::Process;
 use crate::support::server::{Server, availability};
 use crate::support::spans::{MINUTE, NOW, attribute, named_span, request_of, span};
 
@@ -65,9 +67,12 @@ fn call_of(peer: &str, span: Span) -> Span {
 }
 
 async fn send(server: &Server, version: &str, spans: Vec<Span>) {
+    send_by(&mut server.client().await, version, spans).await;
+}
+
+async fn send_by(client: &mut Client, version: &str, spans: Vec<Span>) {
     let resource = [("service.name", "checkout"), ("service.version", version)];
-    let mut client = server.client().await;
-    accepted(&mut client, &request_of(&resource, spans)).await;
+    accepted(client, &request_of(&resource, spans)).await;
 }
 
 /// Both versions in the same ten minutes, minute by minute. The first ones tell that there are two.
@@ -288,30 +293,32 @@ async fn a_new_way_of_failing_and_a_new_dependency_are_named() {
 
 #[tokio::test]
 async fn what_goes_over_a_bound_is_counted() {
-    let server = Server::start(|config| {
-        config.rollouts.max_operations = 2;
-        config.rollouts.max_error_kinds = 1;
-        config.rollouts.max_dependencies = 1;
-        config.rollouts.max_services = 1;
-    })
+    let server = Process::serve(&[
+        "evaluator.interval=100ms",
+        "rollouts.max_operations=2",
+        "rollouts.max_error_kinds=1",
+        "rollouts.max_dependencies=1",
+        "rollouts.max_services=1",
+    ])
     .await;
-    send(&server, "1.9.0", traffic(5, NOW - 3 * MINUTE, None)).await;
-    send(&server, "1.10.0", traffic(1, NOW - 3 * MINUTE, None)).await;
+    let mut client = server.client().await;
+    let now = Clock::system().now();
+    send_by(&mut client, "1.9.0", traffic(5, now - 3 * MINUTE, None)).await;
+    send_by(&mut client, "1.10.0", traffic(1, now - 3 * MINUTE, None)).await;
     let names = ["", "a", "ab", "abc", "abcd"].iter().zip(0..);
     let operations =
-        names.map(|(name, number)| named_span(number, format!("work {name}"), NOW - MINUTE));
-    send(&server, "1.10.0", operations.collect()).await;
+        names.map(|(name, number)| named_span(number, format!("work {name}"), now - MINUTE));
+    send_by(&mut client, "1.10.0", operations.collect()).await;
     let kinds = ["OopsA", "OopsB", "OopsC"].iter().zip(0..);
-    let failures = kinds.map(|(kind, number)| failed_by(kind, span(number, NOW - MINUTE)));
-    send(&server, "1.10.0", failures.collect()).await;
-    let calls = ["ledger", "bank", "post"].map(|peer| call_of(peer, span(7, NOW - MINUTE)));
-    send(&server, "1.10.0", calls.to_vec()).await;
-    let mut client = server.client().await;
+    let failures = kinds.map(|(kind, number)| failed_by(kind, span(number, now - MINUTE)));
+    send_by(&mut client, "1.10.0", failures.collect()).await;
+    let calls = ["ledger", "bank", "post"].map(|peer| call_of(peer, span(7, now - MINUTE)));
+    send_by(&mut client, "1.10.0", calls.to_vec()).await;
     for version in ["1", "2"] {
         let other = [("service.name", "cart"), ("service.version", version)];
         accepted(
             &mut client,
-            &request_of(&other, traffic(5, NOW - MINUTE, None)),
+            &request_of(&other, traffic(5, now - MINUTE, None)),
         )
         .await;
     }
@@ -322,7 +329,6 @@ async fn what_goes_over_a_bound_is_counted() {
     assert_eq!(refused("max_dependencies"), 2);
     assert_eq!(refused("max_services"), 1);
     assert_eq!(page.count("slo_copilot_rollouts", &[]), 1);
-    server.stop().await;
 }
 
 #[tokio::test]
