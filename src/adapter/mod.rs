@@ -1,3 +1,37 @@
-//! The neighbours: what a report says beyond objectives.
+//! The neighbours, each with its own view of the same traces and reports.
+//!
+//! In `serve` each [`Adapter`] is driven by a task of its own, off the hot path: it is given whole traces as they are over (a
+//! sample, whose counts are no SLIs) and each report, and what it found last joins the next report. To add one: a file with
+//! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::UnixNanos;
+use crate::model::advice::Advice;
+use crate::model::report::Report;
+use crate::model::trace::Trace;
+
+/// Looks at traces and reports, and gives advice. Called on a thread that may block, one call at a time.
+pub trait Adapter: Send {
+    /// As in logs.
+    fn name(&self) -> &'static str;
+
+    /// Traces that were over within a second or so, each once; `now` is when they were seen to be.
+    fn on_traces(&mut self, traces: &[Arc<Trace>], now: UnixNanos);
+
+    /// The newest report; some may be skipped. What takes more than a second belongs into a thread of its own, whose result
+    /// a later call picks up.
+    fn on_report(&mut self, report: &Report, now: UnixNanos);
+
+    /// Writes its newest finished advice and its state in words. Called after each of the above.
+    fn advise(&self, advice: &mut Advice);
+}
+
+/// Section `adapters`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {}

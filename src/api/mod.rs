@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
+use crate::model::advice::Advice;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
 use crate::trace::buffer::TraceBuffer;
@@ -68,6 +69,8 @@ pub struct ApiState {
     pub told: watch::Receiver<u64>,
     /// Whole traces; `None` where `trace_buffer.enabled` is false.
     pub traces: Option<Arc<TraceBuffer>>,
+    /// What the neighbours found last.
+    pub advice: watch::Receiver<Advice>,
     /// Whether receivers are bound and state is restored: readiness of HTTP and of gRPC health.
     pub ready: watch::Receiver<bool>,
     /// Commands to the task that owns candidates and objectives.

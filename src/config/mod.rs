@@ -17,7 +17,7 @@ use crate::model::window::Window;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{api, evaluator, exporter, notify, receiver, store, trace, tracetest};
+use crate::{adapter, api, evaluator, exporter, notify, receiver, store, trace, tracetest};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -48,6 +48,8 @@ pub struct Config {
     pub tests: tracetest::Config,
     /// Whole traces.
     pub trace_buffer: trace::buffer::Config,
+    /// The neighbours.
+    pub adapters: adapter::Config,
     /// The embedded store.
     pub storage: store::Config,
     /// The output directory.

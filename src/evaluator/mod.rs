@@ -29,6 +29,7 @@ use crate::evaluator::composite::{composite_statuses, standings};
 use crate::evaluator::error_budget_policy::{Policies, Spending};
 use crate::evaluator::objective::{Standing, status_of, window_slis};
 use crate::evaluator::verdict::{Recovery, judge_all, timestamp};
+use crate::model::advice::Advice;
 use crate::model::budget_policy::PolicyStatus;
 use crate::model::canary::CanaryReport;
 use crate::model::candidate::Candidate;
@@ -100,6 +101,7 @@ pub struct Evaluator {
     canary: canary::Settings,
     recovery: Recovery,
     tests: Option<TestReport>,
+    advice: Advice,
     policies: Policies,
 }
 
@@ -112,6 +114,7 @@ impl Evaluator {
             canary: canary::Settings::default(),
             recovery: Recovery::default(),
             tests: None,
+            advice: Advice::default(),
             policies: Policies::default(),
         }
     }
@@ -131,6 +134,11 @@ impl Evaluator {
     /// The results of trace tests, which count in verdicts from here on.
     pub fn set_tests(&mut self, tests: Option<TestReport>) {
         self.tests = tests;
+    }
+
+    /// What the neighbours found last; it joins reports and counts in no verdict.
+    pub fn set_advice(&mut self, advice: Advice) {
+        self.advice = advice;
     }
 
     /// Measures every adopted objective: the hot part of a tick.
@@ -222,11 +230,11 @@ impl Evaluator {
             canaries,
             test_results: self.tests.clone(),
             fault_cases: None,
-            coverage: None,
+            coverage: self.advice.coverage.clone(),
             input: None,
             telemetry_recommendation: None,
-            rca: None,
-            integrations: integrations(self.tests.as_ref()),
+            rca: self.advice.rca.clone(),
+            integrations: integrations(self.tests.as_ref(), &self.advice),
             verdict: overall,
             verdicts,
             services: self.service_reports(&services, &operations, &versions),
@@ -448,8 +456,10 @@ fn evidence_of(
 }
 
 /// What the neighbours give today, in words.
-fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
+fn integrations(tests: Option<&TestReport>, advice: &Advice) -> BTreeMap<String, String> {
     let off = "not part of this build yet";
+    let states = advice.states.iter();
+    let states = states.map(|(name, state)| ((*name).to_owned(), state.clone()));
     [
         "caat",
         "ebpf-bot",
@@ -461,5 +471,6 @@ fn integrations(tests: Option<&TestReport>) -> BTreeMap<String, String> {
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
     .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
+    .chain(states)
     .collect()
 }

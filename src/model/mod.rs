@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here reads a clock, does I/O or imports another module of the crate.
 
+pub mod advice;
 pub mod batch;
 pub mod budget_policy;
 pub mod canary;
@@ -13,8 +14,10 @@ pub mod finding;
 pub mod history;
 pub mod input;
 pub mod period;
+pub mod rca;
 pub mod record;
 pub mod report;
+pub mod sampling;
 pub mod series;
 pub mod simulation;
 pub mod slo;

@@ -1,6 +1,7 @@
 //! The report: everything one evaluation found, the only thing exporters see.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use crate::model::candidate::Candidate;
 use crate::model::coverage::CoverageReport;
 use crate::model::input::TraceInputReport;
 use crate::model::period::Period;
+use crate::model::rca::RcaReport;
 use crate::model::series::ServiceKey;
 use crate::model::simulation::FaultReport;
 use crate::model::slo::{Budgeting, Objective};
@@ -434,11 +436,11 @@ pub struct Report {
     #[serde(default)]
     pub fault_cases: Option<FaultReport>,
     /// Coverage of the expected signals; null where none are.
-    pub coverage: Option<CoverageReport>,
+    pub coverage: Option<Arc<CoverageReport>>,
     /// Sampling advice; null while the adapter is off.
     pub telemetry_recommendation: Option<serde_json::Value>,
-    /// Root causes; null while the adapter is off.
-    pub rca: Option<serde_json::Value>,
+    /// Root causes of the incident that is under way, or of the last one; null while there was none.
+    pub rca: Option<Arc<RcaReport>>,
     /// Guardrail policies of the first hundred objectives: `<objective>.cel`, `<objective>.rego`, `<objective>.promql`.
     pub policy_snippets: BTreeMap<String, String>,
     /// State of each neighbour, with the reason where it gives nothing.

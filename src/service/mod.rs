@@ -3,6 +3,7 @@
 //! Receivers drain first, then a last evaluation sees all that was acknowledged, then the store closes and the exporters
 //! finish. One deadline holds for all of it.
 
+mod adapters;
 pub mod analysis;
 mod fit;
 mod keeper;
@@ -37,6 +38,7 @@ use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::whole::decode::Decoder;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
+use crate::service::adapters::Surroundings;
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::suite_files::SuiteFilesError;
@@ -168,9 +170,11 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
+        let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
+            advice: advice.clone(),
             evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
                 .comparing(config.canary.clone())
                 .with_policies(config.objectives.policies()),
@@ -188,12 +192,14 @@ impl Service {
             notifiers,
             traces: traces_task,
             tests: tests_task,
+            adapters,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
                 reports: reports.clone(),
                 told: keeper.told(),
                 traces,
+                advice,
                 ready,
                 commands,
                 metrics,
@@ -251,6 +257,7 @@ struct Parts {
     notifiers: Notifiers,
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
+    adapters: Surroundings,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -270,6 +277,7 @@ async fn supervise(
         notifiers,
         traces,
         tests,
+        adapters: surroundings,
         keeper,
         inbox,
         api,
@@ -296,6 +304,9 @@ async fn supervise(
     if let Some(traces) = traces {
         core.spawn(traces.run(evaluating.clone()));
     }
+
+    let enabled = adapters::build(&config);
+    adapters::start(&mut core, enabled, surroundings, evaluating);
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     let ended = serving.clone();

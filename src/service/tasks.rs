@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Command, CommandError, Reply};
 use crate::clock::Clock;
 use crate::evaluator::{self, Evaluator};
+use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
@@ -33,6 +34,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 pub(super) struct EvaluationTask {
     pub(super) evaluator: Evaluator,
     pub(super) tests: Option<Arc<TraceTests>>,
+    pub(super) advice: watch::Receiver<Advice>,
     pub(super) config: evaluator::Config,
     pub(super) windows: Arc<Windows>,
     pub(super) pipeline: Arc<Pipeline>,
@@ -77,6 +79,7 @@ impl EvaluationTask {
             .snapshot(now, self.config.report_operations_per_service);
         let tests = self.tests.as_ref().map(|tests| tests.report(now));
         self.evaluator.set_tests(tests);
+        self.evaluator.set_advice(self.advice.borrow().clone());
         let report =
             self.evaluator
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());

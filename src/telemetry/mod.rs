@@ -7,6 +7,7 @@
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
 //! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
 
+mod adapter;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+pub use crate::telemetry::adapter::AdapterMetrics;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -212,6 +214,7 @@ fn describe() {
         NOTIFICATIONS,
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
+    adapter::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::exporter::prometheus::fixture;
+use crate::model::advice::Advice;
 use crate::model::report::Verdict;
 use crate::model::series::ServiceKey;
 
@@ -39,6 +40,7 @@ impl Server {
         let shutdown = CancellationToken::new();
         let state = ApiState {
             traces: None,
+            advice: watch::channel(Advice::default()).1,
             reports: reports_receiver,
             told: watch::channel(0).1,
             ready: ready_receiver,

@@ -231,7 +231,7 @@ impl Analysis {
             {
                 signals.add(operation.operation.as_bytes());
             }
-            report.coverage = coverage(&neighbours.expected_signals, &signals);
+            report.coverage = coverage(&neighbours.expected_signals, &signals).map(Arc::new);
         }
         report.integrations.extend(neighbours.integrations.clone());
         report

@@ -1,0 +1,21 @@
+//! What the neighbours found last. It joins the next report; nothing waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::coverage::CoverageReport;
+use crate::model::rca::RcaReport;
+use crate::model::sampling::SamplingPlan;
+
+/// The newest finished advice of each adapter.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// Coverage.
+    pub coverage: Option<Arc<CoverageReport>>,
+    /// Root causes of the incident that is under way, or of the last one.
+    pub rca: Option<Arc<RcaReport>>,
+    /// The shares that are to be sampled now; without one, all is.
+    pub sampling: Option<Arc<SamplingPlan>>,
+    /// State of each neighbour in words, by its name in the report's `integrations`.
+    pub states: BTreeMap<&'static str, String>,
+}
