@@ -5,10 +5,12 @@
 
 mod adapters;
 pub mod analysis;
+mod endpoints;
 mod fit;
 mod keeper;
 pub mod objective_files;
 pub mod simulation;
+mod start;
 pub mod suite_files;
 mod tasks;
 mod trace_tests;
@@ -19,8 +21,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -31,23 +31,25 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
-use crate::exporter::{self, files::write_atomically};
+use crate::exporter;
 use crate::model::report::Report;
-use crate::notify::{Notifiers, NotifyError, TransitionLog};
+use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::whole::decode::Decoder;
-use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::adapters::Surroundings;
+pub use crate::service::endpoints::Endpoints;
+use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
+use crate::service::start::{start_exporters, start_keeping, start_notifiers, start_receivers};
 use crate::service::suite_files::SuiteFilesError;
-use crate::service::tasks::{EvaluationTask, candidates_task, commands_task, history_task};
+use crate::service::tasks::EvaluationTask;
 use crate::service::trace_tests::{TraceTests, TraceTestsTask};
 use crate::service::traces::TracesTask;
 pub use crate::service::traces::{TraceBatch, TraceFeed};
 use crate::store::{Store, StoreError};
-use crate::telemetry::{TelemetryError, Transport, install_metrics};
+use crate::telemetry::{TelemetryError, install_metrics};
 use crate::trace::buffer::TraceBuffer;
 use crate::window::Windows;
 use crate::window::cohort::watch::Scope;
@@ -55,9 +57,6 @@ use crate::window::event::EventRules;
 
 /// Commands that wait for the keeper at most; the admin endpoint waits with them.
 const COMMANDS_WAITING: usize = 16;
-
-/// An export that takes longer is given up and counted; the next report is the next attempt.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests under way have this part of `shutdown.deadline` to arrive: one over it.
 const DRAIN_SHARE: u32 = 2;
@@ -110,28 +109,6 @@ pub enum ServiceError {
     /// Something was still under way when the time was over.
     #[error("not everything finished within shutdown.deadline; what was not written is lost")]
     Deadline,
-}
-
-/// The addresses that are bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Endpoints {
-    /// OTLP/gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// OTLP/HTTP.
-    pub otlp_http: SocketAddr,
-    /// Admin HTTP and gRPC.
-    pub admin: SocketAddr,
-}
-
-impl Endpoints {
-    fn log(self) {
-        tracing::info!(
-            otlp_grpc = %self.otlp_grpc,
-            otlp_http = %self.otlp_http,
-            admin = %self.admin,
-            "Ready."
-        );
-    }
 }
 
 /// A running service.
@@ -343,79 +320,6 @@ async fn supervise(
     first.and(stopped.unwrap_or(Err(ServiceError::Deadline)))
 }
 
-fn start_receivers(
-    (grpc, http): (TcpListener, TcpListener),
-    config: &OtlpConfig,
-    pipeline: &Arc<Pipeline>,
-    intake: &Intake,
-    stop: &CancellationToken,
-) -> JoinSet<Result<(), ServiceError>> {
-    let receiver = |transport| {
-        Receiver::new(
-            Arc::clone(pipeline),
-            intake.clone(),
-            config.clone(),
-            transport,
-        )
-    };
-    let (receiver_grpc, receiver_http) = (receiver(Transport::Grpc), receiver(Transport::Http));
-    let mut receivers: JoinSet<Result<(), ServiceError>> = JoinSet::new();
-    let drained = stop.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
-    let drained = stop.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
-    receivers
-}
-
-/// What goes to the store and comes from it.
-fn start_keeping(
-    keeper: &Arc<Keeper>,
-    inbox: mpsc::Receiver<Command>,
-    config: &Config,
-    stop: &CancellationToken,
-) -> JoinSet<Result<(), ServiceError>> {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(history_task(Arc::clone(keeper), stop.clone()));
-    let evaluator = config.evaluator.clone();
-    tasks.spawn(candidates_task(Arc::clone(keeper), evaluator, stop.clone()));
-    tasks.spawn(commands_task(Arc::clone(keeper), inbox, stop.clone()));
-    tasks
-}
-
-/// One task for each exporter that is enabled; each ends after the last report.
-fn start_exporters(
-    config: &Config,
-    reports: &watch::Receiver<Option<Arc<Report>>>,
-) -> JoinSet<Result<(), ServiceError>> {
-    let rules = config.evaluator.limits();
-    let mut exporters: JoinSet<Result<(), ServiceError>> = JoinSet::new();
-    for exporter in exporter::build(&config.exporters, &config.output, &config.limits, rules) {
-        let reports = reports.clone();
-        exporters.spawn(async move {
-            exporter::run(exporter, reports, EXPORT_TIMEOUT).await;
-            Ok(())
-        });
-    }
-    exporters
-}
-
-/// One task for each notifier, among the exporters.
-fn start_notifiers(
-    tasks: &mut JoinSet<Result<(), ServiceError>>,
-    notifiers: Notifiers,
-    keeper: &Arc<Keeper>,
-    reports: &watch::Receiver<Option<Arc<Report>>>,
-    stop: &CancellationToken,
-) {
-    let log: Arc<dyn TransitionLog> = Arc::clone(keeper) as _;
-    for notifier in notifiers.run(&log, &keeper.told(), reports, stop) {
-        tasks.spawn(async move {
-            notifier.await;
-            Ok(())
-        });
-    }
-}
-
 /// Lets the requests under way finish. A client that stalls must not cost the others what was acknowledged to them, so
 /// the last evaluation and the store do not wait longer than `limit` for it.
 async fn drain(
@@ -455,32 +359,6 @@ fn windows(config: &Config) -> Arc<Windows> {
     Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 
-/// Where spans come in over gRPC and HTTP, and the admin endpoint.
-type Listeners = (TcpListener, TcpListener, TcpListener);
-
-async fn bind_all(config: &Config) -> Result<(Listeners, Endpoints), ServiceError> {
-    let otlp = &config.receivers.otlp;
-    let grpc = bind("receivers.otlp.grpc.endpoint", otlp.grpc.endpoint).await?;
-    let http = bind("receivers.otlp.http.endpoint", otlp.http.endpoint).await?;
-    let admin = bind("admin.endpoint", config.admin.endpoint).await?;
-    let endpoints = Endpoints {
-        otlp_grpc: grpc.local_addr()?,
-        otlp_http: http.local_addr()?,
-        admin: admin.local_addr()?,
-    };
-    Ok(((grpc, http, admin), endpoints))
-}
-
-async fn bind(key: &'static str, endpoint: SocketAddr) -> Result<TcpListener, ServiceError> {
-    TcpListener::bind(endpoint)
-        .await
-        .map_err(|source| ServiceError::Bind {
-            key,
-            endpoint,
-            source,
-        })
-}
-
 async fn open_keeper(
     config: &Config,
     windows: &Arc<Windows>,
@@ -498,12 +376,4 @@ async fn open_keeper(
         Ok::<_, ServiceError>(Arc::new(keeper))
     });
     keeper.await?
-}
-
-fn write_endpoints(config: &Config, endpoints: Endpoints) -> Result<(), ServiceError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServiceError::Endpoints(error);
-    let mut text = serde_json::to_vec_pretty(&endpoints).map_err(|error| failed(error.into()))?;
-    text.push(b'\n');
-    let path = config.output.dir.join("endpoints.json");
-    write_atomically(&path, &text).map_err(|error| failed(error.into()))
 }
