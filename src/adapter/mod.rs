@@ -5,6 +5,7 @@
 //! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+pub mod fixed_sampling;
 
 use std::sync::Arc;
 
@@ -34,4 +35,7 @@ pub trait Adapter: Send {
 /// Section `adapters`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// A plan of sampling that people write.
+    pub fixed_sampling: fixed_sampling::Config,
+}

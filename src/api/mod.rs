@@ -18,6 +18,7 @@ mod openapi;
 mod overview;
 pub mod proto;
 mod query;
+pub mod sampling;
 mod store;
 #[cfg(test)]
 mod tests;

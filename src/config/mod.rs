@@ -32,6 +32,8 @@ pub struct Config {
     pub receivers: receiver::Config,
     /// Where people and machines look.
     pub admin: api::Config,
+    /// Where senders ask for their shares.
+    pub sampling_server: api::sampling::Config,
     /// Bounds of what is held.
     pub windows: WindowsConfig,
     /// What counts as an event.
@@ -231,6 +233,10 @@ impl Config {
         notifiers
             .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
         let (key, message) = self.tests.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
+        let (key, message) = self.sampling_server.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
+        let (key, message) = self.exporters.sampling.check().err().unwrap_or_default();
         require(key.is_empty(), key, message)?;
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();

@@ -233,6 +233,7 @@ impl Evaluator {
             coverage: self.advice.coverage.clone(),
             input: None,
             telemetry_recommendation: None,
+            sampling: self.advice.sampling.clone(),
             rca: self.advice.rca.clone(),
             integrations: integrations(self.tests.as_ref(), &self.advice),
             verdict: overall,

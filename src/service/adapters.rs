@@ -8,61 +8,76 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::fixed_sampling::FixedSampling;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::service::{ServiceError, TraceBatch, TraceFeed};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
-pub(super) fn build(_config: &Config) -> Vec<Box<dyn Adapter>> {
-    Vec::new()
+fn build(config: &Config, now: UnixNanos) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    if let Some(file) = &config.adapters.fixed_sampling.file {
+        adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
+    }
+    Ok(adapters)
 }
 
 /// What the adapters listen to, and where their advice goes.
-pub(super) struct Surroundings {
+struct Surroundings {
     feed: TraceFeed,
     reports: watch::Receiver<Option<Arc<Report>>>,
     advice: watch::Sender<Advice>,
     clock: Clock,
 }
 
-impl Surroundings {
+/// The adapters before they start.
+pub(super) struct Adapters {
+    enabled: Vec<Box<dyn Adapter>>,
+    surroundings: Surroundings,
+}
+
+impl Adapters {
     /// With the other end of the advice.
     pub(super) fn new(
+        config: &Config,
         feed: &TraceFeed,
         reports: &watch::Receiver<Option<Arc<Report>>>,
         clock: &Clock,
-    ) -> (Self, watch::Receiver<Advice>) {
+    ) -> Result<(Self, watch::Receiver<Advice>), ServiceError> {
         let (advice, newest) = watch::channel(Advice::default());
-        let surroundings = Self {
-            feed: feed.clone(),
-            reports: reports.clone(),
-            advice,
-            clock: clock.clone(),
+        let adapters = Self {
+            enabled: build(config, clock.now())?,
+            surroundings: Surroundings {
+                feed: feed.clone(),
+                reports: reports.clone(),
+                advice,
+                clock: clock.clone(),
+            },
         };
-        (surroundings, newest)
+        Ok((adapters, newest))
     }
-}
 
-/// One task for each adapter; they end at `stop`.
-pub(super) fn start(
-    tasks: &mut JoinSet<Result<(), ServiceError>>,
-    adapters: Vec<Box<dyn Adapter>>,
-    surroundings: Surroundings,
-    stop: &CancellationToken,
-) {
-    let surroundings = Arc::new(surroundings);
-    for adapter in adapters {
-        // Subscribed here, so that no trace is missed before the task runs.
-        let traces = surroundings.feed.subscribe();
-        tasks.spawn(drive(
-            adapter,
-            traces,
-            Arc::clone(&surroundings),
-            stop.clone(),
-        ));
+    /// One task for each adapter; they end at `stop`.
+    pub(super) fn start(
+        self,
+        tasks: &mut JoinSet<Result<(), ServiceError>>,
+        stop: &CancellationToken,
+    ) {
+        let surroundings = Arc::new(self.surroundings);
+        for adapter in self.enabled {
+            // Subscribed here, so that no trace is missed before the task runs.
+            let traces = surroundings.feed.subscribe();
+            tasks.spawn(drive(
+                adapter,
+                traces,
+                Arc::clone(&surroundings),
+                stop.clone(),
+            ));
+        }
     }
 }
 

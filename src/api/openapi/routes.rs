@@ -135,6 +135,15 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         ],
     ),
     get(
+        "/api/v1/sampling",
+        "Which share of the traces is to be sampled",
+        &[],
+        &[ok(
+            "The plan that senders follow, null while everything is sampled, and the recommendation behind it.",
+            "Sampling",
+        )],
+    ),
+    get(
         "/api/v1/traces",
         "Whole traces that are kept: a sample",
         &[
