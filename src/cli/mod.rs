@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::adapter::fixed_sampling::PlanFileError;
 use crate::cli::endpoint::EndpointError;
 use crate::clock::Clock;
 use crate::config::ConfigError;
@@ -117,6 +118,7 @@ impl Failure {
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
                 || cause.is::<NotifyError>()
+                || cause.is::<PlanFileError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
                 || cause.is::<ModelError>()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{percent, quoted, setting};
-use crate::model::sampling::{SamplingPlan, ServiceSampling};
+use crate::model::sampling::SamplingPlan;
 
 const HEAD: &str = "\
 # Sampling by trace id in an OpenTelemetry Collector (contrib), for services whose SDKs cannot ask for their share.
@@ -15,9 +15,9 @@ const HEAD: &str = "\
 #       traces/in: {receivers: [otlp], exporters: [routing/sampling]}
 #       traces/out: {receivers: [forward/sampled], exporters: [otlp]}
 #
-# Each span is kept by the share of its own service: the greatest of the service's shares, since children do not say which
-# operation their trace began with. All spans that are kept carry their share (tracestate ot=th), and slo-copilot weighs them
-# by it. `equalizing` samples what was sampled before, and says so, no second time. A trace over services with different
+# Each span is kept by the share of its own service, that of operations which the plan does not list: children do not say
+# with which operation their trace began. All spans that are kept carry their share (tracestate ot=th), and slo-copilot weighs them
+# by it. Spans that carry one already are sampled down to this share, not by it again. A trace over services with different
 # shares may be kept in part; collector-tail.yaml keeps traces whole, and knows operations.
 #
 # SDKs that ask over remote sampling do not write ot=th: leave their services out here, or they are sampled twice.
@@ -38,7 +38,7 @@ fn groups(plan: &SamplingPlan) -> Vec<(f64, Vec<&str>)> {
     // The bits of positive numbers sort as the numbers do.
     let mut groups: BTreeMap<u64, (f64, Vec<&str>)> = BTreeMap::new();
     for service in &plan.services {
-        let ratio = greatest(service);
+        let ratio = service.default_ratio;
         if ratio < 1.0 {
             let group = groups.entry(ratio.to_bits()).or_insert((ratio, Vec::new()));
             group.1.push(&service.service);
@@ -86,11 +86,6 @@ fn write_config(text: &mut fmt::Formatter<'_>, groups: &[(f64, Vec<&str>)]) -> f
         writeln!(text, "      exporters: [forward/sampled]")?;
     }
     Ok(())
-}
-
-fn greatest(service: &ServiceSampling) -> f64 {
-    let operations = service.operations.iter().map(|known| known.ratio);
-    operations.fold(service.default_ratio, f64::max)
 }
 
 fn is_service(name: &str) -> String {

@@ -86,7 +86,7 @@ async fn the_files_appear_with_the_plan_and_say_it() {
 }
 
 #[test]
-fn services_of_one_share_have_one_pipeline_and_nobody_gets_less_than_the_plan() {
+fn services_of_one_share_have_one_pipeline() {
     let text = Probabilistic(&plan()).to_string();
     let config = yaml(&text);
     let table = config["connectors"]["routing/sampling"]["table"]
