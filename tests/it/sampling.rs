@@ -114,12 +114,17 @@ async fn senders_over_http_and_grpc_follow_the_plan_while_it_changes() {
     assert!(server.process.ended().await.success());
     let written = read_json(&server.process.output("sampling/plan.json"));
     assert_eq!(written, api["plan"]);
+    assert_names_checkout(&server.process);
+}
+
+/// The files for those who do not ask.
+fn assert_names_checkout(process: &Process) {
     for name in [
         "sdk.env",
         "collector-probabilistic.yaml",
         "collector-tail.yaml",
     ] {
-        let path = server.process.output(&format!("sampling/{name}"));
+        let path = process.output(&format!("sampling/{name}"));
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains("checkout"), "{name}: {text}");
     }

@@ -16,8 +16,8 @@ const HEAD: &str = "\
 #       traces/out: {receivers: [forward/sampled], exporters: [otlp]}
 #
 # Each span is kept by the share of its own service, that of operations which the plan does not list: children do not say
-# with which operation their trace began. All spans that are kept carry their share (tracestate ot=th), and slo-copilot weighs them
-# by it. Spans that carry one already are sampled down to this share, not by it again. A trace over services with different
+# with which operation their trace began. What is kept carries its share (tracestate ot=th), and slo-copilot weighs it by
+# that. Spans that carry one already are sampled down to this share, not by it again. A trace over services with different
 # shares may be kept in part; collector-tail.yaml keeps traces whole, and knows operations.
 #
 # SDKs that ask over remote sampling do not write ot=th: leave their services out here, or they are sampled twice.

@@ -30,6 +30,9 @@ OTEL_TRACES_SAMPLER_ARG=endpoint={grpc_url},pollingIntervalMs=60000,initialSampl
 #   JavaScript, @opentelemetry/sampler-jaeger-remote: {http_url}
 #   Rust, opentelemetry_sdk with jaeger_remote_sampler: {http_url}/sampling
 #
+# What they send carries no ot=th: it is counted as it comes, and totals are too low by the share. Ratios of one operation
+# stay right; sli.sampling says what else is true.
+#
 # C++, .NET, Erlang, PHP, Python, Ruby and Swift cannot ask. A Collector behind them samples for them, by
 # collector-probabilistic.yaml or collector-tail.yaml; or they are given a share that holds until they start again, with
 # OTEL_TRACES_SAMPLER=parentbased_traceidratio. Shares of operations do not exist there; it is that of the others:"
