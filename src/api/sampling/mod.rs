@@ -13,7 +13,6 @@ use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -27,6 +26,7 @@ use self::jaeger::{
     SamplingStrategyParameters, SamplingStrategyResponse, SamplingStrategyType,
 };
 use super::http::error;
+use super::without_delay;
 use crate::model::advice::Advice;
 use crate::model::sampling::ServiceSampling;
 use crate::telemetry::{SamplingCounters, Transport};
@@ -190,12 +190,7 @@ async fn serve(
     router: Router,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    axum::serve(listener, router)
+    axum::serve(without_delay(listener), router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
 }
