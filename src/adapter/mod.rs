@@ -6,6 +6,7 @@
 
 pub mod coverage;
 pub mod fixed_sampling;
+pub mod incident;
 
 use std::sync::Arc;
 
