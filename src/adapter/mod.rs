@@ -6,6 +6,7 @@
 
 pub mod coverage;
 pub mod kubernetes;
+pub mod zero_touch;
 
 use std::sync::Arc;
 
