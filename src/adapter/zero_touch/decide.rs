@@ -94,7 +94,7 @@ fn one_go_program(containers: &mut [ContainerPlan]) {
     };
     for further in containers.iter_mut().filter(is_go).skip(1) {
         further.outcome = Outcome::Blocked;
-        further.reason = ONE_GO_PROGRAM.to_owned();
+        ONE_GO_PROGRAM.clone_into(&mut further.reason);
     }
 }
 

@@ -22,6 +22,9 @@ mod patch;
 mod settings;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -91,7 +91,8 @@ pub(super) fn files(
         if !is_fixed(workload.kind) {
             written.patch(workload, plan, &path);
         }
-        written.texts
+        written
+            .texts
             .push((path, format!("the patch of {workload}"), text));
     }
     Ok(written)
