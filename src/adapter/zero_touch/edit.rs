@@ -252,12 +252,23 @@ fn environment(text: &str, container: &Node, env: &[EnvSetting]) -> Option<Inser
 }
 
 fn insert(text: &str, mut insertions: Vec<Insertion>) -> String {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for insertion in &mut insertions {
+        // Comments before a key belong to it.
+        let is_comment = |line: usize| {
+            let above = line.checked_sub(2).and_then(|at| lines.get(at));
+            above.is_some_and(|above| above.trim_start().starts_with('#'))
+        };
+        while is_comment(insertion.line) {
+            insertion.line -= 1;
+        }
+    }
     insertions.sort_by_key(|insertion| insertion.line);
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut new = String::with_capacity(text.len() + 1_024);
     let mut waiting = insertions.into_iter().peekable();
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        while let Some(insertion) = waiting.next_if(|next| next.line == number + 1) {
+    for (line, number) in lines.into_iter().zip(1..) {
+        while let Some(insertion) = waiting.next_if(|next| next.line == number) {
             for added in insertion.lines {
                 new.push_str(&added);
                 new.push_str(line_end);
