@@ -310,31 +310,31 @@ fn settings_that_do_not_go_together_are_refused_with_a_remedy() {
         settings.check()
     };
     assert_eq!(with(&|_| {}), Ok(()));
-    for (change, said) in [
+    let cases: [(&dyn Fn(&mut Settings), &str); 7] = [
         (
-            &(|settings: &mut Settings| settings.namespace = "Über".to_owned())
-                as &dyn Fn(&mut Settings),
+            &|settings| settings.namespace = "Über".into(),
             "no namespace",
         ),
         (
-            &|settings| settings.backend = Some("http://tempo:4317".to_owned()),
+            &|settings| settings.backend = Some("http://tempo:4317".into()),
             "without http://",
         ),
         (
-            &|settings| settings.slo_copilot = Some("tempo".to_owned()),
+            &|settings| settings.slo_copilot = Some("tempo".into()),
             "host:port",
         ),
         (&|settings| settings.backend_share = 0.0, "above 0"),
         (&|settings| settings.backend_share = f64::NAN, "above 0"),
         (
-            &|settings| settings.slo_copilot_image = "a b".to_owned(),
+            &|settings| settings.slo_copilot_image = "a b".into(),
             "no image",
         ),
         (
             &|settings| (settings.mode, settings.uses_operator) = (Some(Mode::Sidecar), false),
             "--no-operator",
         ),
-    ] {
+    ];
+    for (change, said) in cases {
         let error = with(change).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }
