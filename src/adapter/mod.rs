@@ -7,6 +7,8 @@
 pub mod coverage;
 pub mod fixed_sampling;
 pub mod incident;
+pub mod kubernetes;
+pub mod zero_touch;
 
 use std::sync::Arc;
 

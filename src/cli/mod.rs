@@ -8,6 +8,8 @@ mod endpoint;
 pub mod gate;
 pub mod incidents;
 pub mod loadgen;
+pub mod manifests;
+pub mod plan;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
@@ -85,6 +87,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
+    Plan(plan::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -185,6 +189,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.
