@@ -117,6 +117,12 @@ impl Scrubber {
         self.0.is_enabled
     }
 
+    /// All kinds, those of the configuration last, with what is done about them.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, Action)> {
+        let labels = self.0.labels.iter();
+        labels.map(|label| (&*label.name, label.action))
+    }
+
     /// A text without what is found in it.
     pub fn scrub_text<'t>(&self, text: &'t str, counts: &mut Counts) -> Cow<'t, str> {
         self.scrub(text, KeyClass::default(), None, counts).0
@@ -127,7 +133,7 @@ impl Scrubber {
         if !self.0.is_enabled || value.is_empty() {
             return FieldOutcome::Unchanged;
         }
-        let class = self.0.keys.class(key);
+        let class = self.class(key);
         if class.is_kept {
             return FieldOutcome::Unchanged;
         }
@@ -146,7 +152,7 @@ impl Scrubber {
         if !self.0.is_enabled {
             return FieldOutcome::Unchanged;
         }
-        let class = self.0.keys.class(key);
+        let class = self.class(key);
         if class.is_kept {
             return FieldOutcome::Unchanged;
         }
@@ -174,6 +180,14 @@ impl Scrubber {
         if let Ok(Cow::Owned(scrubbed)) = self.scrub_json_text(&text, counts) {
             *value = serde_json::from_str(&scrubbed).unwrap_or_default();
         }
+    }
+
+    /// What a key says. Markers stand where the keys of a map were personal data, and say nothing.
+    fn class(&self, key: &str) -> KeyClass {
+        if key.contains('[') && !replace::markers(&self.0.labels, key).is_empty() {
+            return KeyClass::default();
+        }
+        self.0.keys.class(key)
     }
 
     /// What becomes of a value whose key names it.
