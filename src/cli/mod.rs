@@ -13,6 +13,7 @@ pub mod plan;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
+pub mod scrub;
 pub mod serve;
 mod source;
 pub mod store;
@@ -89,6 +90,8 @@ pub enum CliCommand {
     Store(store::Args),
     /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
     Plan(plan::Args),
+    /// Take personal data and secrets out of text, JSON and trace files.
+    Scrub(scrub::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -190,6 +193,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Plan(args) => plan::run(&args)?,
+        CliCommand::Scrub(args) => scrub::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -6,6 +6,7 @@
 mod adapters;
 pub mod analysis;
 mod endpoints;
+mod findings;
 mod fit;
 mod keeper;
 pub mod objective_files;
@@ -352,12 +353,15 @@ fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result
 fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>> {
     config.trace_buffer.enabled.then(|| {
         let decoder = Box::new(Decoder::new(rules.clone()));
-        Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
+        let buffer = TraceBuffer::new(&config.trace_buffer, decoder);
+        Arc::new(buffer.scrubbing(config.scrubber()))
     })
 }
 
 fn windows(config: &Config) -> Arc<Windows> {
-    let windows = Windows::new(config.windows.clone(), &config.sli);
+    let scrubber = config.scrubber();
+    findings::begin(&scrubber);
+    let windows = Windows::new(config.windows.clone(), &config.sli).scrubbing(scrubber);
     Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 

@@ -28,6 +28,7 @@ mod plan;
 mod restart;
 mod rules;
 mod sampling;
+mod scrub;
 mod shutdown;
 mod simulation;
 mod store;
