@@ -7,6 +7,7 @@ mod documents;
 mod endpoint;
 pub mod gate;
 pub mod loadgen;
+pub mod manifests;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
