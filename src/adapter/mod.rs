@@ -35,4 +35,14 @@ pub trait Adapter: Send {
 /// Section `adapters`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Coverage.
+    pub coverage: coverage::Config,
+}
+
+impl Config {
+    /// The key of the first value that is not allowed, and what is.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        self.coverage.check()
+    }
+}

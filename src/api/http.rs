@@ -37,6 +37,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
         .route("/api/v1/tests", get(tests))
+        .route("/api/v1/coverage", get(coverage))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -132,6 +133,11 @@ struct Slos<'a> {
 /// The results of trace tests; null while no suites are configured.
 async fn tests(State(shared): State<Arc<Shared>>) -> Response {
     encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
+}
+
+/// Coverage and instrumentation; null while the adapter is off, and before it found anything.
+async fn coverage(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.coverage)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

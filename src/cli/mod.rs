@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod candidates;
+pub mod coverage;
 pub mod demo;
 mod documents;
 mod endpoint;
@@ -82,6 +83,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// What reports no spans, how well the rest is instrumented, and which probes would see the gaps.
+    Coverage(coverage::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -180,6 +183,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -8,16 +8,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::coverage::Coverage;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
-use crate::service::{ServiceError, TraceBatch, TraceFeed};
+use crate::service::{ServiceError, TraceBatch, TraceFeed, manifests};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
-pub(super) fn build(_config: &Config) -> Vec<Box<dyn Adapter>> {
-    Vec::new()
+pub(super) fn build(config: &Config) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    let coverage = &config.adapters.coverage;
+    if coverage.enabled {
+        let inventory = manifests::configured(&coverage.manifests)?;
+        adapters.push(Box::new(Coverage::new(coverage, inventory)));
+    }
+    Ok(adapters)
 }
 
 /// What the adapters listen to, and where their advice goes.

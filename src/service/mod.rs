@@ -8,6 +8,7 @@ pub mod analysis;
 mod endpoints;
 mod fit;
 mod keeper;
+pub mod manifests;
 pub mod objective_files;
 pub mod simulation;
 mod start;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::Adapter;
 use crate::api;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
@@ -41,6 +43,7 @@ use crate::service::adapters::Surroundings;
 pub use crate::service::endpoints::Endpoints;
 use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
+use crate::service::manifests::ManifestsError;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::start::{start_exporters, start_keeping, start_notifiers, start_receivers};
 use crate::service::suite_files::SuiteFilesError;
@@ -88,6 +91,9 @@ pub enum ServiceError {
     /// `tests.suites` cannot be used.
     #[error("tests.suites: {0}")]
     Suites(#[from] SuiteFilesError),
+    /// `adapters.coverage.manifests` cannot be used.
+    #[error("adapters.coverage.manifests: {0}")]
+    Manifests(#[from] ManifestsError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -130,7 +136,7 @@ impl Service {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServiceError> {
         crate::outgoing::install_crypto_provider();
         let tests = TraceTests::new(&config)?;
-        let metrics = install_metrics()?;
+        let (metrics, enabled) = (install_metrics()?, adapters::build(&config)?);
         exporter::describe();
         let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
@@ -170,6 +176,7 @@ impl Service {
             traces: traces_task,
             tests: tests_task,
             adapters,
+            enabled,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -186,16 +193,15 @@ impl Service {
             },
             ready: ready_sender,
         };
-        let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(config, parts, stop.clone()));
         endpoints.log();
+        let stop = CancellationToken::new();
         Ok(Self {
             endpoints,
             reports,
             traces: feed,
             keeper,
+            supervisor: tokio::spawn(supervise(config, parts, stop.clone())),
             stop,
-            supervisor,
         })
     }
 
@@ -235,6 +241,7 @@ struct Parts {
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
     adapters: Surroundings,
+    enabled: Vec<Box<dyn Adapter>>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -255,6 +262,7 @@ async fn supervise(
         traces,
         tests,
         adapters: surroundings,
+        enabled,
         keeper,
         inbox,
         api,
@@ -282,7 +290,6 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
-    let enabled = adapters::build(&config);
     adapters::start(&mut core, enabled, surroundings, evaluating);
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();

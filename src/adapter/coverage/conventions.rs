@@ -49,12 +49,12 @@ const OF_SPANS: [&str; 12] = [
 ];
 
 /// Whether an attribute of a span belongs on the resource.
-pub fn belongs_on_the_resource(key: &str) -> bool {
+pub(super) fn belongs_on_the_resource(key: &str) -> bool {
     is_among(key, &OF_RESOURCES)
 }
 
 /// Whether an attribute of a resource belongs on spans.
-pub fn belongs_on_spans(key: &str) -> bool {
+pub(super) fn belongs_on_spans(key: &str) -> bool {
     is_among(key, &OF_SPANS)
 }
 
@@ -69,24 +69,29 @@ fn is_among(key: &str, keys: &[&str]) -> bool {
 }
 
 /// The first of these attributes that is a text and not empty.
-pub fn text<'a>(attributes: &'a Attributes, keys: &[&str]) -> Option<&'a str> {
-    keys.iter().find_map(|key| match value(attributes, key)? {
-        AttributeValue::Text(text) if !text.is_empty() => Some(&**text),
-        _ => None,
+pub(super) fn text<'a>(attributes: &'a Attributes, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| {
+        let AttributeValue::Text(text) = value(attributes, key)? else {
+            return None;
+        };
+        (!text.is_empty()).then_some(&**text)
     })
 }
 
 /// The first of these attributes that is a whole number; some SDKs say numbers as text.
-pub fn number(attributes: &Attributes, keys: &[&str]) -> Option<i64> {
+pub(super) fn number(attributes: &Attributes, keys: &[&str]) -> Option<i64> {
     keys.iter().find_map(|key| match value(attributes, key)? {
         AttributeValue::Int(number) => Some(*number),
         AttributeValue::Text(text) => text.parse().ok(),
-        _ => None,
+        AttributeValue::Bool(_)
+        | AttributeValue::Float(_)
+        | AttributeValue::List(_)
+        | AttributeValue::Map(_) => None,
     })
 }
 
 /// Whether one of these attributes is there.
-pub fn says(attributes: &Attributes, keys: &[&str]) -> bool {
+pub(super) fn says(attributes: &Attributes, keys: &[&str]) -> bool {
     keys.iter().any(|key| value(attributes, key).is_some())
 }
 

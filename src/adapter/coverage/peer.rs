@@ -26,7 +26,7 @@ const INTERNAL_SUFFIXES: [&str; 10] = [
 
 /// The other side of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub(super) struct Named {
     /// What it is by its attributes alone: a dark one may turn out to be a service.
     pub kind: PeerKind,
     /// What it is called, for example `payment:8080`.
@@ -38,7 +38,7 @@ pub struct Named {
 }
 
 /// Who a client or producer span calls.
-pub fn of(span: &TraceSpan) -> Named {
+pub(super) fn of(span: &TraceSpan) -> Named {
     let attributes = &span.attributes;
     let host = host_of(attributes);
     let (kind, name) = classify(span, host.as_ref());
@@ -113,7 +113,7 @@ fn protocol(attributes: &Attributes) -> Option<String> {
 
 /// A host as spans name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Host<'a> {
+pub(super) struct Host<'a> {
     /// Its name or address, without a port.
     pub name: &'a str,
     /// The port, if it is said.
@@ -121,7 +121,7 @@ pub struct Host<'a> {
 }
 
 /// The server that a span names: the one that it calls, or its own.
-pub fn host_of(attributes: &Attributes) -> Option<Host<'_>> {
+pub(super) fn host_of(attributes: &Attributes) -> Option<Host<'_>> {
     let port = number(attributes, &["server.port", "net.peer.port"]);
     let port = port.and_then(|port| u16::try_from(port).ok());
     if let Some(name) = text(attributes, &["server.address", "net.peer.name"]) {
@@ -174,7 +174,7 @@ impl<'a> Host<'a> {
     }
 
     /// `name:port`, or the name alone.
-    pub fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         match self.port {
             Some(port) if self.name.contains(':') => format!("[{}]:{port}", self.name),
             Some(port) => format!("{}:{port}", self.name),
@@ -183,12 +183,12 @@ impl<'a> Host<'a> {
     }
 
     /// Whether the name alone says who it is: an address may be anybody's, and `localhost` everybody's.
-    pub fn is_telling(&self) -> bool {
+    pub(super) fn is_telling(&self) -> bool {
         self.name != "localhost" && self.name.parse::<IpAddr>().is_err()
     }
 
     /// Whether it is within one's own reach: a bare name, a name of a private zone, or a private address.
-    pub fn is_internal(&self) -> bool {
+    pub(super) fn is_internal(&self) -> bool {
         match self.name.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
             Ok(IpAddr::V6(ip)) => {
@@ -206,7 +206,7 @@ impl<'a> Host<'a> {
 }
 
 /// The host and the port of a peer's name.
-pub fn host_in(name: &str) -> Host<'_> {
+pub(super) fn host_in(name: &str) -> Host<'_> {
     Host::read(name, None)
 }
 

@@ -25,7 +25,7 @@ const JAVA: Floors = Floors(&[((1, 0), (8, 0))]);
 const DOTNET: Floors = Floors(&[((1, 10), (8, 0)), ((1, 0), (6, 0))]);
 
 /// Whether the SDK of a language supports a runtime; `None` where that is not known.
-pub fn is_supported(language: &str, sdk: &str, runtime: &str) -> Option<bool> {
+pub(super) fn is_supported(language: &str, sdk: &str, runtime: &str) -> Option<bool> {
     let floors = match language {
         "python" => PYTHON,
         "nodejs" => NODE,

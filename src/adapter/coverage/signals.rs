@@ -24,8 +24,8 @@ const COMMON_WORDS: [&str; 14] = [
 pub struct ObservedSignals {
     most: usize,
     names: BTreeMap<String, usize>,
-    /// How often each was seen.
-    counts: Vec<u64>,
+    /// How often each was seen, in the newer half of the window and in the older one.
+    counts: Vec<[u64; 2]>,
     omitted: u64,
     /// Where names stand by the hash of what was said: most spans repeat one.
     taken: HashMap<u64, usize>,
@@ -50,29 +50,55 @@ impl ObservedSignals {
         }
         let hash = xxh3_64(name);
         if let Some(place) = self.taken.get(&hash) {
-            if let Some(count) = self.counts.get_mut(*place) {
-                *count += 1;
+            if let Some([newer, _]) = self.counts.get_mut(*place) {
+                *newer += 1;
             }
             return;
         }
-        let name = template(name);
-        let place = match self.names.get(&name) {
-            Some(place) => *place,
-            None if self.names.len() < self.most => {
-                self.names.insert(name, self.counts.len());
-                self.counts.push(0);
-                self.counts.len() - 1
-            }
-            None => {
-                self.omitted += 1;
-                return;
-            }
+        let Some(place) = self.place(name) else {
+            return;
         };
         if self.taken.len() < self.most {
             self.taken.insert(hash, place);
         }
-        if let Some(count) = self.counts.get_mut(place) {
-            *count += 1;
+        if let Some([newer, _]) = self.counts.get_mut(place) {
+            *newer += 1;
+        }
+    }
+
+    /// Takes a name that is known to be in use, without counting it.
+    pub fn hold(&mut self, name: &[u8]) {
+        let place = self.place(name);
+        if let Some([newer, _]) = place.and_then(|place| self.counts.get_mut(place)) {
+            *newer = (*newer).max(1);
+        }
+    }
+
+    fn place(&mut self, name: &[u8]) -> Option<usize> {
+        let name = template(name);
+        if let Some(place) = self.names.get(&name) {
+            return Some(*place);
+        }
+        if self.names.len() >= self.most {
+            self.omitted += 1;
+            return None;
+        }
+        self.names.insert(name, self.counts.len());
+        self.counts.push([0, 0]);
+        Some(self.counts.len() - 1)
+    }
+
+    /// Begins another half of the window; what was in neither of the last two is forgotten.
+    pub fn turn(&mut self) {
+        self.taken.clear();
+        let names = std::mem::take(&mut self.names);
+        let counts = std::mem::take(&mut self.counts);
+        for (name, place) in names {
+            let newer = counts.get(place).map_or(0, |[newer, _]| *newer);
+            if newer > 0 {
+                self.names.insert(name, self.counts.len());
+                self.counts.push([0, newer]);
+            }
         }
     }
 
@@ -86,7 +112,11 @@ impl ObservedSignals {
     }
 
     fn counted(&self) -> impl Iterator<Item = (&str, u64)> {
-        let count = |place: &usize| self.counts.get(*place).copied().unwrap_or(0);
+        let count = |place: &usize| {
+            self.counts
+                .get(*place)
+                .map_or(0, |halves| halves.iter().sum())
+        };
         self.names
             .iter()
             .map(move |(name, place)| (name.as_str(), count(place)))
@@ -95,7 +125,7 @@ impl ObservedSignals {
 
 /// Calls to something, by what it is called.
 #[derive(Clone, Copy, Debug)]
-pub struct Traffic<'a> {
+pub(super) struct Traffic<'a> {
     /// What it is called.
     pub name: &'a str,
     /// How often.
@@ -106,7 +136,7 @@ pub struct Traffic<'a> {
 
 /// Expected signals, compared.
 #[derive(Clone, Debug, Default)]
-pub struct Signals {
+pub(super) struct Signals {
     /// In the order in which they were named, each once.
     pub expected: Vec<String>,
     /// Whether each was seen.
@@ -123,7 +153,7 @@ pub struct Signals {
 ///
 /// An expected signal is the name of an operation or a span, with or without its ids templated: `GET /users/{id}`,
 /// `GET /users/7`.
-pub fn compare(expected: &[String], observed: &ObservedSignals) -> Signals {
+pub(super) fn compare(expected: &[String], observed: &ObservedSignals) -> Signals {
     let mut signals = Signals::default();
     for signal in expected {
         let seen = observed.contains(signal);
@@ -144,7 +174,7 @@ pub fn compare(expected: &[String], observed: &ObservedSignals) -> Signals {
 
 impl Signals {
     /// How many of them were seen.
-    pub fn part(&self) -> CoveragePart {
+    pub(super) fn part(&self) -> CoveragePart {
         let covered = self.expected.len() - self.missing.len();
         part(
             CoverageKind::Signals,
@@ -154,7 +184,7 @@ impl Signals {
     }
 
     /// What to do about each missing one.
-    pub fn suggestions(&self) -> Vec<String> {
+    pub(super) fn suggestions(&self) -> Vec<String> {
         let suggestions = self.missing.iter().map(|signal| {
             format!("`{signal}` was expected and never seen: instrument it, or look whether it is called differently")
         });
@@ -163,7 +193,7 @@ impl Signals {
 
     /// The missing ones as gaps. Nobody counts the calls of what is not seen: a gap is worth the traffic of the peer or the
     /// operation that resembles it most, times the share of words that both have.
-    pub fn probes(&self, observed: &ObservedSignals, peers: &[Traffic<'_>]) -> Vec<Probe> {
+    pub(super) fn probes(&self, observed: &ObservedSignals, peers: &[Traffic<'_>]) -> Vec<Probe> {
         let seen = observed.counted().map(|(name, calls)| Traffic {
             name,
             calls,
@@ -215,7 +245,7 @@ impl Signals {
 }
 
 /// Things of a kind with their ratio.
-pub fn part(kind: CoverageKind, covered: u64, expected: u64) -> CoveragePart {
+pub(super) fn part(kind: CoverageKind, covered: u64, expected: u64) -> CoveragePart {
     CoveragePart {
         kind,
         covered,
@@ -315,6 +345,22 @@ mod tests {
         assert_eq!((few.omitted(), few.names.len()), (1, 2));
         let signals = compare(&["cc".to_owned()], &few);
         assert_eq!((signals.missing.len(), signals.omitted), (1, 1));
+    }
+
+    #[test]
+    fn a_signal_is_forgotten_when_it_was_in_neither_half() {
+        let mut seen = observed(&["a", "b"]);
+        seen.turn();
+        seen.add(b"b");
+        seen.hold(b"c");
+        assert_eq!(
+            seen.counted().collect::<Vec<_>>(),
+            [("a", 1), ("b", 2), ("c", 1)]
+        );
+        seen.turn();
+        assert_eq!(seen.counted().collect::<Vec<_>>(), [("b", 1), ("c", 1)]);
+        seen.turn();
+        assert_eq!(seen.counted().count(), 0);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Checked {
 }
 
 /// Which pod, container or host reports: the attribute that tells, and its value.
-pub type Place = (&'static str, Box<str>);
+pub(super) type Place = (&'static str, Box<str>);
 
 /// What is known of a service.
 #[derive(Clone, Debug, Default)]
@@ -290,7 +290,7 @@ impl Tally {
 
 /// The newest traces: two halves that take turns, so that what is told is about half a window to a whole one.
 #[derive(Clone, Debug, Default)]
-pub struct Rolling {
+pub(super) struct Rolling {
     newer: Tally,
     older: Tally,
     began: Option<UnixNanos>,
@@ -299,32 +299,33 @@ pub struct Rolling {
 }
 
 impl Rolling {
-    /// The half that is filled now.
-    pub fn at(&mut self, now: UnixNanos, window_nanos: u64) -> &mut Tally {
+    /// Goes on to `now`; whether a new half begins once, or, after a long time, twice.
+    pub(super) fn turn(&mut self, now: UnixNanos, window_nanos: u64) -> u64 {
         let half = (window_nanos / 2).max(1);
         let began = *self.began.get_or_insert(now);
-        let passed = now.saturating_sub(began) / half;
-        if passed >= 1 {
+        let turns = (now.saturating_sub(began) / half).min(2);
+        for _ in 0..turns {
             let gone = std::mem::replace(&mut self.older, std::mem::take(&mut self.newer));
             self.refused_before = self.refused_before.plus(gone.refused);
-            if passed >= 2 {
-                let gone = std::mem::take(&mut self.older);
-                self.refused_before = self.refused_before.plus(gone.refused);
-            }
             self.began = Some(now);
         }
+        turns
+    }
+
+    /// The half that is filled now.
+    pub(super) fn newest(&mut self) -> &mut Tally {
         &mut self.newer
     }
 
     /// Both halves.
-    pub fn both(&self, bounds: &Config) -> Tally {
+    pub(super) fn both(&self, bounds: &Config) -> Tally {
         let mut both = self.older.clone();
         both.merge(&self.newer, bounds);
         both
     }
 
     /// All that was turned away since the start.
-    pub fn refused(&self) -> Refused {
+    pub(super) fn refused(&self) -> Refused {
         let held = self.older.refused.plus(self.newer.refused);
         self.refused_before.plus(held)
     }
@@ -339,7 +340,8 @@ mod tests {
         let bounds = Config::default();
         let mut rolling = Rolling::default();
         let mut traces_at = |now: u64| {
-            rolling.at(now, 100).traces += 1;
+            rolling.turn(now, 100);
+            rolling.newest().traces += 1;
             rolling.both(&bounds).traces
         };
         let held = [0, 49, 50, 99, 100, 149, 300, 10_000].map(&mut traces_at);
@@ -350,7 +352,8 @@ mod tests {
     fn what_was_turned_away_is_told_for_good() {
         let mut rolling = Rolling::default();
         for now in [0, 60, 120, 500] {
-            rolling.at(now, 100).refused.edges += 1;
+            rolling.turn(now, 100);
+            rolling.newest().refused.edges += 1;
         }
         assert_eq!(rolling.refused().edges, 4);
     }
