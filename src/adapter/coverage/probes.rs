@@ -54,7 +54,7 @@ fn of_peer(peer: &DarkPeer<'_>, host: Option<&HostView>) -> Probe {
         kind: ProbeKind::Peer,
         value: peer.calls as f64,
         callers,
-        reason: format!("{} calls of {callers} services end there", peer.calls),
+        reason: format!("calls that end there: {}; callers: {callers}", peer.calls),
         // What callers call may be the port of a Service before it.
         port: peer.workload.and_then(workloads::port).or(peer.port),
         protocol: peer.protocol.clone(),
@@ -135,7 +135,7 @@ pub fn files(probes: &[Probe], endpoint: &str) -> Vec<ProbeFile> {
                #   obi --config=obi-config.yaml\n\
                # It needs Linux 5.8 with BTF, and root or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and more. What reports spans already is\n\
                # left out by OBI itself (exclude_otel_instrumented_services).\n";
-    let beyla = "# Grafana Beyla 2 and later:\n#   beyla -config beyla-config.yaml\n";
+    let beyla = "# Grafana Beyla 3:\n#   beyla -config beyla-config.yaml\n";
     vec![
         ProbeFile {
             name: "obi-config.yaml",

@@ -118,7 +118,11 @@ pub fn of_traces(
         findings: findings.into_iter().take(config.max_findings).collect(),
         ..instrumentation(tally, observed, config, &edges, terms)
     };
-    let objective = objective(config.target, parts);
+    let mut objective = objective(config.target, parts);
+    if tally.traces == 0 {
+        // A server that has just started has missed nothing.
+        objective.status = CoverageStatus::Unknown;
+    }
     with(signals, probes, objective, Some(instrumentation))
 }
 

@@ -360,6 +360,20 @@ fn a_gap_without_a_process_has_no_probe() {
 }
 
 #[test]
+fn before_the_first_trace_nothing_is_missed() {
+    let config = Config {
+        expected_signals: vec!["GET /".to_owned()],
+        ..Config::default()
+    };
+    let status = |traces: &[Trace]| {
+        let report = report_with(traces, &config, Around::default());
+        report.objective.status
+    };
+    assert_eq!(status(&[]), CoverageStatus::Unknown);
+    assert_eq!(status(&[entry("1")]), CoverageStatus::Missed);
+}
+
+#[test]
 fn what_the_bounds_turn_away_is_counted() {
     let config = Config {
         max_services: 2,
@@ -385,7 +399,7 @@ fn what_the_bounds_turn_away_is_counted() {
     assert_eq!((tally.services.len(), tally.calls.len()), (2, 1));
 }
 
-/// A real listener of this process's own child is seen; this process is left out.
+/// The own process is left out; that others are seen is tested on the binary.
 #[cfg(target_os = "linux")]
 #[test]
 fn this_host_is_read_from_proc_without_this_process() {
