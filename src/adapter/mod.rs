@@ -41,4 +41,13 @@ pub trait Adapter: Send {
 pub struct Config {
     /// A plan of sampling that people write.
     pub fixed_sampling: fixed_sampling::Config,
+    /// Coverage.
+    pub coverage: coverage::Config,
+}
+
+impl Config {
+    /// The key of the first value that is not allowed, and what is.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        self.coverage.check()
+    }
 }

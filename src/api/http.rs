@@ -40,6 +40,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/candidates", get(list_candidates))
         .route("/api/v1/tests", get(tests))
         .route("/api/v1/sampling", get(sampling))
+        .route("/api/v1/coverage", get(coverage))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -164,6 +165,11 @@ async fn sampling(State(shared): State<Arc<Shared>>) -> Response {
         })
     })
     .await
+}
+
+/// Coverage and instrumentation; null while the adapter is off, and before it found anything.
+async fn coverage(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.coverage)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod candidates;
+pub mod coverage;
 pub mod demo;
 mod documents;
 mod endpoint;
@@ -92,6 +93,8 @@ pub enum CliCommand {
     Plan(plan::Args),
     /// Take personal data and secrets out of text, JSON and trace files.
     Scrub(scrub::Args),
+    /// What reports no spans, how well the rest is instrumented, and which probes would see the gaps.
+    Coverage(coverage::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -194,6 +197,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Scrub(args) => scrub::run(&args)?,
+        CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -9,19 +9,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
 use crate::adapter::fixed_sampling::FixedSampling;
+use crate::adapter::coverage::Coverage;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
-use crate::service::{ServiceError, TraceBatch, TraceFeed};
+use crate::service::{ServiceError, TraceBatch, TraceFeed, manifests};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
 fn build(config: &Config, now: UnixNanos) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let config = &config.adapters;
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
-    if let Some(file) = &config.adapters.fixed_sampling.file {
+    if let Some(file) = &config.fixed_sampling.file {
         adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
+    }
+    if config.coverage.enabled {
+        let inventory = manifests::configured(&config.coverage.manifests)?;
+        adapters.push(Box::new(Coverage::new(&config.coverage, inventory)));
     }
     Ok(adapters)
 }

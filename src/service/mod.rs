@@ -9,6 +9,7 @@ mod endpoints;
 mod findings;
 mod fit;
 mod keeper;
+pub mod manifests;
 pub mod objective_files;
 pub mod simulation;
 mod start;
@@ -27,6 +28,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::fixed_sampling::PlanFileError;
+use crate::api;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -42,6 +44,7 @@ use crate::service::adapters::Adapters;
 pub use crate::service::endpoints::Endpoints;
 use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
+use crate::service::manifests::ManifestsError;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::start::{
     start_exporters, start_keeping, start_notifiers, start_receivers, start_servers,
@@ -94,6 +97,9 @@ pub enum ServiceError {
     /// `adapters.fixed_sampling.file` cannot be used.
     #[error("adapters.fixed_sampling.file: {0}")]
     FixedSampling(#[from] PlanFileError),
+    /// `adapters.coverage.manifests` cannot be used.
+    #[error("adapters.coverage.manifests: {0}")]
+    Manifests(#[from] ManifestsError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -192,16 +198,15 @@ impl Service {
             },
             ready: ready_sender,
         };
-        let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(config, parts, stop.clone()));
         endpoints.log();
+        let stop = CancellationToken::new();
         Ok(Self {
             endpoints,
             reports,
             traces: feed,
             keeper,
+            supervisor: tokio::spawn(supervise(config, parts, stop.clone())),
             stop,
-            supervisor,
         })
     }
 

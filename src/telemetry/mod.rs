@@ -10,6 +10,7 @@
 mod adapter;
 mod sampling;
 mod pii;
+mod coverage;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -31,6 +32,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 pub use crate::telemetry::adapter::AdapterMetrics;
 pub use crate::telemetry::sampling::SamplingCounters;
 pub use crate::telemetry::pii::count_pii_findings;
+pub use crate::telemetry::coverage::CoverageMetrics;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -221,6 +223,7 @@ fn describe() {
     adapter::describe();
     sampling::describe();
     pii::describe();
+    coverage::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -16,6 +16,7 @@ mod binary;
 mod canary;
 mod candidates;
 mod contracts;
+mod coverage;
 mod exporters;
 mod gate;
 mod gate_live;

@@ -144,6 +144,15 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         )],
     ),
     get(
+        "/api/v1/coverage",
+        "What reports no spans, and how well the rest is instrumented",
+        &[],
+        &[
+            ok("Coverage; null while adapters.coverage is off.", "Coverage"),
+            NO_REPORT,
+        ],
+    ),
+    get(
         "/api/v1/traces",
         "Whole traces that are kept: a sample",
         &[
