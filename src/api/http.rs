@@ -17,12 +17,12 @@ use tonic::Status;
 
 use super::verdict::{self, Question};
 use super::{
-    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, traces,
+    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, topology, traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
 /// The overview loads nothing and runs nothing.
-const OVERVIEW_POLICY: &str =
+pub(super) const OVERVIEW_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
 /// All HTTP routes; gRPC services are added beside them.
@@ -46,6 +46,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/traces/{id}", get(traces::show))
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
+        .route("/api/v1/topology", get(topology::show))
         .route("/api/v1/transitions", get(store::transitions))
         .route("/api/v1/verdict", get(verdict))
         .route("/api/openapi.json", get(openapi::show))
@@ -94,7 +95,15 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn overview_page(State(shared): State<Arc<Shared>>) -> Response {
     let report = shared.report();
-    let page = spawn_blocking(move || overview::Overview(report.as_deref()).to_string()).await;
+    let graph = shared.state.advice.borrow().topology.clone();
+    let page = spawn_blocking(move || {
+        let overview = overview::Overview {
+            report: report.as_deref(),
+            graph: graph.as_deref(),
+        };
+        overview.to_string()
+    })
+    .await;
     match page {
         Ok(page) => {
             let policy = [(header::CONTENT_SECURITY_POLICY, OVERVIEW_POLICY)];

@@ -21,6 +21,7 @@ mod query;
 mod store;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod traces;
 mod verdict;
 mod watcher;

@@ -465,11 +465,15 @@ fn integrations(tests: Option<&TestReport>, advice: &Advice) -> BTreeMap<String,
         "ebpf-bot",
         "pii-guardrail",
         "t-rag",
-        "topology-rca",
         "zero-touch-telemetry",
     ]
     .into_iter()
     .map(|name| (name.to_owned(), off.to_owned()))
+    .chain([(
+        "topology-rca".to_owned(),
+        "off: `serve` has the graph where adapters.topology.enabled and trace_buffer.enabled are true, the command topology that of files"
+            .to_owned(),
+    )])
     .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
     .chain(states)
     .collect()

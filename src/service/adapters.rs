@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::topology::Topology;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::advice::Advice;
@@ -16,8 +17,13 @@ use crate::service::{ServiceError, TraceBatch, TraceFeed};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
-pub(super) fn build(_config: &Config) -> Vec<Box<dyn Adapter>> {
-    Vec::new()
+pub(super) fn build(config: &Config) -> Vec<Box<dyn Adapter>> {
+    let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    let topology = &config.adapters.topology;
+    if topology.enabled && config.trace_buffer.enabled {
+        adapters.push(Box::new(Topology::new(topology, config.trace_buffer.quiet)));
+    }
+    adapters
 }
 
 /// What the adapters listen to, and where their advice goes.
@@ -107,7 +113,7 @@ async fn drive(
         let now = surroundings.clock.now();
         adapter = tokio::task::spawn_blocking(move || {
             match news {
-                News::Traces(batch) => adapter.on_traces(&batch, now),
+                News::Traces(batch) => adapter.on_kept(&batch, now),
                 News::Report(report) => adapter.on_report(&report, now),
             }
             adapter

@@ -5,9 +5,11 @@
 //! with the process.
 //!
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
-//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
+//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration, and those of
+//! `dependency`, which bounds them itself.
 
 mod adapter;
+mod dependency;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -27,6 +29,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
+pub use crate::telemetry::dependency::{DependencyMetrics, DependencySample};
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -215,6 +218,7 @@ fn describe() {
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     adapter::describe();
+    dependency::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
