@@ -17,7 +17,8 @@ use tonic::Status;
 
 use super::verdict::{self, Question};
 use super::{
-    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, topology, traces,
+    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, topology,
+    traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 

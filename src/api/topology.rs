@@ -62,6 +62,7 @@ fn missing(is_on: bool) -> Response {
         let text = "the first evaluation has not finished yet";
         return error(StatusCode::SERVICE_UNAVAILABLE, text);
     }
-    let text = "there is no service graph: adapters.topology.enabled or trace_buffer.enabled is false";
+    let text =
+        "there is no service graph: adapters.topology.enabled or trace_buffer.enabled is false";
     error(StatusCode::NOT_FOUND, text)
 }

@@ -7,6 +7,7 @@ mod documents;
 mod endpoint;
 pub mod gate;
 pub mod loadgen;
+pub mod manifests;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
@@ -16,6 +17,7 @@ pub mod store;
 mod summary;
 pub mod test;
 mod text;
+pub mod topology;
 pub mod traces;
 pub mod validate;
 mod versions;
@@ -81,6 +83,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// Draw who calls whom, from trace files and Kubernetes manifests: JSON, DOT or SVG.
+    Topology(topology::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -179,6 +183,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Topology(args) => topology::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -10,8 +10,10 @@ impl Display for Escaped<'_> {
     fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
         // XML has no other control characters.
         let is_special = |character: char| {
-            matches!(character, '&' | '<' | '>' | '"' | '\'' | '\u{fffe}' | '\u{ffff}')
-                || (character.is_control() && character != '\n')
+            matches!(
+                character,
+                '&' | '<' | '>' | '"' | '\'' | '\u{fffe}' | '\u{ffff}'
+            ) || (character.is_control() && character != '\n')
         };
         for piece in self.0.split_inclusive(is_special) {
             let mut characters = piece.chars();

@@ -10,6 +10,7 @@
 
 mod analysis;
 mod graph;
+mod manifests;
 mod observe;
 mod state;
 mod tally;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Adapter;
+use crate::adapter::kubernetes::Inventory;
 use crate::adapter::topology::state::{Bounds, State};
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
@@ -121,6 +123,11 @@ pub fn graph_of<'t>(
 /// Says in a graph what is new and what is gone beside another one.
 pub fn compare(graph: &mut ServiceGraph, baseline: &ServiceGraph) {
     graph::compare(graph, baseline);
+}
+
+/// Adds what manifests know: what runs each node, and what runs and was never seen.
+pub fn join(graph: &mut ServiceGraph, inventory: &Inventory) {
+    manifests::join(graph, inventory);
 }
 
 /// The live graph.

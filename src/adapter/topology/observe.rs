@@ -2,7 +2,8 @@
 //!
 //! A call is what [`TraceTree::calls`] has for one. A client span that nobody answers leads to a database or to something
 //! else that reports no spans, by what [`peer_of`] reads; a message leads to its destination, and from there to whom it is
-//! delivered. Where nobody names the destination, producer and consumer are joined directly: by parent, else by link.
+//! delivered. A call failed if its callee failed, or its caller for a reason of its own, such as a time-out; an answer such as 404 is
+//! no failure. Where nobody names the destination, producer and consumer are joined directly: by parent, else by link.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -187,6 +188,13 @@ impl<'a> Look<'a> {
         0..self.peers.len()
     }
 
+    /// Whether a call failed as its caller sees it.
+    fn is_call_failed(&self, index: usize) -> bool {
+        self.span(index).is_some_and(|(span, peer)| {
+            is_outgoing(span) && self.tree.is_failed(index) && !peer.is_callers_fault
+        })
+    }
+
     /// Whether the work of which a span is a part failed.
     fn is_work_failed(&self, index: usize) -> bool {
         let entry = self.entries.get(index).copied().unwrap_or(index);
@@ -211,8 +219,7 @@ impl<'a> Look<'a> {
             if let Some(place) = self.is_delivered.get_mut(call.callee) {
                 *place = true;
             }
-            let is_caller_failed =
-                is_outgoing(caller) && tree.is_failed(call.caller) && !is_message;
+            let is_caller_failed = !is_message && self.is_call_failed(call.caller);
             let is_failed = tree.is_failed(call.callee) || is_caller_failed;
             let timed = if is_outgoing(caller) && !is_message {
                 caller
@@ -395,7 +402,7 @@ impl<'a> Look<'a> {
         let Some((span, _)) = self.span(index) else {
             return;
         };
-        let is_failed = self.tree.is_failed(index);
+        let is_failed = self.is_call_failed(index);
         self.observed.calls.push(SeenCall {
             from: NodeRef::service(&span.resource.service),
             to,

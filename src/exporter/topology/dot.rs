@@ -46,7 +46,9 @@ fn write_node(out: &mut String, node: &GraphNode, says_place: bool) -> fmt::Resu
         label.push('\n');
         label.push_str(&numbers(&node.traffic));
     }
-    let colour = COLOURS.get(severity(node.traffic.error_ratio)).unwrap_or(&"#6e7781");
+    let colour = COLOURS
+        .get(severity(node.traffic.error_ratio))
+        .unwrap_or(&"#6e7781");
     writeln!(
         out,
         "  {} [label={}, shape={shape}, style={style}, color={}, tooltip={}];",

@@ -18,6 +18,9 @@ pub use self::svg::svg;
 /// From here on an edge is a little, more and very red.
 const ERROR_STEPS: [f64; 3] = [0.001, 0.01, 0.05];
 
+/// Nodes that are named as hit.
+const HITS_NAMED: usize = 5;
+
 /// All calls from one node to another, as one line of a picture.
 #[derive(Clone, Debug)]
 struct Arrow<'a> {
@@ -58,15 +61,21 @@ impl<'a> Picture<'a> {
         let new: BTreeSet<&EdgeName> = graph.changes.new.iter().collect();
         let mut arrows: BTreeMap<(usize, usize), Arrow<'_>> = BTreeMap::new();
         for edge in &graph.edges {
-            let ends = places.get(edge.from.as_str()).zip(places.get(edge.to.as_str()));
+            let ends = places
+                .get(edge.from.as_str())
+                .zip(places.get(edge.to.as_str()));
             let Some((from, to)) = ends else { continue };
-            let arrow = arrows.entry((*from, *to)).or_insert_with(|| Arrow::between(*from, *to));
+            let arrow = arrows
+                .entry((*from, *to))
+                .or_insert_with(|| Arrow::between(*from, *to));
             arrow.is_message &= edge.kind == EdgeKind::Messaging;
             arrow.is_new |= new.contains(&edge.name());
             arrow.edges.push(edge);
         }
         for gone in &graph.changes.vanished {
-            let ends = places.get(gone.from.as_str()).zip(places.get(gone.to.as_str()));
+            let ends = places
+                .get(gone.from.as_str())
+                .zip(places.get(gone.to.as_str()));
             let Some((from, to)) = ends else { continue };
             arrows.entry((*from, *to)).or_insert_with(|| Arrow {
                 is_gone: true,
@@ -115,27 +124,34 @@ impl Arrow<'_> {
         severity(self.error_ratio)
     }
 
+    /// Of the edges of one callee, the one with the most to say has its tag.
+    fn weight_of_tag(&self) -> (bool, bool, u64) {
+        let errors = self.error_ratio.filter(|_| self.severity() > 1);
+        // Ratios are not negative, so their bits are in their order.
+        let errors = errors.unwrap_or_default().to_bits();
+        (self.is_new, self.is_gone, errors)
+    }
+
     /// For each protocol a line with its numbers.
     fn describe(&self, nodes: &[&GraphNode]) -> String {
         let name = |at: usize| nodes.get(at).map_or("", |node| node.id.as_str());
-        let mut text = format!("{} → {}", name(self.from), name(self.to));
-        if self.is_gone {
-            text.push_str("\nvanished");
-        }
-        if self.is_new {
-            text.push_str("\nnew");
-        }
-        for edge in &self.edges {
-            text.push('\n');
-            text.push_str(edge.kind.label());
-            text.push_str(": ");
-            text.push_str(&numbers(&edge.traffic));
-            if let Some(ratio) = edge.propagation_ratio {
-                let ratio = significant(100.0 * ratio);
-                text.push_str(&format!(" · {ratio} % of the errors reach the caller's work"));
+        let mut lines = vec![format!("{} → {}", name(self.from), name(self.to))];
+        for (word, holds) in [("new", self.is_new), ("vanished", self.is_gone)] {
+            if holds {
+                lines.push(word.to_owned());
             }
         }
-        text
+        lines.extend(self.edges.iter().map(|edge| {
+            let line = format!("{}: {}", edge.kind.label(), numbers(&edge.traffic));
+            match edge.propagation_ratio {
+                Some(ratio) => {
+                    let ratio = significant(100.0 * ratio);
+                    format!("{line} · {ratio} % of the errors reach the caller's work")
+                }
+                None => line,
+            }
+        }));
+        lines.join("\n")
     }
 }
 
@@ -154,14 +170,12 @@ fn numbers(traffic: &Traffic) -> String {
             more => format!("seen {more} times"),
         };
     }
-    let mut text = rate(traffic.calls_per_sec);
-    if let Some(ratio) = traffic.error_ratio {
-        text.push_str(&format!(" · {} %", significant(100.0 * ratio)));
-    }
-    if let Some(latency) = &traffic.latency {
-        text.push_str(&format!(" · p95 {}", duration(latency.p95)));
-    }
-    text
+    let mut parts = vec![rate(traffic.calls_per_sec)];
+    let errors = traffic.error_ratio;
+    parts.extend(errors.map(|ratio| format!("{} %", significant(100.0 * ratio))));
+    let latency = traffic.latency.as_ref();
+    parts.extend(latency.map(|latency| format!("p95 {}", duration(latency.p95))));
+    parts.join(" · ")
 }
 
 /// A rate by the second, the minute or the hour, whichever reads best.
@@ -184,14 +198,17 @@ fn duration(secs: f64) -> String {
 
 /// What stands above the name of a node.
 fn caption(node: &GraphNode, has_several_places: bool) -> String {
-    let mut words = vec![match node.kind {
-        NodeKind::Service => "service",
-        NodeKind::Database => "database",
-        NodeKind::Queue => "queue",
-        NodeKind::External => "external",
-        NodeKind::Workload => "never seen",
-    }
-    .to_owned()];
+    let mut words = vec![
+        match node.kind {
+            NodeKind::Service => "service",
+            NodeKind::Database => "database",
+            NodeKind::Queue => "queue",
+            NodeKind::External if node.workloads.is_empty() => "external",
+            NodeKind::External => "reports no spans",
+            NodeKind::Workload => "never seen",
+        }
+        .to_owned(),
+    ];
     if !node.technology.is_empty() && node.technology != *node.key.name {
         words.push(node.technology.clone());
     }
@@ -211,7 +228,10 @@ fn caption(node: &GraphNode, has_several_places: bool) -> String {
 /// Whether nodes have to say where they are.
 fn has_several_places(nodes: &[&GraphNode]) -> bool {
     let places = |of: fn(&GraphNode) -> &str| {
-        let places = nodes.iter().map(|node| of(node)).filter(|part| !part.is_empty());
+        let places = nodes
+            .iter()
+            .map(|node| of(node))
+            .filter(|part| !part.is_empty());
         places.collect::<BTreeSet<&str>>().len()
     };
     places(|node| &node.key.namespace) > 1 || places(|node| &node.key.environment) > 1
@@ -219,39 +239,37 @@ fn has_several_places(nodes: &[&GraphNode]) -> bool {
 
 /// All that is known of a node, for those who point at it.
 fn describe(node: &GraphNode) -> String {
-    let mut text = format!("{}\n{}", node.id, numbers(&node.traffic));
-    if let Some(latency) = &node.traffic.latency {
-        text.push_str(&format!(
-            "\np50 {}, p99 {}",
-            duration(latency.p50),
-            duration(latency.p99)
-        ));
-    }
+    let mut lines = vec![node.id.clone()];
     if node.is_observed {
-        text.push_str(&format!(
-            "\ncalled by {}, calls {}; PageRank {}, depth {}",
+        lines.push(numbers(&node.traffic));
+        lines.extend(node.traffic.latency.as_ref().map(|latency| {
+            format!(
+                "p50 {}, p99 {}",
+                duration(latency.p50),
+                duration(latency.p99)
+            )
+        }));
+        lines.push(format!(
+            "called by {}, calls {}; PageRank {}, depth {}",
             node.in_degree,
             node.out_degree,
             significant(node.page_rank),
             node.depth
         ));
     }
-    if let Some(ratio) = node.blast_radius.requests_ratio.filter(|ratio| *ratio > 0.0) {
+    let radius = &node.blast_radius;
+    let requests = radius.requests_ratio.filter(|ratio| *ratio > 0.0);
+    lines.extend(requests.map(|ratio| {
         let ratio = significant(100.0 * ratio);
-        text.push_str(&format!("\nif it fails: {ratio} % of the requests from outside"));
+        format!("if it fails: {ratio} % of the requests from outside")
+    }));
+    let hit = radius.hit.iter().take(HITS_NAMED);
+    let hit = hit.map(|hit| format!("{} {} %", hit.node, significant(100.0 * hit.ratio)));
+    let hit: Vec<String> = hit.collect();
+    for (word, names) in [("hits ", &hit), ("", &node.workloads)] {
+        if !names.is_empty() {
+            lines.push(format!("{word}{}", names.join(", ")));
+        }
     }
-    let hit: Vec<String> = node
-        .blast_radius
-        .hit
-        .iter()
-        .take(5)
-        .map(|hit| format!("{} {} %", hit.node, significant(100.0 * hit.ratio)))
-        .collect();
-    if !hit.is_empty() {
-        text.push_str(&format!("\nhits {}", hit.join(", ")));
-    }
-    if !node.workloads.is_empty() {
-        text.push_str(&format!("\n{}", node.workloads.join(", ")));
-    }
-    text
+    lines.join("\n")
 }

@@ -1,6 +1,7 @@
 //! The graph as SVG: boxes from left to right, edges as wide as they have calls and as red as they fail. It loads nothing, runs
 //! nothing, follows the reader's light or dark colours, and is the same for the same graph.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::layout::{Drawing, Point, Sizes, lay_out};
@@ -26,7 +27,7 @@ const HEAD: f64 = 64.0;
 const LEGEND: f64 = 78.0;
 
 /// The legend needs so much.
-const WIDTH_MIN: f64 = 800.0;
+const WIDTH_MIN: f64 = 880.0;
 
 /// Letters of a name and of what stands above it that fit into a box.
 const NAME_CHARS: usize = 25;
@@ -52,7 +53,7 @@ const STYLE: &str = "\
 .slo-graph .queue .box { fill: #e9f6f1; stroke: #3f8f72; }
 .slo-graph .lid { fill: none; stroke: #8565b5; stroke-width: 1.2; }
 .slo-graph .workload .box { fill: none; stroke-dasharray: 5 4; }
-.slo-graph .line { fill: none; stroke: #8c959f; stroke-opacity: .85; }
+.slo-graph .line { fill: none; stroke: #8c959f; stroke-opacity: .75; }
 .slo-graph .head { fill: #8c959f; stroke: none; }
 .slo-graph .e1 .line { stroke: #bf8700; } .slo-graph .e1 .head, .slo-graph .mark.e1 { fill: #bf8700; }
 .slo-graph .e2 .line { stroke: #e16f24; } .slo-graph .e2 .head, .slo-graph .mark.e2 { fill: #e16f24; }
@@ -61,6 +62,7 @@ const STYLE: &str = "\
 .slo-graph .gone .line { stroke-dasharray: 1.5 4; }
 .slo-graph .halo { fill: none; stroke: #2f81f7; stroke-opacity: .35; }
 .slo-graph .tag { fill: #1f6feb; font-size: 10px; font-weight: 600; }
+.slo-graph .e2 .tag { fill: #bc4c00; } .slo-graph .e3 .tag { fill: #cf222e; }
 .slo-graph .edge:hover .line { stroke-opacity: 1; stroke-width: 7; }
 @media (prefers-color-scheme: dark) {
 .slo-graph .ground { fill: #0d1117; }
@@ -72,6 +74,7 @@ const STYLE: &str = "\
 .slo-graph .queue .box { fill: #10251d; stroke: #56b08f; }
 .slo-graph .lid { stroke: #a98ad9; }
 .slo-graph .tag { fill: #6cb6ff; }
+.slo-graph .e2 .tag { fill: #f0883e; } .slo-graph .e3 .tag { fill: #ff7b72; }
 }
 ";
 
@@ -85,8 +88,11 @@ pub fn svg(graph: &ServiceGraph) -> String {
 
 fn write_svg(out: &mut String, graph: &ServiceGraph) -> fmt::Result {
     let picture = Picture::new(graph, NODES_MAX);
-    let edges: Vec<(usize, usize)> =
-        picture.arrows.iter().map(|arrow| (arrow.from, arrow.to)).collect();
+    let edges: Vec<(usize, usize)> = picture
+        .arrows
+        .iter()
+        .map(|arrow| (arrow.from, arrow.to))
+        .collect();
     let drawing = lay_out(picture.nodes.len(), &edges, &SIZES);
     let width = (drawing.width + 2.0 * MARGIN).max(WIDTH_MIN);
     let height = HEAD + drawing.height + LEGEND + MARGIN;
@@ -102,7 +108,10 @@ fn write_svg(out: &mut String, graph: &ServiceGraph) -> fmt::Result {
         Escaped(&spoken(graph, &summary))
     )?;
     writeln!(out, "<style>\n{STYLE}</style>")?;
-    writeln!(out, "<rect class=\"ground\" width=\"{width:.0}\" height=\"{height:.0}\"/>")?;
+    writeln!(
+        out,
+        "<rect class=\"ground\" width=\"{width:.0}\" height=\"{height:.0}\"/>"
+    )?;
     writeln!(
         out,
         "<text class=\"title\" x=\"{MARGIN}\" y=\"28\">Services and what they call</text>\n\
@@ -122,26 +131,38 @@ fn write_svg(out: &mut String, graph: &ServiceGraph) -> fmt::Result {
 }
 
 fn summary(graph: &ServiceGraph, picture: &Picture<'_>) -> String {
-    let services = graph.nodes.iter().filter(|node| node.kind == NodeKind::Service).count();
-    let mut text = format!(
-        "{services} services, {} other nodes, {} edges · {} traces",
-        graph.nodes.len() - services,
-        graph.edges.len(),
-        graph.traces
-    );
+    let services = graph
+        .nodes
+        .iter()
+        .filter(|node| node.kind == NodeKind::Service)
+        .count();
+    let mut parts = vec![
+        format!(
+            "{services} services, {} other nodes, {} edges",
+            graph.nodes.len() - services,
+            graph.edges.len()
+        ),
+        format!("{} traces", graph.traces),
+    ];
     if graph.traces > 0 {
-        let (from, to) = (timestamp(graph.from), timestamp(graph.to));
-        text.push_str(&format!(" · {from:.0} to {to:.0}"));
+        parts.push(format!(
+            "{:.0} to {:.0}",
+            timestamp(graph.from),
+            timestamp(graph.to)
+        ));
     }
-    for (word, edges) in [("new", &graph.changes.new), ("vanished", &graph.changes.vanished)] {
+    for (word, edges) in [
+        ("new", &graph.changes.new),
+        ("vanished", &graph.changes.vanished),
+    ] {
         if !edges.is_empty() {
-            text.push_str(&format!(" · {} {word}", edges.len()));
+            parts.push(format!("{} {word}", edges.len()));
         }
     }
     if picture.left_out > 0 {
-        text.push_str(&format!(" · {} more nodes in JSON and DOT", picture.left_out));
+        parts.push(format!("{} more nodes in JSON and DOT", picture.left_out));
     }
-    text
+    parts.join(" · ")
 }
 
 /// The picture for those who do not see it.
@@ -154,7 +175,14 @@ fn spoken(graph: &ServiceGraph, summary: &str) -> String {
     let busiest: Vec<String> = busiest
         .iter()
         .take(12)
-        .map(|edge| format!("{} calls {} ({})", edge.from, edge.to, numbers(&edge.traffic)))
+        .map(|edge| {
+            format!(
+                "{} calls {} ({})",
+                edge.from,
+                edge.to,
+                numbers(&edge.traffic)
+            )
+        })
         .collect();
     if busiest.is_empty() {
         return summary.to_owned();
@@ -173,8 +201,19 @@ fn write_arrows(out: &mut String, picture: &Picture<'_>, drawing: &Drawing) -> f
         picture.arrows.iter().zip(&drawing.routes).collect();
     // What fails is drawn above what does not.
     order.sort_by_key(|(arrow, _)| arrow.severity());
+    // One tag at each node: more would cover each other.
+    let mut tagged: BTreeMap<usize, &Arrow<'_>> = BTreeMap::new();
+    for arrow in &picture.arrows {
+        let best = tagged.entry(arrow.to).or_insert(arrow);
+        if arrow.weight_of_tag() > best.weight_of_tag() {
+            *best = arrow;
+        }
+    }
     for (arrow, route) in order {
-        write_arrow(out, arrow, route, &picture.nodes)?;
+        let is_tagged = tagged
+            .get(&arrow.to)
+            .is_some_and(|best| best.from == arrow.from);
+        write_arrow(out, arrow, route, (&picture.nodes, is_tagged))?;
     }
     Ok(())
 }
@@ -183,7 +222,7 @@ fn write_arrow(
     out: &mut String,
     arrow: &Arrow<'_>,
     route: &[Point],
-    nodes: &[&GraphNode],
+    (nodes, is_tagged): (&[&GraphNode], bool),
 ) -> fmt::Result {
     let (Some(first), Some(last)) = (route.first(), route.last()) else {
         return Ok(());
@@ -199,18 +238,33 @@ fn write_arrow(
     let half = HEAD_HALF + width / 3.0;
     // Heads point into their node: to the right, unless the edge goes back.
     let is_own = arrow.from == arrow.to;
-    let ahead = if first.0 < last.0 && !is_own { 1.0 } else { -1.0 };
+    let ahead = if first.0 < last.0 && !is_own {
+        1.0
+    } else {
+        -1.0
+    };
     let end = (last.0 - ahead * 2.0 * half, last.1);
-    let path = if is_own { own_path(*first, end) } else { path(route, end) };
+    let path = if is_own {
+        own_path(*first, end)
+    } else {
+        path(route, end)
+    };
     writeln!(
         out,
         "<g class=\"{class}\"><title>{}</title>",
         Escaped(&arrow.describe(nodes))
     )?;
     if arrow.is_new {
-        writeln!(out, "<path class=\"halo\" stroke-width=\"{:.1}\" d=\"{path}\"/>", width + 6.0)?;
+        writeln!(
+            out,
+            "<path class=\"halo\" stroke-width=\"{:.1}\" d=\"{path}\"/>",
+            width + 6.0
+        )?;
     }
-    writeln!(out, "<path class=\"line\" stroke-width=\"{width:.1}\" d=\"{path}\"/>")?;
+    writeln!(
+        out,
+        "<path class=\"line\" stroke-width=\"{width:.1}\" d=\"{path}\"/>"
+    )?;
     writeln!(
         out,
         "<path class=\"head\" d=\"M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z\"/>",
@@ -221,28 +275,33 @@ fn write_arrow(
         end.0 - ahead,
         last.1 + half
     )?;
-    let mut tags = Vec::new();
-    if arrow.is_new {
-        tags.push("new".to_owned());
-    }
-    if arrow.is_gone {
-        tags.push("vanished".to_owned());
-    }
-    if let Some(ratio) = arrow.error_ratio.filter(|_| arrow.severity() > 1) {
-        tags.push(format!("{} %", significant(100.0 * ratio)));
-    }
-    if !tags.is_empty() {
-        let anchor = if ahead > 0.0 { "end" } else { "start" };
-        writeln!(
-            out,
-            "<text class=\"tag\" text-anchor=\"{anchor}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            end.0 - ahead * 4.0,
-            last.1 - half - 1.0,
-            tags.join(" ")
-        )?;
+    let tag = (end.0 - ahead * 4.0, last.1 - half - 1.0);
+    if is_tagged {
+        write_tag(out, arrow, tag, ahead > 0.0)?;
     }
     out.push_str("</g>\n");
     Ok(())
+}
+
+/// What is remarkable about an edge stands at its head.
+fn write_tag(out: &mut String, arrow: &Arrow<'_>, (x, y): Point, is_ahead: bool) -> fmt::Result {
+    let mut tags = Vec::new();
+    for (word, holds) in [("new", arrow.is_new), ("vanished", arrow.is_gone)] {
+        if holds {
+            tags.push(word.to_owned());
+        }
+    }
+    let errors = arrow.error_ratio.filter(|_| arrow.severity() > 1);
+    tags.extend(errors.map(|ratio| format!("{} %", significant(100.0 * ratio))));
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let anchor = if is_ahead { "end" } else { "start" };
+    let tags = tags.join(" ");
+    writeln!(
+        out,
+        "<text class=\"tag\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{tags}</text>"
+    )
 }
 
 /// Straight across columns, curved between them.
@@ -259,7 +318,10 @@ fn path(route: &[Point], end: Point) -> String {
             }
             Some((last_x, last_y)) => {
                 let middle = f64::midpoint(last_x, x);
-                write!(text, "C{middle:.1} {last_y:.1} {middle:.1} {y:.1} {x:.1} {y:.1}")
+                write!(
+                    text,
+                    "C{middle:.1} {last_y:.1} {middle:.1} {y:.1} {x:.1} {y:.1}"
+                )
             }
         };
         // Writing to a string does not fail.
@@ -276,47 +338,22 @@ fn own_path((x, y): Point, (end_x, end_y): Point) -> String {
 }
 
 fn write_node(out: &mut String, node: &GraphNode, (x, y): Point, says_place: bool) -> fmt::Result {
-    let (w, h) = (SIZES.node_width, SIZES.node_height);
+    let w = SIZES.node_width;
     writeln!(
         out,
         "<g class=\"{}\" transform=\"translate({x:.1} {y:.1})\"><title>{}</title>",
         node.kind.label(),
         Escaped(&describe(node))
     )?;
-    match node.kind {
-        NodeKind::Service | NodeKind::Workload => {
-            writeln!(out, "<rect class=\"box\" width=\"{w}\" height=\"{h}\" rx=\"8\"/>")?;
-        }
-        NodeKind::Database => {
-            // A cylinder.
-            let (side, round) = (h - 6.0, 6.0);
-            writeln!(
-                out,
-                "<path class=\"box\" d=\"M0 {round}A{r} {round} 0 0 1 {w} {round}V{side}A{r} {round} 0 0 1 0 {side}Z\"/>\
-                 <path class=\"lid\" d=\"M0 {round}A{r} {round} 0 0 0 {w} {round}\"/>",
-                r = w / 2.0,
-            )?;
-        }
-        NodeKind::Queue => {
-            let round = h / 2.0;
-            writeln!(out, "<rect class=\"box\" width=\"{w}\" height=\"{h}\" rx=\"{round}\"/>")?;
-        }
-        NodeKind::External => {
-            let cut = 12.0;
-            writeln!(
-                out,
-                "<path class=\"box\" d=\"M{cut} 0H{}L{w} {cut}V{}L{} {h}H{cut}L0 {}V{cut}Z\"/>",
-                w - cut,
-                h - cut,
-                w - cut,
-                h - cut
-            )?;
-        }
-    }
+    write_outline(out, node.kind)?;
     let red = severity(node.traffic.error_ratio);
     if red > 0 {
         let dot = (w - 16.0, 16.0);
-        writeln!(out, "<circle class=\"mark e{red}\" cx=\"{}\" cy=\"{}\" r=\"4.5\"/>", dot.0, dot.1)?;
+        writeln!(
+            out,
+            "<circle class=\"mark e{red}\" cx=\"{}\" cy=\"{}\" r=\"4.5\"/>",
+            dot.0, dot.1
+        )?;
     }
     // Beside the round ends of queues there is less room.
     let (left, lid) = match node.kind {
@@ -344,6 +381,47 @@ fn write_node(out: &mut String, node: &GraphNode, (x, y): Point, says_place: boo
     Ok(())
 }
 
+/// The shape of a node tells its kind.
+fn write_outline(out: &mut String, kind: NodeKind) -> fmt::Result {
+    let (w, h) = (SIZES.node_width, SIZES.node_height);
+    match kind {
+        NodeKind::Service | NodeKind::Workload => {
+            writeln!(
+                out,
+                "<rect class=\"box\" width=\"{w}\" height=\"{h}\" rx=\"8\"/>"
+            )
+        }
+        NodeKind::Database => {
+            // A cylinder.
+            let (side, round) = (h - 6.0, 6.0);
+            writeln!(
+                out,
+                "<path class=\"box\" d=\"M0 {round}A{r} {round} 0 0 1 {w} {round}V{side}A{r} {round} 0 0 1 0 {side}Z\"/>\
+                 <path class=\"lid\" d=\"M0 {round}A{r} {round} 0 0 0 {w} {round}\"/>",
+                r = w / 2.0,
+            )
+        }
+        NodeKind::Queue => {
+            let round = h / 2.0;
+            writeln!(
+                out,
+                "<rect class=\"box\" width=\"{w}\" height=\"{h}\" rx=\"{round}\"/>"
+            )
+        }
+        NodeKind::External => {
+            let cut = 12.0;
+            writeln!(
+                out,
+                "<path class=\"box\" d=\"M{cut} 0H{}L{w} {cut}V{}L{} {h}H{cut}L0 {}V{cut}Z\"/>",
+                w - cut,
+                h - cut,
+                w - cut,
+                h - cut
+            )
+        }
+    }
+}
+
 /// Long names lose their middle: both ends tell them apart.
 fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();
@@ -358,7 +436,10 @@ fn shortened(text: &str, most: usize) -> String {
 }
 
 fn write_legend(out: &mut String, top: f64) -> fmt::Result {
-    writeln!(out, "<g class=\"legend\" transform=\"translate({MARGIN} {top:.1})\">")?;
+    writeln!(
+        out,
+        "<g class=\"legend\" transform=\"translate({MARGIN} {top:.1})\">"
+    )?;
     let labels = ["errors below 0.1 %", "from 0.1 %", "from 1 %", "from 5 %"];
     let mut x = 0.0;
     for (red, label) in labels.iter().enumerate() {
@@ -382,6 +463,12 @@ fn write_legend(out: &mut String, top: f64) -> fmt::Result {
         out,
         "<g class=\"gone\"><path class=\"line\" stroke-width=\"2\" d=\"M{x} 0h34\"/></g>\
          <text class=\"quiet\" x=\"{}\" y=\"3.5\">vanished</text>",
+        x + 42.0
+    )?;
+    x += 110.0;
+    writeln!(
+        out,
+        "<path class=\"halo\" stroke-width=\"9\" d=\"M{x} 0h34\"/><text class=\"quiet\" x=\"{}\" y=\"3.5\">new</text>",
         x + 42.0
     )?;
     writeln!(

@@ -7,7 +7,9 @@
 
 use crate::model::batch::{Call, EventBatch, Failure};
 use crate::model::span::{Outcome, SpanKind};
-use crate::window::event::{Sampling, Scalar, SpanAttributes, SpanInput, outcome_of, weight_of};
+use crate::window::event::{
+    Sampling, Scalar, SpanAttributes, SpanInput, is_grpc_server_error, outcome_of, weight_of,
+};
 
 /// Longer kinds and names are cut here.
 const NAME_BYTES_MAX: usize = 128;
@@ -153,6 +155,9 @@ pub struct Peer<'a> {
     pub is_http: bool,
     /// Whether it says anything about a remote procedure call.
     pub is_rpc: bool,
+    /// Whether the answer says that the caller asked for what there is not: HTTP 4xx, or a gRPC code for which the server is
+    /// not to blame. Clients report that as an error, servers do not.
+    pub is_callers_fault: bool,
 }
 
 /// The same of a span whose attributes are all at hand.
@@ -171,7 +176,17 @@ pub fn peer_of<'a>(pairs: impl IntoIterator<Item = (&'a [u8], Scalar<'a>)>) -> P
         is_rpc: attributes.rpc_service.is_some()
             || attributes.rpc_method.is_some()
             || attributes.grpc_status.is_some(),
+        is_callers_fault: attributes
+            .http_status
+            .is_some_and(|status| (400..500).contains(&status))
+            || attributes
+                .grpc_status
+                .is_some_and(|code| !is_success(code) && !is_grpc_server_error(code)),
     }
+}
+
+fn is_success(grpc_code: Scalar<'_>) -> bool {
+    matches!(grpc_code, Scalar::Int(0) | Scalar::Text(b"OK" | b"0" | b""))
 }
 
 /// Whether spans of this kind are calls.

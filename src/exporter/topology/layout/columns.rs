@@ -33,7 +33,10 @@ pub(super) fn assign(
         .iter()
         .map(|pair| {
             let is_flipped = against.contains(pair);
-            (if is_flipped { (pair.1, pair.0) } else { *pair }, is_flipped)
+            (
+                if is_flipped { (pair.1, pair.0) } else { *pair },
+                is_flipped,
+            )
         })
         .collect();
     let mut columns = vec![0_usize; count];

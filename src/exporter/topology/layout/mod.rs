@@ -83,7 +83,10 @@ pub(super) fn lay_out(count: usize, edges: &[(usize, usize)], sizes: &Sizes) -> 
     draw_alone(&mut drawing, &alone, sizes);
     for (at, (from, to)) in edges.iter().enumerate() {
         if from == to {
-            let route = drawing.nodes.get(*from).map(|place| own_route(*place, sizes));
+            let route = drawing
+                .nodes
+                .get(*from)
+                .map(|place| own_route(*place, sizes));
             if let Some((route, place)) = route.zip(drawing.routes.get_mut(at)) {
                 *place = route;
             }
@@ -95,7 +98,10 @@ pub(super) fn lay_out(count: usize, edges: &[(usize, usize)], sizes: &Sizes) -> 
 /// Around the upper right corner of a node.
 fn own_route((x, y): Point, sizes: &Sizes) -> Vec<Point> {
     let right = x + sizes.node_width;
-    vec![(right, y + 0.3 * sizes.node_height), (right, y + 0.7 * sizes.node_height)]
+    vec![
+        (right, y + 0.3 * sizes.node_height),
+        (right, y + 0.7 * sizes.node_height),
+    ]
 }
 
 /// Nodes without edges stand in rows below the others.
@@ -128,7 +134,11 @@ fn draw_alone(drawing: &mut Drawing, alone: &[usize], sizes: &Sizes) {
 }
 
 fn gap_below(drawing: &Drawing, sizes: &Sizes) -> f64 {
-    if drawing.height > 0.0 { drawing.height + 2.0 * sizes.node_gap } else { 0.0 }
+    if drawing.height > 0.0 {
+        drawing.height + 2.0 * sizes.node_gap
+    } else {
+        0.0
+    }
 }
 
 /// Nodes that hang together.
@@ -169,7 +179,9 @@ fn draw_part(drawing: &mut Drawing, part: &[usize], edges: &[(usize, usize)], si
         } else {
             ((flipped, true), true)
         };
-        let Some(chain) = chains.get(&key) else { continue };
+        let Some(chain) = chains.get(&key) else {
+            continue;
+        };
         let mut route = Vec::with_capacity(2 * chain.len());
         for (step, vertex) in chain.iter().enumerate() {
             let column = layered.column_of.get(*vertex).copied().unwrap_or_default();

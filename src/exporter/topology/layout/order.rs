@@ -51,7 +51,10 @@ fn positions(layered: &Layered) -> Vec<usize> {
 }
 
 fn places(neighbours: &[Vec<usize>], vertex: usize, positions: &[usize]) -> Vec<usize> {
-    let own = neighbours.get(vertex).map(Vec::as_slice).unwrap_or_default();
+    let own = neighbours
+        .get(vertex)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut places: Vec<usize> = own
         .iter()
         .filter_map(|neighbour| positions.get(*neighbour).copied())
@@ -86,12 +89,24 @@ pub(super) fn crossings(layered: &Layered) -> usize {
 
 fn sort_by_medians(layered: &mut Layered, is_forward: bool) {
     let count = layered.columns.len();
-    let order: Vec<usize> = if is_forward { (0..count).collect() } else { (0..count).rev().collect() };
+    let order: Vec<usize> = if is_forward {
+        (0..count).collect()
+    } else {
+        (0..count).rev().collect()
+    };
     let mut positions = positions(layered);
     for at in order {
-        let neighbours = if is_forward { &layered.before } else { &layered.behind };
-        let Some(column) = layered.columns.get_mut(at) else { continue };
-        let medians = column.iter().map(|vertex| median(&places(neighbours, *vertex, &positions)));
+        let neighbours = if is_forward {
+            &layered.before
+        } else {
+            &layered.behind
+        };
+        let Some(column) = layered.columns.get_mut(at) else {
+            continue;
+        };
+        let medians = column
+            .iter()
+            .map(|vertex| median(&places(neighbours, *vertex, &positions)));
         let keyed: Vec<(Option<f64>, usize)> = medians.zip(column.iter().copied()).collect();
         // What has no neighbours there keeps its place.
         let mut moving: Vec<(f64, usize)> = keyed
@@ -101,7 +116,9 @@ fn sort_by_medians(layered: &mut Layered, is_forward: bool) {
         moving.sort_by(|one, other| one.0.total_cmp(&other.0));
         let mut moving = moving.into_iter();
         for (place, (median, vertex)) in column.iter_mut().zip(keyed) {
-            *place = median.and_then(|_| moving.next()).map_or(vertex, |(_, vertex)| vertex);
+            *place = median
+                .and_then(|_| moving.next())
+                .map_or(vertex, |(_, vertex)| vertex);
         }
         for (place, vertex) in column.iter().enumerate() {
             if let Some(held) = positions.get_mut(*vertex) {
@@ -127,14 +144,18 @@ fn exchange(layered: &mut Layered) {
         let mut is_changed = false;
         for column in &mut layered.columns {
             for at in 1..column.len() {
-                let (Some(upper), Some(lower)) = (column.get(at - 1).copied(), column.get(at).copied())
+                let (Some(upper), Some(lower)) =
+                    (column.get(at - 1).copied(), column.get(at).copied())
                 else {
                     continue;
                 };
                 let cost = |upper, lower| -> usize {
                     [&layered.before, &layered.behind]
                         .map(|side| {
-                            inversions(&places(side, upper, &positions), &places(side, lower, &positions))
+                            inversions(
+                                &places(side, upper, &positions),
+                                &places(side, lower, &positions),
+                            )
                         })
                         .iter()
                         .sum()
@@ -159,5 +180,6 @@ fn exchange(layered: &mut Layered) {
 /// Crossings of the edges of an upper vertex with those of a lower one.
 fn inversions(upper: &[usize], lower: &[usize]) -> usize {
     let ends = lower.iter();
-    ends.map(|end| upper.len() - upper.partition_point(|other| other <= end)).sum()
+    ends.map(|end| upper.len() - upper.partition_point(|other| other <= end))
+        .sum()
 }

@@ -24,9 +24,21 @@ const PORT_SHARE: f64 = 0.72;
 
 /// The middle of each vertex; the uppermost box begins at 0.
 pub(super) fn centres(layered: &Layered, sizes: &Sizes) -> Vec<f64> {
-    let height = |vertex: usize| if vertex < layered.nodes { sizes.node_height } else { 0.0 };
+    let height = |vertex: usize| {
+        if vertex < layered.nodes {
+            sizes.node_height
+        } else {
+            0.0
+        }
+    };
     let gap = |one: usize, other: usize| {
-        let margin = |vertex| if vertex < layered.nodes { sizes.node_gap } else { sizes.edge_gap };
+        let margin = |vertex| {
+            if vertex < layered.nodes {
+                sizes.node_gap
+            } else {
+                sizes.edge_gap
+            }
+        };
         f64::midpoint(height(one), height(other)) + f64::midpoint(margin(one), margin(other))
     };
     let mut centres = vec![0.0; layered.column_of.len()];
@@ -53,8 +65,14 @@ pub(super) fn centres(layered: &Layered, sizes: &Sizes) -> Vec<f64> {
             (false, _) => (false, true),
         };
         for step in 0..count {
-            let at = if sweep % 2 == 0 { step } else { count - 1 - step };
-            let Some(column) = layered.columns.get(at) else { continue };
+            let at = if sweep % 2 == 0 {
+                step
+            } else {
+                count - 1 - step
+            };
+            let Some(column) = layered.columns.get(at) else {
+                continue;
+            };
             let wanted: Vec<(f64, f64)> = column
                 .iter()
                 .map(|vertex| wanted(layered, *vertex, &centres, (left, right)))
@@ -69,7 +87,10 @@ pub(super) fn centres(layered: &Layered, sizes: &Sizes) -> Vec<f64> {
             }
         }
     }
-    let tops = centres.iter().enumerate().map(|(vertex, centre)| centre - height(vertex) / 2.0);
+    let tops = centres
+        .iter()
+        .enumerate()
+        .map(|(vertex, centre)| centre - height(vertex) / 2.0);
     let top = tops.fold(f64::INFINITY, f64::min);
     centres.iter().map(|centre| centre - top).collect()
 }
@@ -128,8 +149,13 @@ pub(super) fn nearest(wanted: &[(f64, f64)], gaps: &[f64]) -> Vec<f64> {
         }
         blocks.push(block);
     }
-    let means = blocks.into_iter().flat_map(|(mean, _, count)| std::iter::repeat_n(mean, count));
-    means.zip(offsets).map(|(mean, offset)| mean + offset).collect()
+    let means = blocks
+        .into_iter()
+        .flat_map(|(mean, _, count)| std::iter::repeat_n(mean, count));
+    means
+        .zip(offsets)
+        .map(|(mean, offset)| mean + offset)
+        .collect()
 }
 
 /// Where on the sides of their nodes edges leave and arrive, beside the middle.
@@ -139,12 +165,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) fn new(
-        chains: &Chains,
-        layered: &Layered,
-        centres: &[f64],
-        sizes: &Sizes,
-    ) -> Self {
+    pub(super) fn new(chains: &Chains, layered: &Layered, centres: &[f64], sizes: &Sizes) -> Self {
         let mut leaving: Vec<Vec<(f64, Way)>> = vec![Vec::new(); layered.nodes];
         let mut arriving = leaving.clone();
         for (way, chain) in chains {
