@@ -26,8 +26,9 @@ Examples:
 
 Nodes are services, and the databases, destinations of messages and others that they call and that report no spans. Each
 edge has its calls, errors, latency and the share of its errors that reach the caller's work; each node its PageRank, depth and
-whom its failure would hit. What manifests hold names what runs each node; what was never seen is drawn dashed. Numbers are adjusted for sampling (tracestate ot=th, sli.sampling). schema/topology.schema.json
-describes the JSON. A running server has the same at /api/v1/topology.
+whom its failure would hit. Manifests name what runs each node; what was never seen is drawn dashed. Numbers are adjusted for
+sampling (tracestate ot=th, sli.sampling). schema/topology.schema.json describes the JSON. A running server has the same at
+/api/v1/topology.
 
 Exit codes: 0 the graph was drawn, 2 broken input.";
 
