@@ -15,7 +15,7 @@ pub struct ServiceGraph {
     pub from: UnixNanos,
     /// End of it.
     pub to: UnixNanos,
-    /// Traces that were looked at.
+    /// Traces of that time that were looked at.
     pub traces: u64,
     /// Those of them that were kept by their id alone, or because all were: rates come from them.
     pub counted_traces: u64,

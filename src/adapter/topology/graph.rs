@@ -99,11 +99,12 @@ fn graph(
         })
         .collect();
     made.sort_by_cached_key(GraphEdge::name);
+    let traces = state.traces.totals(secs).traffic;
     let mut graph = ServiceGraph {
         from,
         to,
-        traces: state.traces,
-        counted_traces: state.counted_traces,
+        traces: traces.observed,
+        counted_traces: traces.observed - traces.observed_errors,
         nodes,
         edges: made,
         changes,

@@ -212,6 +212,12 @@ impl<'a> Look<'a> {
             if let Some(place) = self.is_answered.get_mut(call.caller) {
                 *place = true;
             }
+            // What a server says is about itself, and not about whom it calls.
+            let asked = if is_outgoing(caller) {
+                asked
+            } else {
+                Peer::default()
+            };
             let is_message = caller.kind == SpanKind::Producer || callee.kind == SpanKind::Consumer;
             if is_message && answered.destination.or(asked.destination).is_some() {
                 continue;

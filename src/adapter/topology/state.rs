@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::adapter::topology::observe::{NodeRef, SeenCall, SeenRequest, Sent, observe};
+use crate::adapter::topology::observe::{NodeRef, Seen, SeenCall, SeenRequest, Sent, observe};
 use crate::adapter::topology::tally::{Facts, Slots, Tally};
 use crate::model::UnixNanos;
 use crate::model::topology::{EdgeKind, NodeKind};
@@ -47,8 +47,8 @@ pub(super) struct State {
     pub(super) first_end: Option<UnixNanos>,
     pub(super) first_start: UnixNanos,
     pub(super) last_end: UnixNanos,
-    pub(super) traces: u64,
-    pub(super) counted_traces: u64,
+    /// All traces; those that may not be counted are its failed ones.
+    pub(super) traces: Tally,
     pub(super) refused_calls: u64,
 }
 
@@ -64,8 +64,7 @@ impl State {
             first_end: None,
             first_start: UnixNanos::MAX,
             last_end: 0,
-            traces: 0,
-            counted_traces: 0,
+            traces: Tally::new(),
             refused_calls: 0,
         }
     }
@@ -78,8 +77,13 @@ impl State {
     /// Takes a trace. `factor` is what it stands for; without one it only shows what there is.
     pub(super) fn add(&mut self, trace: &Trace, factor: Option<f64>, now: UnixNanos) {
         let observed = observe(&TraceTree::new(trace), &mut self.sent);
-        self.traces += 1;
-        self.counted_traces += u64::from(factor.is_some());
+        let seen = Seen {
+            weight: 1.0,
+            is_failed: factor.is_none(),
+            duration_nanos: 0,
+            end: trace.spans.iter().map(|span| span.end).max().unwrap_or(now),
+        };
+        self.traces.add(&seen, Facts::default(), self.slots, now);
         for span in &trace.spans {
             self.first_start = self.first_start.min(span.start);
             self.last_end = self.last_end.max(span.end.min(now));
@@ -176,6 +180,7 @@ impl State {
         let held = self.bounds.baseline.saturating_mul(2);
         let oldest = now.saturating_sub(held.max(self.bounds.window.unwrap_or(u64::MAX)));
         let slots = self.slots;
+        self.traces.forget(slots, now);
         self.edges.retain(|_, tally| {
             tally.forget(slots, now);
             tally.last_seen >= oldest

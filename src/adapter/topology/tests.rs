@@ -233,6 +233,32 @@ fn a_call_whose_server_span_is_missing_leads_to_the_service_of_that_name() {
     );
 }
 
+/// A server names its own host, which is no name of whom it calls.
+#[test]
+fn what_a_server_says_of_itself_is_no_name_of_its_callee() {
+    let web = [
+        ("http.request.method", "GET"),
+        ("server.address", "shop.example.com"),
+    ];
+    let whole = vec![
+        with(span("1", "", "web", Server, (0, 100)), &web),
+        with(
+            span("2", "1", "cart", Server, (0, 9)),
+            &[("rpc.method", "Get")],
+        ),
+    ];
+    let other = with(span("3", "", "partner", Client, (0, 9)), &web);
+    let graph = graph(&[trace(whole), trace(vec![other])]);
+    assert_eq!(
+        edges(&graph),
+        [
+            "partner -> external:shop.example.com http 1/0",
+            "web -> cart rpc 1/0"
+        ]
+    );
+    assert_eq!((graph.traces, graph.counted_traces), (2, 2));
+}
+
 #[test]
 fn a_wrapped_call_is_one_and_an_answer_of_404_is_no_failure() {
     let http = |id: &str, parent: &str, status: i64| {
