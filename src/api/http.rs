@@ -18,13 +18,13 @@ use tonic::Status;
 use super::verdict::{self, Question};
 use super::{
     Shared, candidates, flagger, incidents, kayenta, metrics, openapi, overview, query, store,
-    traces,
+    topology, traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 use crate::model::sampling::SamplingPlan;
 
 /// The overview loads nothing and runs nothing.
-const OVERVIEW_POLICY: &str =
+pub(super) const OVERVIEW_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
 /// All HTTP routes; gRPC services are added beside them.
@@ -57,6 +57,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         )
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
+        .route("/api/v1/topology", get(topology::show))
         .route("/api/v1/transitions", get(store::transitions))
         .route("/api/v1/verdict", get(verdict))
         .route("/api/openapi.json", get(openapi::show))
@@ -105,7 +106,15 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn overview_page(State(shared): State<Arc<Shared>>) -> Response {
     let report = shared.report();
-    let page = spawn_blocking(move || overview::Overview(report.as_deref()).to_string()).await;
+    let graph = shared.state.advice.borrow().topology.clone();
+    let page = spawn_blocking(move || {
+        let overview = overview::Overview {
+            report: report.as_deref(),
+            graph: graph.as_deref(),
+        };
+        overview.to_string()
+    })
+    .await;
     match page {
         Ok(page) => {
             let policy = [(header::CONTENT_SECURITY_POLICY, OVERVIEW_POLICY)];

@@ -23,6 +23,7 @@ pub mod sampling;
 mod store;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod traces;
 mod verdict;
 mod watcher;

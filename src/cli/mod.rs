@@ -21,6 +21,7 @@ pub mod store;
 mod summary;
 pub mod test;
 mod text;
+pub mod topology;
 pub mod traces;
 pub mod validate;
 mod versions;
@@ -89,6 +90,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// Draw who calls whom, from trace files and Kubernetes manifests: JSON, DOT or SVG.
+    Topology(topology::Args),
     /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
     Plan(plan::Args),
     /// Take personal data and secrets out of text, JSON and trace files.
@@ -195,6 +198,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Topology(args) => topology::run(&args)?,
         CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Scrub(args) => scrub::run(&args)?,
         CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,

@@ -6,11 +6,13 @@
 pub mod ci;
 pub mod files;
 mod guardrail;
+pub mod markup;
 pub mod openslo;
 mod report;
 pub mod rules;
 mod sampling;
 pub mod slo_export;
+pub mod topology;
 
 use std::error::Error;
 use std::path::PathBuf;

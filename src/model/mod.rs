@@ -25,6 +25,7 @@ pub mod slo;
 pub mod slug;
 pub mod span;
 pub mod test_result;
+pub mod topology;
 pub mod trace;
 pub mod window;
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapter::Adapter;
 use crate::adapter::fixed_sampling::FixedSampling;
 use crate::adapter::coverage::Coverage;
+use crate::adapter::topology::Topology;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::UnixNanos;
@@ -20,7 +21,7 @@ use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
 fn build(config: &Config, now: UnixNanos) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
-    let config = &config.adapters;
+    let (config, trace_buffer) = (&config.adapters, &config.trace_buffer);
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
     if let Some(file) = &config.fixed_sampling.file {
         adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
@@ -28,6 +29,10 @@ fn build(config: &Config, now: UnixNanos) -> Result<Vec<Box<dyn Adapter>>, Servi
     if config.coverage.enabled {
         let inventory = manifests::configured(&config.coverage.manifests)?;
         adapters.push(Box::new(Coverage::new(&config.coverage, inventory)));
+    }
+    if config.topology.enabled && trace_buffer.enabled {
+        let topology = Topology::new(&config.topology, trace_buffer.quiet);
+        adapters.push(Box::new(topology));
     }
     Ok(adapters)
 }
@@ -128,7 +133,7 @@ async fn drive(
         let now = surroundings.clock.now();
         adapter = tokio::task::spawn_blocking(move || {
             match news {
-                News::Traces(batch) => adapter.on_traces(&batch, now),
+                News::Traces(batch) => adapter.on_kept(&batch, now),
                 News::Report(report) => adapter.on_report(&report, now),
             }
             adapter

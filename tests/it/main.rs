@@ -34,6 +34,7 @@ mod shutdown;
 mod simulation;
 mod store;
 mod support;
+mod topology;
 mod trace_tests;
 mod validate;
 mod verdict;

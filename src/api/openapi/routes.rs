@@ -153,6 +153,25 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         ],
     ),
     get(
+        "/api/v1/topology",
+        "Who calls whom, how often, how well, and who is hit when one fails",
+        &[Parameter {
+            name: "format",
+            description: "json if it is not said; svg is image/svg+xml, dot text/vnd.graphviz.",
+            schema: r#"{"type": "string", "enum": ["json", "svg", "dot"]}"#,
+            is_required: false,
+        }],
+        &[
+            ok(
+                "The graph over adapters.topology.window, an estimate from whole traces.",
+                "ServiceGraph",
+            ),
+            refused("400", "A parameter is unknown or comes twice."),
+            refused("404", "There is no graph by configuration."),
+            refused("503", "The first evaluation has not finished yet."),
+        ],
+    ),
+    get(
         "/api/v1/traces",
         "Whole traces that are kept: a sample",
         &[
