@@ -57,6 +57,10 @@ pub struct Config {
     /// Time between two analyses of an incident that is under way. Default 10s.
     #[serde(with = "humantime_serde")]
     pub analyse_every: Duration,
+    /// An incident is over when the failing services are as before for so long, even where their budget stays spent.
+    /// Default 5m.
+    #[serde(with = "humantime_serde")]
+    pub recovery: Duration,
     /// Past incidents that are shown beside a new one. Default 3.
     pub similar: usize,
     /// Cosine of two incidents from which on they are alike. Default 0.5.
@@ -75,6 +79,7 @@ impl Default for Config {
             baseline: Duration::from_hours(1),
             recent: Duration::from_mins(15),
             analyse_every: Duration::from_secs(10),
+            recovery: Duration::from_mins(5),
             similar: 3,
             min_similarity: 0.5,
             max_edges: 1_000,
@@ -120,6 +125,8 @@ pub struct IncidentAdapter {
     memory: Arc<dyn IncidentMemory>,
     slots: Slots,
     open: Option<Open>,
+    /// Since when traces are as before, while verdicts go on failing.
+    calm_since: Option<UnixNanos>,
     /// Whether what the memory holds as under way was looked at.
     is_resumed: bool,
     newest: Option<Arc<RcaReport>>,
@@ -148,6 +155,7 @@ impl IncidentAdapter {
             settings: settings.clone(),
             memory,
             open: None,
+            calm_since: None,
             is_resumed: false,
             newest: None,
             explainer: explainer.transpose()?,
@@ -188,9 +196,41 @@ impl IncidentAdapter {
         }
     }
 
-    /// Begins an incident, or goes on with the one that a stop interrupted.
-    fn begin(&mut self, report: &Report, badness: &[Badness], now: UnixNanos) {
-        let began_at = self.slots.onset(badness).min(now);
+    /// Begins, analyses and ends incidents as verdicts and traces tell.
+    fn follow(&mut self, report: &Report, badness: &[Badness], now: UnixNanos) {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(open) = &self.open {
+            let since = now.saturating_sub(nanos(self.config.recovery));
+            let began_at = open.incident.began_at;
+            let is_due = now.saturating_sub(open.analysed_at) >= nanos(self.config.analyse_every);
+            if badness.is_empty() {
+                self.end(now);
+            } else if self.slots.has_recovered(badness, began_at, since) {
+                self.calm_since = Some(since);
+                self.end(since);
+            } else if is_due {
+                self.analyse(report, now);
+            }
+            return;
+        }
+        if badness.is_empty() {
+            self.calm_since = None;
+            return;
+        }
+        let onset = self.slots.onset(badness);
+        let began_at = match self.calm_since {
+            // The verdict has not recovered since the last incident; only the traces tell of a new one.
+            Some(calm_since) => onset.filter(|onset| *onset > calm_since),
+            None => Some(onset.unwrap_or_else(|| self.slots.lately()).min(now)),
+        };
+        if let Some(began_at) = began_at {
+            self.begin(report, began_at);
+            self.analyse(report, now);
+        }
+    }
+
+    /// Begins an incident.
+    fn begin(&mut self, report: &Report, began_at: UnixNanos) {
         self.metrics.incidents.increment(1);
         self.open = Some(Open {
             incident: Incident {
@@ -305,9 +345,10 @@ impl IncidentAdapter {
         }
     }
 
-    fn end(&mut self, now: UnixNanos) {
+    fn end(&mut self, ended_at: UnixNanos) {
         if let Some(open) = &mut self.open {
-            open.incident.ended_at = Some(now);
+            open.incident.ended_at = Some(ended_at);
+            self.slots.mark_trouble(open.incident.began_at, ended_at);
         }
         self.keep();
         self.open = None;
@@ -347,9 +388,9 @@ impl Adapter for IncidentAdapter {
         "incident"
     }
 
-    fn on_traces(&mut self, traces: &[Arc<Trace>], _now: UnixNanos) {
+    fn on_traces(&mut self, traces: &[Arc<Trace>], now: UnixNanos) {
         for trace in traces {
-            self.slots.observe(trace, self.open.is_some());
+            self.slots.observe(trace, now);
         }
     }
 
@@ -359,23 +400,7 @@ impl Adapter for IncidentAdapter {
         if !self.is_resumed {
             self.resume(!badness.is_empty(), now);
         }
-        if badness.is_empty() {
-            if self.open.is_some() {
-                self.end(now);
-            }
-        } else {
-            if self.open.is_none() {
-                self.begin(report, &badness, now);
-            }
-            let every = u64::try_from(self.config.analyse_every.as_nanos()).unwrap_or(u64::MAX);
-            let is_due = self
-                .open
-                .as_ref()
-                .is_some_and(|open| now.saturating_sub(open.analysed_at) >= every);
-            if is_due {
-                self.analyse(report, now);
-            }
-        }
+        self.follow(report, &badness, now);
         self.state = wording::state(self.open.as_ref().map(|open| &open.incident));
     }
 
@@ -384,7 +409,6 @@ impl Adapter for IncidentAdapter {
         advice.states.insert(NEIGHBOUR, self.state.clone());
     }
 }
-
 /// The services whose verdict failed.
 fn failing(report: &Report) -> Vec<String> {
     let failed = report

@@ -40,6 +40,18 @@ impl Outcomes {
 /// Twice the gain in log-likelihood that a split must bring: χ² with one degree of freedom, 0.999.
 const MIN_GAIN: f64 = 10.83;
 
+/// Whether bad spans come at a greater rate after than before, by more than chance makes it.
+pub(super) fn is_worse(before: Outcomes, after: Outcomes) -> bool {
+    after.ratio() > before.ratio() && 2.0 * gain(before, after) >= MIN_GAIN
+}
+
+/// Log-likelihood that two rates have over one for both.
+fn gain(before: Outcomes, after: Outcomes) -> f64 {
+    let mut all = before;
+    all.add(after);
+    before.log_likelihood() + after.log_likelihood() - all.log_likelihood()
+}
+
 /// Index of the first slot of the incident; at least 1. `None` where no split is better than none by far.
 pub(super) fn onset(slots: &[Outcomes]) -> Option<usize> {
     let mut all = Outcomes::default();
@@ -54,16 +66,12 @@ pub(super) fn onset(slots: &[Outcomes]) -> Option<usize> {
             total: all.total - before.total,
             bad: all.bad - before.bad,
         };
-        if after.total == 0 || after.ratio() <= before.ratio() {
-            continue;
-        }
-        let gain = before.log_likelihood() + after.log_likelihood() - all.log_likelihood();
-        if best.is_none_or(|(most, _)| gain > most) {
+        let gain = gain(before, after);
+        if is_worse(before, after) && best.is_none_or(|(most, _)| gain > most) {
             best = Some((gain, at));
         }
     }
-    best.filter(|(gain, _)| 2.0 * gain >= MIN_GAIN)
-        .map(|(_, at)| at)
+    best.map(|(_, at)| at)
 }
 
 #[cfg(test)]

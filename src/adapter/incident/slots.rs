@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::adapter::incident::onset::{Outcomes, onset};
+use crate::adapter::incident::onset::{Outcomes, is_worse, onset};
 use crate::adapter::rca::{Settings, Summary};
 use crate::model::UnixNanos;
 use crate::model::span::Outcome;
@@ -17,6 +17,9 @@ const FINE_SLOTS: usize = 30;
 
 /// Fine slots that become one.
 const SLOTS_PER_COARSE: usize = 6;
+
+/// Fewer entry spans do not tell that an incident is over.
+const MIN_ENTRIES: u64 = 20;
 
 /// Buckets of an octave: durations are told apart to 19 %.
 const BUCKETS_PER_OCTAVE: f64 = 4.0;
@@ -32,7 +35,7 @@ struct Entries {
 #[derive(Clone, Debug)]
 struct Slot {
     start: UnixNanos,
-    /// Time in which verdicts failed: nothing to compare with.
+    /// Time of an incident: nothing to compare with.
     is_troubled: bool,
     summary: Summary,
     /// By `service.name`.
@@ -86,16 +89,21 @@ impl Slots {
     }
 
     /// Takes a trace into the slot in which it began. What is older than all that is held goes into the oldest slot.
-    pub(super) fn observe(&mut self, trace: &Trace, is_troubled: bool) {
+    ///
+    /// What began after `now` comes from a broken clock, and would push out all else.
+    pub(super) fn observe(&mut self, trace: &Trace, now: UnixNanos) {
         let Some(began_at) = trace.spans.iter().map(|span| span.start).min() else {
             return;
         };
+        if began_at > now {
+            return;
+        }
         let start = began_at - began_at % self.slot_nanos;
         let newest = self.slots.back().map(|slot| slot.start);
         if newest.is_none_or(|newest| start > newest) {
             self.slots.push_back(Slot {
                 start,
-                is_troubled,
+                is_troubled: false,
                 summary: Summary::new(&self.settings),
                 entries: BTreeMap::new(),
             });
@@ -106,7 +114,6 @@ impl Slots {
         let Some(slot) = self.slots.get_mut(after.saturating_sub(1)) else {
             return;
         };
-        slot.is_troubled |= is_troubled;
         slot.summary.observe(trace);
         for span in trace.spans.iter().filter(|span| span.is_entry) {
             let service = Arc::clone(&span.resource.service.name);
@@ -169,15 +176,47 @@ impl Slots {
         }
     }
 
-    /// When what makes these services bad began, as far as slots tell; else the begin of the newest two slots.
-    pub(super) fn onset(&self, badness: &[Badness]) -> UnixNanos {
-        let outcomes: Vec<Outcomes> = self
-            .slots
-            .iter()
-            .map(|slot| slot.outcomes(badness))
-            .collect();
-        let at = onset(&outcomes).unwrap_or(self.slots.len().saturating_sub(2));
+    /// When what makes these services bad began, as far as slots tell.
+    pub(super) fn onset(&self, badness: &[Badness]) -> Option<UnixNanos> {
+        let calm: Vec<&Slot> = self.calm().collect();
+        let outcomes: Vec<Outcomes> = calm.iter().map(|slot| slot.outcomes(badness)).collect();
+        calm.get(onset(&outcomes)?).map(|slot| slot.start)
+    }
+
+    /// The begin of the newest two slots.
+    pub(super) fn lately(&self) -> UnixNanos {
+        let at = self.slots.len().saturating_sub(2);
         self.slots.get(at).map_or(0, |slot| slot.start)
+    }
+
+    fn calm(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| !slot.is_troubled)
+    }
+
+    /// Whether these services were as before the incident from `since` on. Without traffic nobody knows.
+    pub(super) fn has_recovered(
+        &self,
+        badness: &[Badness],
+        began_at: UnixNanos,
+        since: UnixNanos,
+    ) -> bool {
+        let (mut before, mut after) = (Outcomes::default(), Outcomes::default());
+        for slot in self.calm() {
+            if slot.start < began_at {
+                before.add(slot.outcomes(badness));
+            } else if slot.start >= since {
+                after.add(slot.outcomes(badness));
+            }
+        }
+        let is_known = before.total > 0 && after.total >= MIN_ENTRIES;
+        is_known && since > began_at && !is_worse(before, after)
+    }
+
+    /// Nothing will be compared with what was between these times.
+    pub(super) fn mark_trouble(&mut self, from: UnixNanos, to: UnixNanos) {
+        for slot in &mut self.slots {
+            slot.is_troubled |= (from..to).contains(&slot.start);
+        }
     }
 
     /// What was before the incident and what came with it, at most `recent` of it.
@@ -190,7 +229,7 @@ impl Slots {
         let recent = u64::try_from(recent.as_nanos()).unwrap_or(u64::MAX);
         let newest = self.slots.back().map_or(0, |slot| slot.start);
         for slot in &self.slots {
-            if slot.start >= began_at {
+            if slot.start >= began_at && !slot.is_troubled {
                 if newest - slot.start <= recent {
                     sides.incident.merge(&slot.summary);
                 }
