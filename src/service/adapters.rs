@@ -8,16 +8,31 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::incident::IncidentAdapter;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::advice::Advice;
+use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
 use crate::service::{ServiceError, TraceBatch, TraceFeed};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
-pub(super) fn build(_config: &Config) -> Vec<Box<dyn Adapter>> {
-    Vec::new()
+pub(super) fn build(
+    config: &Config,
+    memory: &Arc<dyn IncidentMemory>,
+) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    if config.adapters.incident.enabled {
+        let (settings, memory) = (&config.adapters.rca, Arc::clone(memory));
+        let scrub = Box::new(str::to_owned);
+        let variable = |name: &str| std::env::var(name).ok();
+        let incident = &config.adapters.incident;
+        adapters.push(Box::new(IncidentAdapter::new(
+            incident, settings, memory, scrub, variable,
+        )?));
+    }
+    Ok(adapters)
 }
 
 /// What the adapters listen to, and where their advice goes.

@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::Adapter;
+use crate::adapter::incident::explain::ExplainError;
 use crate::api;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
@@ -32,6 +34,7 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
+use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
@@ -88,6 +91,9 @@ pub enum ServiceError {
     /// `tests.suites` cannot be used.
     #[error("tests.suites: {0}")]
     Suites(#[from] SuiteFilesError),
+    /// `adapters.incident.llm` cannot be used.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -147,6 +153,8 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
+        let memory: Arc<dyn IncidentMemory> = Arc::clone(&keeper) as _;
+        let enabled = adapters::build(&config, &memory)?;
         let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
@@ -169,7 +177,7 @@ impl Service {
             notifiers,
             traces: traces_task,
             tests: tests_task,
-            adapters,
+            adapters: (enabled, adapters),
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -234,7 +242,7 @@ struct Parts {
     notifiers: Notifiers,
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
-    adapters: Surroundings,
+    adapters: (Vec<Box<dyn Adapter>>, Surroundings),
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -254,7 +262,7 @@ async fn supervise(
         notifiers,
         traces,
         tests,
-        adapters: surroundings,
+        adapters: (enabled, surroundings),
         keeper,
         inbox,
         api,
@@ -282,7 +290,6 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
-    let enabled = adapters::build(&config);
     adapters::start(&mut core, enabled, surroundings, evaluating);
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();

@@ -19,6 +19,7 @@ mod contracts;
 mod exporters;
 mod gate;
 mod gate_live;
+mod incidents;
 mod limits;
 mod loadgen;
 mod notify;
