@@ -35,4 +35,9 @@ pub trait Adapter: Send {
 /// Section `adapters`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Incidents: root causes when verdicts fail, and the memory of them.
+    pub incident: incident::Config,
+    /// How root causes are told from what happens anyway.
+    pub rca: rca::Settings,
+}

@@ -227,6 +227,13 @@ impl Config {
         self.check_counts()?;
         self.check_rollouts()?;
         self.objectives.check_policies()?;
+        self.adapters
+            .incident
+            .check()
+            .map_err(|(key, message)| ConfigError::Value {
+                key: format!("adapters.incident.{key}"),
+                message: message.to_owned(),
+            })?;
         let notifiers = self.notifiers.check();
         notifiers
             .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;

@@ -36,48 +36,54 @@ pub(super) fn build(
 }
 
 /// What the adapters listen to, and where their advice goes.
-pub(super) struct Surroundings {
+struct Surroundings {
     feed: TraceFeed,
     reports: watch::Receiver<Option<Arc<Report>>>,
     advice: watch::Sender<Advice>,
     clock: Clock,
 }
 
-impl Surroundings {
-    /// With the other end of the advice.
+/// Adapters that do not run yet.
+pub(super) struct Adapters {
+    adapters: Vec<Box<dyn Adapter>>,
+    surroundings: Surroundings,
+}
+
+impl Adapters {
+    /// With the other end of their advice.
     pub(super) fn new(
+        adapters: Vec<Box<dyn Adapter>>,
         feed: &TraceFeed,
         reports: &watch::Receiver<Option<Arc<Report>>>,
         clock: &Clock,
     ) -> (Self, watch::Receiver<Advice>) {
         let (advice, newest) = watch::channel(Advice::default());
-        let surroundings = Self {
+        let surroundings = Surroundings {
             feed: feed.clone(),
             reports: reports.clone(),
             advice,
             clock: clock.clone(),
         };
-        (surroundings, newest)
+        let adapters = Self {
+            adapters,
+            surroundings,
+        };
+        (adapters, newest)
     }
-}
 
-/// One task for each adapter; they end at `stop`.
-pub(super) fn start(
-    tasks: &mut JoinSet<Result<(), ServiceError>>,
-    adapters: Vec<Box<dyn Adapter>>,
-    surroundings: Surroundings,
-    stop: &CancellationToken,
-) {
-    let surroundings = Arc::new(surroundings);
-    for adapter in adapters {
-        // Subscribed here, so that no trace is missed before the task runs.
-        let traces = surroundings.feed.subscribe();
-        tasks.spawn(drive(
-            adapter,
-            traces,
-            Arc::clone(&surroundings),
-            stop.clone(),
-        ));
+    /// One task for each; they end at `stop`.
+    pub(super) fn start(
+        self,
+        tasks: &mut JoinSet<Result<(), ServiceError>>,
+        stop: &CancellationToken,
+    ) {
+        let surroundings = Arc::new(self.surroundings);
+        for adapter in self.adapters {
+            // Subscribed here, so that no trace is missed before the task runs.
+            let traces = surroundings.feed.subscribe();
+            let surroundings = Arc::clone(&surroundings);
+            tasks.spawn(drive(adapter, traces, surroundings, stop.clone()));
+        }
     }
 }
 

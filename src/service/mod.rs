@@ -25,7 +25,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::adapter::Adapter;
 use crate::adapter::incident::explain::ExplainError;
 use crate::api;
 use crate::api::{ApiError, ApiState, Command};
@@ -40,7 +39,7 @@ use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::whole::decode::Decoder;
-use crate::service::adapters::Surroundings;
+use crate::service::adapters::Adapters;
 pub use crate::service::endpoints::Endpoints;
 use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
@@ -154,8 +153,8 @@ impl Service {
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
         let memory: Arc<dyn IncidentMemory> = Arc::clone(&keeper) as _;
-        let enabled = adapters::build(&config, &memory)?;
-        let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
+        let adapters = adapters::build(&config, &memory)?;
+        let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -177,7 +176,7 @@ impl Service {
             notifiers,
             traces: traces_task,
             tests: tests_task,
-            adapters: (enabled, adapters),
+            adapters,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -242,7 +241,7 @@ struct Parts {
     notifiers: Notifiers,
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
-    adapters: (Vec<Box<dyn Adapter>>, Surroundings),
+    adapters: Adapters,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -262,7 +261,7 @@ async fn supervise(
         notifiers,
         traces,
         tests,
-        adapters: (enabled, surroundings),
+        adapters,
         keeper,
         inbox,
         api,
@@ -290,7 +289,7 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
-    adapters::start(&mut core, enabled, surroundings, evaluating);
+    adapters.start(&mut core, evaluating);
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();
     let ended = serving.clone();
