@@ -6,6 +6,7 @@
 
 pub mod coverage;
 pub mod incident;
+pub mod rca;
 
 use std::sync::Arc;
 
@@ -38,6 +39,6 @@ pub trait Adapter: Send {
 pub struct Config {
     /// Incidents: root causes when verdicts fail, and the memory of them.
     pub incident: incident::Config,
-    /// How root causes are told from what happens anyway.
+    /// Root causes.
     pub rca: rca::Settings,
 }

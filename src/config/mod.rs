@@ -242,6 +242,9 @@ impl Config {
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();
         require(trace_buffer.is_ok(), key, message)?;
+        let rca = self.adapters.rca.check();
+        let (key, message) = rca.err().unwrap_or_default();
+        require(rca.is_ok(), key, message)?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
