@@ -131,8 +131,7 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     };
     let explained = paged
         && show_root_cause(&mut reports, |rca| rca.conclusion == Conclusion::Found).await?
-        && (!args.again
-            || show_second_occurrence(endpoints.admin, &mut reports, &fault).await?);
+        && (!args.again || show_second_occurrence(endpoints.admin, &mut reports, &fault).await?);
     if paged {
         show_where_to_look(&args, endpoints.admin)?;
         if !args.once && stdout().is_terminal() {
@@ -244,7 +243,7 @@ async fn watch_verdict(
     loop {
         if !broken && Instant::now() >= fault_at {
             broken = true;
-            fault.send_replace(broken());
+            fault.send_replace(harm());
             say(&format!(
                 "   {:>5.1} s  fault: {} now takes 400 ms longer and fails 35 % of its calls",
                 started.elapsed().as_secs_f64(),
@@ -294,12 +293,12 @@ async fn watch_verdict(
 }
 
 /// What is wrong with the faulty service.
-fn broken() -> Faults {
-    let harm = Fault {
+fn harm() -> Faults {
+    let fault = Fault {
         latency: Some(LatencyChange::Added(Duration::from_millis(400))),
         ..Fault::error(0.35)
     };
-    Faults::none().with(FaultTarget::service(FAULTY), harm)
+    Faults::none().with(FaultTarget::service(FAULTY), fault)
 }
 
 /// Tells the root cause of the failed verdicts; false if none is found in time.
@@ -315,7 +314,10 @@ async fn show_root_cause(
         };
         say(&format!("\n   Root cause: {}", rca.text))?;
         for (rank, cause) in (1..).zip(rca.ranked.iter().take(CAUSES_SHOWN)) {
-            say(&format!("   {rank}. {} (score {:.2})", cause.service, cause.score))?;
+            say(&format!(
+                "   {rank}. {} (score {:.2})",
+                cause.service, cause.score
+            ))?;
             for evidence in cause.evidence.iter().take(EVIDENCE_SHOWN) {
                 say(&format!("      {}", evidence.text))?;
             }
@@ -347,7 +349,11 @@ async fn show_second_occurrence(
     let until = Instant::now() + PAGE_DEADLINE;
     loop {
         let list: IncidentList = endpoint.get(&["api", "v1", "incidents"]).await?;
-        if list.incidents.last().is_some_and(|own| own.ended_at.is_some()) {
+        if list
+            .incidents
+            .last()
+            .is_some_and(|own| own.ended_at.is_some())
+        {
             break;
         }
         if timeout_at(until, next_report(reports)).await.is_err() {
@@ -363,7 +369,7 @@ async fn show_second_occurrence(
     let path = ["api", "v1", "incidents", "1:confirm"];
     let _: serde_json::Value = endpoint.post(&path, &said).await?;
     say("   Incident 1 is over, and its cause is confirmed. The same fault again:")?;
-    fault.send_replace(broken());
+    fault.send_replace(harm());
     show_root_cause(reports, |rca| {
         rca.conclusion == Conclusion::Found && !rca.similar.is_empty()
     })

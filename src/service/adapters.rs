@@ -14,17 +14,19 @@ use crate::config::Config;
 use crate::model::advice::Advice;
 use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
+use crate::service::keeper::Keeper;
 use crate::service::{ServiceError, TraceBatch, TraceFeed};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
 pub(super) fn build(
     config: &Config,
-    memory: &Arc<dyn IncidentMemory>,
+    keeper: &Arc<Keeper>,
 ) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
     if config.adapters.incident.enabled {
-        let (settings, memory) = (&config.adapters.rca, Arc::clone(memory));
+        let settings = &config.adapters.rca;
+        let memory: Arc<dyn IncidentMemory> = Arc::clone(keeper) as _;
         let scrub = Box::new(str::to_owned);
         let variable = |name: &str| std::env::var(name).ok();
         let incident = &config.adapters.incident;

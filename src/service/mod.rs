@@ -33,7 +33,6 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
-use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
@@ -152,8 +151,7 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
-        let memory: Arc<dyn IncidentMemory> = Arc::clone(&keeper) as _;
-        let adapters = adapters::build(&config, &memory)?;
+        let adapters = adapters::build(&config, &keeper)?;
         let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {

@@ -209,7 +209,7 @@ impl IncidentAdapter {
                 self.calm_since = Some(since);
                 self.end(since);
             } else if is_due {
-                self.analyse(report, now);
+                self.analyse(report, badness, now);
             }
             return;
         }
@@ -225,7 +225,7 @@ impl IncidentAdapter {
         };
         if let Some(began_at) = began_at {
             self.begin(report, began_at);
-            self.analyse(report, now);
+            self.analyse(report, badness, now);
         }
     }
 
@@ -249,7 +249,7 @@ impl IncidentAdapter {
     }
 
     /// Analyses the incident that is under way.
-    fn analyse(&mut self, report: &Report, now: UnixNanos) {
+    fn analyse(&mut self, report: &Report, badness: &[Badness], now: UnixNanos) {
         let Some(open) = &mut self.open else {
             return;
         };
@@ -259,13 +259,16 @@ impl IncidentAdapter {
                 open.incident.failing.push(service);
             }
         }
-        let sides = self
-            .slots
-            .sides(open.incident.began_at, self.config.recent);
+        if open.incident.rca.conclusion != Conclusion::Found {
+            // A verdict may fail before the traces change: of what went wrong slowly, or long ago.
+            let onset = self.slots.onset(badness);
+            open.incident.began_at = onset.unwrap_or(open.incident.began_at);
+        }
+        let sides = self.slots.sides(open.incident.began_at, self.config.recent);
         let mut rca = rca::analyse(&sides.baseline, &sides.incident, &self.settings);
         // What was found stays, if the newest traces tell less.
-        let is_worse =
-            rca.conclusion != Conclusion::Found && open.incident.rca.conclusion == Conclusion::Found;
+        let is_worse = rca.conclusion != Conclusion::Found
+            && open.incident.rca.conclusion == Conclusion::Found;
         if is_worse {
             return;
         }
@@ -436,9 +439,10 @@ fn reasons(report: &Report) -> Vec<String> {
 /// that failed.
 fn badness(report: &Report) -> Vec<Badness> {
     let of = |service: String| {
-        let failed = report.baseline_evaluations.iter().filter(|status| {
-            status.state == Verdict::Fail && status.objective.service == service
-        });
+        let failed = report
+            .baseline_evaluations
+            .iter()
+            .filter(|status| status.state == Verdict::Fail && status.objective.service == service);
         let limits = failed.filter_map(|status| match status.objective.sli {
             Sli::Latency { threshold_micros } => Some(threshold_micros.saturating_mul(1_000)),
             Sli::Availability | Sli::ErrorRate => None,

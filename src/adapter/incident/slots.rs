@@ -54,7 +54,6 @@ pub(super) struct Badness {
 /// Both sides of an incident.
 #[derive(Debug)]
 pub(super) struct Sides {
-    pub(super) began_at: UnixNanos,
     pub(super) baseline: Summary,
     pub(super) incident: Summary,
 }
@@ -65,7 +64,7 @@ pub(super) struct Slots {
     slot_nanos: u64,
     held_nanos: u64,
     settings: Settings,
-    slots: VecDeque<Slot>,
+    all: VecDeque<Slot>,
     edges: BTreeSet<(Arc<str>, Arc<str>)>,
     max_edges: usize,
 }
@@ -82,7 +81,7 @@ impl Slots {
             slot_nanos: nanos(slot).max(1),
             held_nanos: nanos(held),
             settings: settings.clone(),
-            slots: VecDeque::new(),
+            all: VecDeque::new(),
             edges: BTreeSet::new(),
             max_edges,
         }
@@ -99,22 +98,22 @@ impl Slots {
             return;
         }
         let start = began_at - began_at % self.slot_nanos;
-        let newest = self.slots.back().map(|slot| slot.start);
+        let newest = self.all.back().map(|slot| slot.start);
         if newest.is_none_or(|newest| start > newest) {
-            self.slots.push_back(Slot {
+            self.all.push_back(Slot {
                 start,
                 is_troubled: false,
-                summary: Summary::new(&self.settings),
+                summary: Summary::default(),
                 entries: BTreeMap::new(),
             });
             self.coarsen();
             self.forget();
         }
-        let after = self.slots.partition_point(|slot| slot.start <= start);
-        let Some(slot) = self.slots.get_mut(after.saturating_sub(1)) else {
+        let after = self.all.partition_point(|slot| slot.start <= start);
+        let Some(slot) = self.all.get_mut(after.saturating_sub(1)) else {
             return;
         };
-        slot.summary.observe(trace);
+        slot.summary.observe(trace, &self.settings);
         for span in trace.spans.iter().filter(|span| span.is_entry) {
             let service = Arc::clone(&span.resource.service.name);
             let entries = slot.entries.entry(service).or_default();
@@ -143,7 +142,10 @@ impl Slots {
 
     /// Who calls whom, a line each.
     pub(super) fn graph(&self) -> String {
-        let lines = self.edges.iter().map(|(from, to)| format!("{from} -> {to}"));
+        let lines = self
+            .edges
+            .iter()
+            .map(|(from, to)| format!("{from} -> {to}"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -152,27 +154,27 @@ impl Slots {
         let coarse = |slot: &Slot, next: &Slot| {
             next.start - slot.start >= self.slot_nanos.saturating_mul(SLOTS_PER_COARSE as u64)
         };
-        let pairs = self.slots.iter().zip(self.slots.iter().skip(1));
+        let pairs = self.all.iter().zip(self.all.iter().skip(1));
         let first_fine = pairs.take_while(|(slot, next)| coarse(slot, next)).count();
-        if self.slots.len() < first_fine + FINE_SLOTS + SLOTS_PER_COARSE {
+        if self.all.len() < first_fine + FINE_SLOTS + SLOTS_PER_COARSE {
             return;
         }
         for _ in 1..SLOTS_PER_COARSE {
-            let Some(next) = self.slots.remove(first_fine + 1) else {
+            let Some(next) = self.all.remove(first_fine + 1) else {
                 return;
             };
-            if let Some(slot) = self.slots.get_mut(first_fine) {
-                slot.merge(next);
+            if let Some(slot) = self.all.get_mut(first_fine) {
+                slot.merge(next, &self.settings);
             }
         }
     }
 
     /// Lets go what began too long ago.
     fn forget(&mut self) {
-        let newest = self.slots.back().map_or(0, |slot| slot.start);
+        let newest = self.all.back().map_or(0, |slot| slot.start);
         let oldest = newest.saturating_sub(self.held_nanos);
-        while self.slots.front().is_some_and(|slot| slot.start < oldest) {
-            self.slots.pop_front();
+        while self.all.front().is_some_and(|slot| slot.start < oldest) {
+            self.all.pop_front();
         }
     }
 
@@ -185,12 +187,12 @@ impl Slots {
 
     /// The begin of the newest two slots.
     pub(super) fn lately(&self) -> UnixNanos {
-        let at = self.slots.len().saturating_sub(2);
-        self.slots.get(at).map_or(0, |slot| slot.start)
+        let at = self.all.len().saturating_sub(2);
+        self.all.get(at).map_or(0, |slot| slot.start)
     }
 
     fn calm(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| !slot.is_troubled)
+        self.all.iter().filter(|slot| !slot.is_troubled)
     }
 
     /// Whether these services were as before the incident from `since` on. Without traffic nobody knows.
@@ -214,7 +216,7 @@ impl Slots {
 
     /// Nothing will be compared with what was between these times.
     pub(super) fn mark_trouble(&mut self, from: UnixNanos, to: UnixNanos) {
-        for slot in &mut self.slots {
+        for slot in &mut self.all {
             slot.is_troubled |= (from..to).contains(&slot.start);
         }
     }
@@ -222,35 +224,28 @@ impl Slots {
     /// What was before the incident and what came with it, at most `recent` of it.
     pub(super) fn sides(&self, began_at: UnixNanos, recent: Duration) -> Sides {
         let mut sides = Sides {
-            began_at,
-            baseline: Summary::new(&self.settings),
-            incident: Summary::new(&self.settings),
+            baseline: Summary::default(),
+            incident: Summary::default(),
         };
         let recent = u64::try_from(recent.as_nanos()).unwrap_or(u64::MAX);
-        let newest = self.slots.back().map_or(0, |slot| slot.start);
-        for slot in &self.slots {
+        let newest = self.all.back().map_or(0, |slot| slot.start);
+        for slot in &self.all {
             if slot.start >= began_at && !slot.is_troubled {
                 if newest - slot.start <= recent {
-                    sides.incident.merge(&slot.summary);
+                    sides.incident.merge(&slot.summary, &self.settings);
                 }
             } else if !slot.is_troubled {
-                sides.baseline.merge(&slot.summary);
+                sides.baseline.merge(&slot.summary, &self.settings);
             }
         }
         sides
     }
-
-    /// Slots that are held.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.slots.len()
-    }
 }
 
 impl Slot {
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self, settings: &Settings) {
         self.is_troubled |= other.is_troubled;
-        self.summary.merge(&other.summary);
+        self.summary.merge(&other.summary, settings);
         for (service, theirs) in other.entries {
             let entries = self.entries.entry(service).or_default();
             entries.failed += theirs.failed;

@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::SeedableRng;
 
 use crate::adapter::rca::cells::{CELLS, Half};
 use crate::adapter::rca::settings::Settings;

@@ -294,12 +294,7 @@ impl Observer<'_> {
     }
 }
 
-fn insert(
-    segments: &mut [Segment],
-    entry: usize,
-    called: SeriesId,
-    answered: Option<UnixNanos>,
-) {
+fn insert(segments: &mut [Segment], entry: usize, called: SeriesId, answered: Option<UnixNanos>) {
     let Some(segment) = segments.get_mut(entry) else {
         return;
     };
@@ -336,7 +331,11 @@ fn is_grave(event: &SpanEvent) -> bool {
     let severity = SEVERITY_KEYS
         .iter()
         .find_map(|key| text(&event.attributes, key));
-    severity.is_some_and(|severity| GRAVE.iter().any(|grave| severity.eq_ignore_ascii_case(grave)))
+    severity.is_some_and(|severity| {
+        GRAVE
+            .iter()
+            .any(|grave| severity.eq_ignore_ascii_case(grave))
+    })
 }
 
 /// How an event is told from others: by its name, and an exception by its type.

@@ -100,7 +100,9 @@ impl Writer<'_> {
             }
         }
         let shown = all.iter().take(self.settings.max_evidence);
-        let evidence = shown.map(|finding| self.evidence(finding, suspect)).collect();
+        let evidence = shown
+            .map(|finding| self.evidence(finding, suspect))
+            .collect();
         RankedCause {
             service: suspect.service.name.to_string(),
             key: suspect.service.clone(),
@@ -231,7 +233,10 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
         ),
         (Signal::MissingCalls, Detail::Missing { calls, last }) => {
             let after = last.as_ref().map_or_else(String::new, |last| {
-                format!(" after {} of {} answered", last.operation, last.service.name)
+                format!(
+                    " after {} of {} answered",
+                    last.operation, last.service.name
+                )
             });
             format!(
                 "{name} of {service} ends early{after}: {}; it does without {}",
@@ -246,12 +251,21 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
         (Signal::ErrorEvents, _) => format!("{name} logs errors: {}", shares()),
         (Signal::ErrorOrigin, _) => format!("errors begin in {name}: {}", shares()),
         (Signal::NewCalls, _) => {
-            format!("{name} calls others in ways that were rarer before: {}", shares())
+            format!(
+                "{name} calls others in ways that were rarer before: {}",
+                shares()
+            )
         }
         (Signal::EventOrder, _) => {
-            format!("{name} logs in an order that was rarer before: {}", shares())
+            format!(
+                "{name} logs in an order that was rarer before: {}",
+                shares()
+            )
         }
-        (Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls, _) => {
+        (
+            Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls,
+            _,
+        ) => {
             format!("{name} takes {} itself", times())
         }
     }

@@ -156,8 +156,8 @@ fn cases(directories: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
 fn case(directory: &Path) -> anyhow::Result<Case> {
     let label = directory.join("label.json");
     let text = fs::read_to_string(&label)?;
-    let label: Label = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no label", label.display()))?;
+    let label: Label =
+        serde_json::from_str(&text).with_context(|| format!("{} is no label", label.display()))?;
     let name = directory.file_name().unwrap_or(directory.as_os_str());
     Ok(Case {
         name: name.to_string_lossy().into_owned(),
@@ -179,13 +179,24 @@ fn file(directory: &Path, stem: &str) -> anyhow::Result<PathBuf> {
     }
     found.sort();
     found.into_iter().next().with_context(|| {
-        format!("{} holds no {stem}.jsonl (or .jsonl.gz …)", directory.display())
+        format!(
+            "{} holds no {stem}.jsonl (or .jsonl.gz …)",
+            directory.display()
+        )
     })
 }
 
 fn text(answer: &Answer) -> String {
     let heads = [
-        "system", "fault", "cases", "AC@1", "AC@3", "Avg@5", "found", "found and first", "s/case",
+        "system",
+        "fault",
+        "cases",
+        "AC@1",
+        "AC@3",
+        "Avg@5",
+        "found",
+        "found and first",
+        "s/case",
     ];
     let rows: Vec<[String; 9]> = answer
         .accuracy

@@ -88,7 +88,10 @@ fn links<'a>(sides: &'a Sides<'a>) -> impl Iterator<Item = Shift> + 'a {
     before.summary.links.iter().filter_map(move |(id, link)| {
         let now = after.summary.links.get(id)?;
         let calls = |cells: &crate::adapter::rca::cells::Cells, half: Half| cells.sum(half);
-        let spans = (calls(&link.calls, before.half), calls(&now.calls, after.half));
+        let spans = (
+            calls(&link.calls, before.half),
+            calls(&now.calls, after.half),
+        );
         if !sides.are_enough(spans) {
             return None;
         }
