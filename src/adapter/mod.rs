@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod fixed_sampling;
 pub mod incident;
 pub mod kubernetes;
+pub mod rca;
 pub mod topology;
 pub mod zero_touch;
 
@@ -52,12 +53,18 @@ pub struct Config {
     pub coverage: coverage::Config,
     /// The service graph.
     pub topology: topology::Config,
+    /// Incidents: root causes when verdicts fail, and the memory of them.
+    pub incident: incident::Config,
+    /// Root causes.
+    pub rca: rca::Settings,
 }
 
 impl Config {
     /// The key of the first value that is not allowed, and what is.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         self.coverage.check()?;
-        self.topology.check()
+        self.topology.check()?;
+        self.incident.check()?;
+        self.rca.check()
     }
 }

@@ -11,6 +11,7 @@ pub mod incidents;
 pub mod loadgen;
 pub mod manifests;
 pub mod plan;
+pub mod rca;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
@@ -80,6 +81,8 @@ pub enum CliCommand {
     Gate(gate::Args),
     /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
     Test(test::Args),
+    /// What caused it? Traces of the time before and of an incident → ranked root causes with evidence.
+    Rca(rca::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
     /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
@@ -193,6 +196,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Test(args) => runtime
             .block_on(test::run(&args, &clock))
             .map_err(Failure::broken_input)?,
+        CliCommand::Rca(args) => rca::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,

@@ -8,7 +8,7 @@ pub mod canary;
 pub mod candidate;
 pub mod composite;
 pub mod error_budget_policy;
-mod figures;
+pub(crate) mod figures;
 pub mod gate;
 pub mod lookback;
 pub mod objective;

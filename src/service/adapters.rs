@@ -8,33 +8,59 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
-use crate::adapter::fixed_sampling::FixedSampling;
 use crate::adapter::coverage::Coverage;
+use crate::adapter::fixed_sampling::FixedSampling;
+use crate::adapter::incident::IncidentAdapter;
+use crate::adapter::incident::explain::ExplainError;
 use crate::adapter::topology::Topology;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
+use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
+use crate::pii::Counts;
+use crate::service::keeper::Keeper;
 use crate::service::{ServiceError, TraceBatch, TraceFeed, manifests};
-use crate::telemetry::AdapterMetrics;
+use crate::telemetry::{AdapterMetrics, count_pii_findings};
 
-/// The adapters that are enabled.
-fn build(config: &Config, now: UnixNanos) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
-    let (config, trace_buffer) = (&config.adapters, &config.trace_buffer);
+/// The adapters that are enabled. Incidents are remembered by `keeper`.
+pub(super) fn build(
+    config: &Config,
+    keeper: &Arc<Keeper>,
+    now: UnixNanos,
+) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let (all, trace_buffer) = (&config.adapters, &config.trace_buffer);
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
-    if let Some(file) = &config.fixed_sampling.file {
+    if let Some(file) = &all.fixed_sampling.file {
         adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
     }
-    if config.coverage.enabled {
-        let inventory = manifests::configured(&config.coverage.manifests)?;
-        adapters.push(Box::new(Coverage::new(&config.coverage, inventory)));
+    if all.coverage.enabled {
+        let inventory = manifests::configured(&all.coverage.manifests)?;
+        adapters.push(Box::new(Coverage::new(&all.coverage, inventory)));
     }
-    if config.topology.enabled && trace_buffer.enabled {
-        let topology = Topology::new(&config.topology, trace_buffer.quiet);
+    if all.topology.enabled && trace_buffer.enabled {
+        let topology = Topology::new(&all.topology, trace_buffer.quiet);
         adapters.push(Box::new(topology));
     }
+    if all.incident.enabled {
+        adapters.push(Box::new(incidents(config, keeper)?));
+    }
     Ok(adapters)
+}
+
+fn incidents(config: &Config, keeper: &Arc<Keeper>) -> Result<IncidentAdapter, ExplainError> {
+    let memory: Arc<dyn IncidentMemory> = Arc::clone(keeper) as _;
+    let scrubber = config.scrubber();
+    let scrub = Box::new(move |text: &str| {
+        let mut found = Counts::default();
+        let clean = scrubber.scrub_text(text, &mut found).into_owned();
+        count_pii_findings(&found);
+        clean
+    });
+    let variable = |name: &str| std::env::var(name).ok();
+    let adapters = &config.adapters;
+    IncidentAdapter::new(&adapters.incident, &adapters.rca, memory, scrub, variable)
 }
 
 /// What the adapters listen to, and where their advice goes.
@@ -45,49 +71,46 @@ struct Surroundings {
     clock: Clock,
 }
 
-/// The adapters before they start.
+/// Adapters that do not run yet.
 pub(super) struct Adapters {
-    enabled: Vec<Box<dyn Adapter>>,
+    adapters: Vec<Box<dyn Adapter>>,
     surroundings: Surroundings,
 }
 
 impl Adapters {
-    /// With the other end of the advice.
+    /// With the other end of their advice.
     pub(super) fn new(
-        config: &Config,
+        adapters: Vec<Box<dyn Adapter>>,
         feed: &TraceFeed,
         reports: &watch::Receiver<Option<Arc<Report>>>,
         clock: &Clock,
-    ) -> Result<(Self, watch::Receiver<Advice>), ServiceError> {
+    ) -> (Self, watch::Receiver<Advice>) {
         let (advice, newest) = watch::channel(Advice::default());
-        let adapters = Self {
-            enabled: build(config, clock.now())?,
-            surroundings: Surroundings {
-                feed: feed.clone(),
-                reports: reports.clone(),
-                advice,
-                clock: clock.clone(),
-            },
+        let surroundings = Surroundings {
+            feed: feed.clone(),
+            reports: reports.clone(),
+            advice,
+            clock: clock.clone(),
         };
-        Ok((adapters, newest))
+        let adapters = Self {
+            adapters,
+            surroundings,
+        };
+        (adapters, newest)
     }
 
-    /// One task for each adapter; they end at `stop`.
+    /// One task for each; they end at `stop`.
     pub(super) fn start(
         self,
         tasks: &mut JoinSet<Result<(), ServiceError>>,
         stop: &CancellationToken,
     ) {
         let surroundings = Arc::new(self.surroundings);
-        for adapter in self.enabled {
+        for adapter in self.adapters {
             // Subscribed here, so that no trace is missed before the task runs.
             let traces = surroundings.feed.subscribe();
-            tasks.spawn(drive(
-                adapter,
-                traces,
-                Arc::clone(&surroundings),
-                stop.clone(),
-            ));
+            let surroundings = Arc::clone(&surroundings);
+            tasks.spawn(drive(adapter, traces, surroundings, stop.clone()));
         }
     }
 }

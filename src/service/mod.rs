@@ -28,6 +28,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::fixed_sampling::PlanFileError;
+use crate::adapter::incident::explain::ExplainError;
 use crate::api;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
@@ -100,6 +101,9 @@ pub enum ServiceError {
     /// `adapters.coverage.manifests` cannot be used.
     #[error("adapters.coverage.manifests: {0}")]
     Manifests(#[from] ManifestsError),
+    /// `adapters.incident.llm` cannot be used.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -159,7 +163,8 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
-        let (adapters, advice) = Adapters::new(&config, &feed, &reports, &clock)?;
+        let adapters = adapters::build(&config, &keeper, clock.now())?;
+        let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,

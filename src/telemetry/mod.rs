@@ -11,6 +11,7 @@
 mod adapter;
 mod coverage;
 mod dependency;
+mod incident;
 mod pii;
 mod sampling;
 #[cfg(test)]
@@ -32,10 +33,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
-pub use crate::telemetry::sampling::SamplingCounters;
-pub use crate::telemetry::pii::count_pii_findings;
 pub use crate::telemetry::coverage::CoverageMetrics;
 pub use crate::telemetry::dependency::{DependencyMetrics, DependencySample};
+pub use crate::telemetry::incident::IncidentMetrics;
+pub use crate::telemetry::pii::count_pii_findings;
+pub use crate::telemetry::sampling::SamplingCounters;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -228,6 +230,7 @@ fn describe() {
     pii::describe();
     coverage::describe();
     dependency::describe();
+    incident::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

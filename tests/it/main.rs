@@ -20,6 +20,7 @@ mod coverage;
 mod exporters;
 mod gate;
 mod gate_live;
+mod incidents;
 mod limits;
 mod loadgen;
 mod notify;
