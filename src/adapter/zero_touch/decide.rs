@@ -156,7 +156,7 @@ impl Surroundings<'_> {
         let concerns = |word: &&str| {
             *word == "sdk" || language.is_none_or(|language| language.injected_as() == Some(word))
         };
-        for word in INJECTED.iter().filter(concerns) {
+        for word in INJECTED.into_iter().filter(concerns) {
             let key = format!("{OPERATOR}inject-{word}");
             match self.annotation(&key) {
                 Some(value) if value.eq_ignore_ascii_case("false") => {
