@@ -21,8 +21,8 @@ use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
 use crate::pii::Counts;
 use crate::service::keeper::Keeper;
-use crate::service::{ServiceError, TraceBatch, TraceFeed, manifests};
-use crate::telemetry::{AdapterMetrics, count_pii_findings};
+use crate::service::{ServiceError, TraceBatch, TraceFeed, findings, manifests};
+use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled. Incidents are remembered by `keeper`.
 pub(super) fn build(
@@ -55,7 +55,7 @@ fn incidents(config: &Config, keeper: &Arc<Keeper>) -> Result<IncidentAdapter, E
     let scrub = Box::new(move |text: &str| {
         let mut found = Counts::default();
         let clean = scrubber.scrub_text(text, &mut found).into_owned();
-        count_pii_findings(&found);
+        findings::count(&found);
         clean
     });
     let variable = |name: &str| std::env::var(name).ok();

@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapter::fixed_sampling::PlanFileError;
 use crate::adapter::incident::explain::ExplainError;
-use crate::api;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
 use crate::config::Config;
