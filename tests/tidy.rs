@@ -25,7 +25,7 @@ const LAYERS: &str = "
     evaluator: model telemetry clock pii window trace openslo
     tracetest: model pii window trace openslo evaluator
 
-    adapter: model telemetry clock pii window trace openslo evaluator tracetest
+    adapter: model telemetry clock outgoing pii window trace openslo evaluator tracetest
     exporter: model telemetry clock disk pii window trace openslo evaluator
     store: model disk window
     notify: model telemetry clock outgoing window evaluator

@@ -5,6 +5,12 @@
 //! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+pub mod fixed_sampling;
+pub mod incident;
+pub mod kubernetes;
+pub mod rca;
+pub mod topology;
+pub mod zero_touch;
 
 use std::sync::Arc;
 
@@ -13,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
-use crate::model::trace::Trace;
+use crate::model::trace::{KeptTrace, Trace};
 
 /// Looks at traces and reports, and gives advice. Called on a thread that may block, one call at a time.
 pub trait Adapter: Send {
@@ -22,6 +28,12 @@ pub trait Adapter: Send {
 
     /// Traces that were over within a second or so, each once; `now` is when they were seen to be.
     fn on_traces(&mut self, traces: &[Arc<Trace>], now: UnixNanos);
+
+    /// The same, with what each trace stands for. Whoever counts takes this one.
+    fn on_kept(&mut self, kept: &[KeptTrace], now: UnixNanos) {
+        let traces: Vec<Arc<Trace>> = kept.iter().map(|kept| Arc::clone(&kept.trace)).collect();
+        self.on_traces(&traces, now);
+    }
 
     /// The newest report; some may be skipped. What takes more than a second belongs into a thread of its own, whose result
     /// a later call picks up.
@@ -34,4 +46,25 @@ pub trait Adapter: Send {
 /// Section `adapters`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// A plan of sampling that people write.
+    pub fixed_sampling: fixed_sampling::Config,
+    /// Coverage.
+    pub coverage: coverage::Config,
+    /// The service graph.
+    pub topology: topology::Config,
+    /// Incidents: root causes when verdicts fail, and the memory of them.
+    pub incident: incident::Config,
+    /// Root causes.
+    pub rca: rca::Settings,
+}
+
+impl Config {
+    /// The key of the first value that is not allowed, and what is.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        self.coverage.check()?;
+        self.topology.check()?;
+        self.incident.check()?;
+        self.rca.check()
+    }
+}

@@ -17,12 +17,14 @@ use tonic::Status;
 
 use super::verdict::{self, Question};
 use super::{
-    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, traces,
+    Shared, candidates, flagger, incidents, kayenta, metrics, openapi, overview, query, store,
+    topology, traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
+use crate::model::sampling::SamplingPlan;
 
 /// The overview loads nothing and runs nothing.
-const OVERVIEW_POLICY: &str =
+pub(super) const OVERVIEW_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
 /// All HTTP routes; gRPC services are added beside them.
@@ -37,6 +39,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
         .route("/api/v1/tests", get(tests))
+        .route("/api/v1/sampling", get(sampling))
+        .route("/api/v1/coverage", get(coverage))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -44,8 +48,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         )
         .route("/api/v1/traces", get(traces::list))
         .route("/api/v1/traces/{id}", get(traces::show))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route(
+            "/api/v1/incidents/{id}",
+            get(incidents::show)
+                .post(incidents::confirm)
+                .layer(DefaultBodyLimit::max(incidents::MAX_CONFIRMATION_BYTES)),
+        )
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
+        .route("/api/v1/topology", get(topology::show))
         .route("/api/v1/transitions", get(store::transitions))
         .route("/api/v1/verdict", get(verdict))
         .route("/api/openapi.json", get(openapi::show))
@@ -94,7 +106,15 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn overview_page(State(shared): State<Arc<Shared>>) -> Response {
     let report = shared.report();
-    let page = spawn_blocking(move || overview::Overview(report.as_deref()).to_string()).await;
+    let graph = shared.state.advice.borrow().topology.clone();
+    let page = spawn_blocking(move || {
+        let overview = overview::Overview {
+            report: report.as_deref(),
+            graph: graph.as_deref(),
+        };
+        overview.to_string()
+    })
+    .await;
     match page {
         Ok(page) => {
             let policy = [(header::CONTENT_SECURITY_POLICY, OVERVIEW_POLICY)];
@@ -132,6 +152,33 @@ struct Slos<'a> {
 /// The results of trace tests; null while no suites are configured.
 async fn tests(State(shared): State<Arc<Shared>>) -> Response {
     encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
+}
+
+#[derive(Serialize)]
+struct Sampling<'a> {
+    /// Null while there is none: everything is sampled.
+    plan: Option<&'a SamplingPlan>,
+    telemetry_recommendation: Option<&'a serde_json::Value>,
+}
+
+/// The plan that senders follow now, which may be newer than the report's.
+async fn sampling(State(shared): State<Arc<Shared>>) -> Response {
+    let plan = shared.state.advice.borrow().sampling.clone();
+    let report = shared.report();
+    json(move || {
+        let recommendation = report.as_ref();
+        serde_json::to_vec(&Sampling {
+            plan: plan.as_deref(),
+            telemetry_recommendation: recommendation
+                .and_then(|report| report.telemetry_recommendation.as_ref()),
+        })
+    })
+    .await
+}
+
+/// Coverage and instrumentation; null while the adapter is off, and before it found anything.
+async fn coverage(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.coverage)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

@@ -12,15 +12,18 @@ mod candidates;
 mod flagger;
 mod grpc;
 mod http;
+mod incidents;
 mod kayenta;
 mod metrics;
 mod openapi;
 mod overview;
 pub mod proto;
 mod query;
+pub mod sampling;
 mod store;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod traces;
 mod verdict;
 mod watcher;
@@ -28,17 +31,19 @@ mod watcher;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::api::incidents::{IncidentList, Said};
 use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
+use crate::model::incident::Incident;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
 use crate::trace::buffer::TraceBuffer;
@@ -118,6 +123,27 @@ pub enum Command {
         /// Takes the answer.
         reply: Reply<SloRecord>,
     },
+    /// Tell the incidents that are remembered.
+    ListIncidents {
+        /// Takes the answer.
+        reply: Reply<Vec<Incident>>,
+    },
+    /// Tell one of them.
+    ShowIncident {
+        /// Its number.
+        id: u64,
+        /// Takes the answer.
+        reply: Reply<Incident>,
+    },
+    /// Remember what a person says about one of them.
+    ConfirmIncident {
+        /// Its number.
+        id: u64,
+        /// What they say.
+        said: Said,
+        /// Takes the answer.
+        reply: Reply<Incident>,
+    },
     /// Tell what changed, the oldest first.
     ListTransitions {
         /// Only from this time on; the newest ones if it is not said.
@@ -168,6 +194,9 @@ pub enum CommandError {
     /// HTTP 404.
     #[error("no candidate and no SLO has this name")]
     NotFound,
+    /// HTTP 404, with what there is not.
+    #[error("{0}")]
+    Missing(String),
     /// HTTP 409.
     #[error("the candidate is adopted already")]
     AlreadyAdopted,
@@ -203,6 +232,15 @@ impl Shared {
     }
 }
 
+/// Small gRPC answers must not wait for the acknowledgement of the one before.
+fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    })
+}
+
 /// Serves until `shutdown` is cancelled and the requests under way are answered; streams of
 /// verdicts and of health end then.
 ///
@@ -226,14 +264,8 @@ pub async fn serve(
         .add_service(health)
         .add_service(grpc::reflection()?)
         .into_axum_router();
-    // Small gRPC answers must not wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let server =
-        axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let server = axum::serve(without_delay(listener), app)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let ((), served) = tokio::join!(grpc::report_health(reporter, ready, shutdown), async {
         server.await
     });

@@ -5,11 +5,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::exporter::markup::Escaped;
+use crate::exporter::topology::svg;
 use crate::model::budget_policy::PolicyStatus;
 use crate::model::candidate::{Candidate, CandidateState, Replay};
 use crate::model::period::Period;
 use crate::model::report::{ErrorBudget, Report, ServiceReport, Verdict, VerdictReport};
 use crate::model::slo::Budgeting;
+use crate::model::topology::ServiceGraph;
 use crate::model::window::Window;
 
 /// Rows of a table at most; the API has them all.
@@ -61,6 +64,7 @@ nav a { margin-right: 1rem; }
 <a href="/api/v1/candidates">candidates</a>
 <a href="/api/v1/tests">tests</a>
 <a href="/api/v1/services">services</a>
+<a href="/api/v1/topology?format=svg">topology</a>
 <a href="/api/v1/report">report</a>
 <a href="/readyz">readiness</a>
 </nav>
@@ -68,13 +72,16 @@ nav a { margin-right: 1rem; }
 
 const FOOT: &str = "</body>\n</html>\n";
 
-/// The page of a report, or of none yet.
-pub(super) struct Overview<'a>(pub(super) Option<&'a Report>);
+/// The page of a report, or of none yet, with the service graph, if there is one.
+pub(super) struct Overview<'a> {
+    pub(super) report: Option<&'a Report>,
+    pub(super) graph: Option<&'a ServiceGraph>,
+}
 
 impl Display for Overview<'_> {
     fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
         page.write_str(HEAD)?;
-        match self.0 {
+        match self.report {
             None => page.write_str("<p>The first evaluation has not finished yet.</p>\n")?,
             Some(report) => {
                 summary(page, report)?;
@@ -85,7 +92,20 @@ impl Display for Overview<'_> {
                 candidates(page, report)?;
             }
         }
+        topology(page, self.graph)?;
         page.write_str(FOOT)
+    }
+}
+
+/// The service graph as it is drawn, if there is anything in it.
+fn topology(page: &mut Formatter<'_>, graph: Option<&ServiceGraph>) -> fmt::Result {
+    match graph.filter(|graph| !graph.nodes.is_empty()) {
+        Some(graph) => write!(
+            page,
+            "<h2>Topology</h2>\n<div class=\"scroll\">{}</div>\n",
+            svg(graph)
+        ),
+        None => Ok(()),
     }
 }
 
@@ -462,32 +482,6 @@ impl Display for Known {
     }
 }
 
-/// Text that cannot leave its element or attribute.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, page: &mut Formatter<'_>) -> fmt::Result {
-        let special = ['&', '<', '>', '"', '\''];
-        for piece in self.0.split_inclusive(special) {
-            let mut characters = piece.chars();
-            let entity = match characters.next_back() {
-                Some('&') => "&amp;",
-                Some('<') => "&lt;",
-                Some('>') => "&gt;",
-                Some('"') => "&quot;",
-                Some('\'') => "&#39;",
-                _ => {
-                    page.write_str(piece)?;
-                    continue;
-                }
-            };
-            page.write_str(characters.as_str())?;
-            page.write_str(entity)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -495,9 +489,16 @@ mod tests {
     use crate::model::series::ServiceKey;
     use crate::model::slo::EmptySlices;
 
+    fn overview(report: Option<&Report>) -> Overview<'_> {
+        Overview {
+            report,
+            graph: None,
+        }
+    }
+
     #[test]
     fn the_page_shows_verdicts_objectives_with_budgets_and_candidates() {
-        let page = Overview(Some(&fixture::report())).to_string();
+        let page = overview(Some(&fixture::report())).to_string();
         for text in [
             "<span class=\"verdict fail\">fail</span>",
             "<span class=\"verdict inconclusive\">inconclusive</span>",
@@ -521,7 +522,7 @@ mod tests {
         };
         composite.budget.projected_remaining_ratio = Some(0.25);
         report.composites = vec![composite];
-        let page = Overview(Some(&report)).to_string();
+        let page = overview(Some(&report)).to_string();
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}\n{page}"));
         assert!(at("<td>shop</td><td>cart, checkout</td>") < at("<td>availability-checkout</td>"));
         at("99.90 % of 5m slices in 30d");
@@ -536,7 +537,7 @@ mod tests {
         report.slo_candidates = vec![fixture::candidate(name, &ServiceKey::named(name))];
         report.baseline_evaluations = vec![fixture::objective_status(name, name)];
         report.verdict.reasons[0].text = name.to_owned();
-        let page = Overview(Some(&report)).to_string();
+        let page = overview(Some(&report)).to_string();
         assert!(!page.contains("<script"), "{page}");
         let escaped = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;";
         assert_eq!(page.matches(escaped).count(), 6, "{page}");
@@ -544,7 +545,7 @@ mod tests {
 
     #[test]
     fn without_a_report_the_page_says_so() {
-        let page = Overview(None).to_string();
+        let page = overview(None).to_string();
         assert!(page.contains("has not finished yet"), "{page}");
     }
 
@@ -555,7 +556,7 @@ mod tests {
         report.slo_candidates = (0..ROWS + 7)
             .map(|number| fixture::candidate(&format!("candidate-{number}"), &key))
             .collect();
-        let page = Overview(Some(&report)).to_string();
+        let page = overview(Some(&report)).to_string();
         assert!(page.contains("<td>candidate-199</td>"), "{page}");
         assert!(!page.contains("<td>candidate-200</td>"), "{page}");
         assert!(page.contains("and 7 more in the API"), "{page}");

@@ -2,11 +2,16 @@
 
 pub mod analyze;
 pub mod candidates;
+pub mod coverage;
 pub mod demo;
 mod documents;
 mod endpoint;
 pub mod gate;
+pub mod incidents;
 pub mod loadgen;
+pub mod manifests;
+pub mod plan;
+pub mod rca;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
@@ -17,6 +22,7 @@ pub mod store;
 mod summary;
 pub mod test;
 mod text;
+pub mod topology;
 pub mod traces;
 pub mod validate;
 mod versions;
@@ -27,6 +33,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::adapter::fixed_sampling::PlanFileError;
 use crate::cli::endpoint::EndpointError;
 use crate::clock::Clock;
 use crate::config::ConfigError;
@@ -74,16 +81,26 @@ pub enum CliCommand {
     Gate(gate::Args),
     /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
     Test(test::Args),
+    /// What caused it? Traces of the time before and of an incident → ranked root causes with evidence.
+    Rca(rca::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
     /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
     Rules(rules::Args),
+    /// What failed before: root causes, incidents that looked alike, and what a person says was the cause.
+    Incidents(incidents::Args),
     /// List suggested objectives, accept and reject them; in a store or on a running server.
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// Draw who calls whom, from trace files and Kubernetes manifests: JSON, DOT or SVG.
+    Topology(topology::Args),
+    /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
+    Plan(plan::Args),
     /// Take personal data and secrets out of text, JSON and trace files.
     Scrub(scrub::Args),
+    /// What reports no spans, how well the rest is instrumented, and which probes would see the gaps.
+    Coverage(coverage::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -120,6 +137,7 @@ impl Failure {
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
                 || cause.is::<NotifyError>()
+                || cause.is::<PlanFileError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
                 || cause.is::<ModelError>()
@@ -178,11 +196,16 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Test(args) => runtime
             .block_on(test::run(&args, &clock))
             .map_err(Failure::broken_input)?,
+        CliCommand::Rca(args) => rca::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
+        CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Topology(args) => topology::run(&args)?,
+        CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Scrub(args) => scrub::run(&args)?,
+        CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -32,6 +32,8 @@ pub struct Config {
     pub receivers: receiver::Config,
     /// Where people and machines look.
     pub admin: api::Config,
+    /// Where senders ask for their shares.
+    pub sampling_server: api::sampling::Config,
     /// Bounds of what is held.
     pub windows: WindowsConfig,
     /// What counts as an event.
@@ -243,9 +245,16 @@ impl Config {
             .map_err(|pii::ConfigProblem { key, message }| ConfigError::Value { key, message })?;
         let (key, message) = self.tests.check().err().unwrap_or_default();
         require(key.is_empty(), key, message)?;
+        let (key, message) = self.sampling_server.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
+        let (key, message) = self.exporters.sampling.check().err().unwrap_or_default();
+        require(key.is_empty(), key, message)?;
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();
         require(trace_buffer.is_ok(), key, message)?;
+        let adapters = self.adapters.check();
+        let (key, message) = adapters.err().unwrap_or_default();
+        require(adapters.is_ok(), key, message)?;
         let largest = 1..=u64::from(u32::MAX);
         require(
             largest.contains(&self.receivers.otlp.max_request_bytes),
@@ -338,6 +347,7 @@ impl Config {
                 self.limits.canary_executions == 0,
             ),
             ("storage.history_days", self.storage.history_days == 0),
+            ("storage.max_incidents", self.storage.max_incidents == 0),
             (
                 "storage.max_history_per_slo",
                 self.storage.max_history_per_slo == 0,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::coverage::CoverageReport;
 use crate::model::rca::RcaReport;
 use crate::model::sampling::SamplingPlan;
+use crate::model::topology::ServiceGraph;
 
 /// The newest finished advice of each adapter.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Advice {
     pub rca: Option<Arc<RcaReport>>,
     /// The shares that are to be sampled now; without one, all is.
     pub sampling: Option<Arc<SamplingPlan>>,
+    /// The service graph. It is no part of the report: `/api/v1/topology` has it.
+    pub topology: Option<Arc<ServiceGraph>>,
     /// State of each neighbour in words, by its name in the report's `integrations`.
     pub states: BTreeMap<&'static str, String>,
 }

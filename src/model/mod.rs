@@ -12,6 +12,7 @@ pub mod distribution;
 pub mod fault;
 pub mod finding;
 pub mod history;
+pub mod incident;
 pub mod input;
 pub mod period;
 pub mod rca;
@@ -24,6 +25,7 @@ pub mod slo;
 pub mod slug;
 pub mod span;
 pub mod test_result;
+pub mod topology;
 pub mod trace;
 pub mod window;
 

@@ -147,3 +147,14 @@ pub struct Trace {
     /// Whether all of it is there.
     pub completeness: Completeness,
 }
+
+/// A trace that is over, as the trace buffer tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptTrace {
+    /// The trace.
+    pub trace: Arc<Trace>,
+    /// Where it was kept by its id alone: the share of all traces that was kept so while it was under way, so that it stands
+    /// for one over this many. `None` where it was kept for what was seen in it, or may lack its beginning: such traces show
+    /// what there is, and must not be counted.
+    pub sampled_ratio: Option<f64>,
+}

@@ -110,7 +110,7 @@ impl TraceTestsTask {
         loop {
             let batch: Vec<Arc<Trace>> = tokio::select! {
                 batch = self.traces.recv() => match batch {
-                    Ok(batch) => batch.to_vec(),
+                    Ok(batch) => batch.iter().map(|kept| Arc::clone(&kept.trace)).collect(),
                     Err(RecvError::Lagged(batches)) => {
                         metrics.missed_batches.increment(batches);
                         continue;

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::report::Report;
 use crate::model::series::{SeriesId, SeriesKey};
-use crate::model::trace::Trace;
+use crate::model::trace::KeptTrace;
 use crate::service::ServiceError;
 use crate::service::findings;
 use crate::telemetry::TraceBufferMetrics;
@@ -27,7 +27,7 @@ const BATCHES_WAITING: usize = 64;
 const EVENTS_MIN: u64 = 100;
 
 /// Traces that were over within one tick, at least one.
-pub type TraceBatch = Arc<[Arc<Trace>]>;
+pub type TraceBatch = Arc<[KeptTrace]>;
 
 /// Where whole traces can be listened to: each is told once, when it is over or took longer than
 /// `trace_buffer.timeout`. They are a sample; counts of them are no SLIs.

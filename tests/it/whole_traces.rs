@@ -1,5 +1,7 @@
 //! Whole traces of a running server: put together over requests and transports, shown, told, and pointed at.
 
+use std::sync::Arc;
+
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
@@ -115,7 +117,8 @@ async fn a_trace_comes_together_over_requests_and_can_be_sent_again() {
     assert_eq!(listed["sampled_ratio"], 1.0);
     let mut complete = Vec::new();
     while complete.len() < 2 {
-        complete.extend(told.recv().await.unwrap().iter().cloned());
+        let batch = told.recv().await.unwrap();
+        complete.extend(batch.iter().map(|kept| Arc::clone(&kept.trace)));
     }
     let whole = complete
         .iter()

@@ -1,6 +1,6 @@
 //! `GET /api/openapi.json`: the HTTP interface as OpenAPI 3.1.
 //!
-//! Routes come from one table, schemas of the report and of the store from the published ones; what only this interface has
+//! Routes come from one table, schemas of the report, the service graph and the store from the published ones; what only this interface has
 //! is in `schemas.json`.
 
 mod route;
@@ -19,6 +19,7 @@ pub(super) use self::route::Route;
 pub(super) use self::routes::ROUTES;
 
 const REPORT: &str = include_str!("../../../schema/report.schema.json");
+const TOPOLOGY: &str = include_str!("../../../schema/topology.schema.json");
 const STORE: &str = include_str!("../../../schema/slo_store.schema.json");
 const OWN: &str = include_str!("schemas.json");
 
@@ -116,6 +117,7 @@ fn read(text: &str) -> Value {
 fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
     take(&mut schemas, "Report", REPORT, str::to_owned);
+    take(&mut schemas, "ServiceGraph", TOPOLOGY, str::to_owned);
     take(&mut schemas, "SloStore", STORE, |name| {
         let mut letters = name.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());

@@ -135,6 +135,43 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         ],
     ),
     get(
+        "/api/v1/sampling",
+        "Which share of the traces is to be sampled",
+        &[],
+        &[ok(
+            "The plan that senders follow, null while everything is sampled, and the recommendation behind it.",
+            "Sampling",
+        )],
+    ),
+    get(
+        "/api/v1/coverage",
+        "What reports no spans, and how well the rest is instrumented",
+        &[],
+        &[
+            ok("Coverage; null while adapters.coverage is off.", "Coverage"),
+            NO_REPORT,
+        ],
+    ),
+    get(
+        "/api/v1/topology",
+        "Who calls whom, how often, how well, and who is hit when one fails",
+        &[Parameter {
+            name: "format",
+            description: "json if it is not said; svg is image/svg+xml, dot text/vnd.graphviz.",
+            schema: r#"{"type": "string", "enum": ["json", "svg", "dot"]}"#,
+            is_required: false,
+        }],
+        &[
+            ok(
+                "The graph over adapters.topology.window, an estimate from whole traces.",
+                "ServiceGraph",
+            ),
+            refused("400", "A parameter is unknown or comes twice."),
+            refused("404", "There is no graph by configuration."),
+            refused("503", "The first evaluation has not finished yet."),
+        ],
+    ),
+    get(
         "/api/v1/traces",
         "Whole traces that are kept: a sample",
         &[
@@ -244,6 +281,48 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         &[
             ok("The changes.", "Transitions"),
             refused("400", "A parameter is unknown or wrong."),
+            STOPPING,
+        ],
+    ),
+    get(
+        "/api/v1/incidents",
+        "What failed before, with root causes",
+        &[],
+        &[
+            ok("The incidents, the oldest first.", "Incidents"),
+            STOPPING,
+        ],
+    ),
+    get(
+        "/api/v1/incidents/{id}",
+        "One incident",
+        &[needed(
+            "id",
+            "Its number.",
+            r#"{"type": "integer", "minimum": 1}"#,
+        )],
+        &[
+            ok("The incident.", "Incident"),
+            refused("404", "There is no such incident."),
+            STOPPING,
+        ],
+    ),
+    post(
+        "/api/v1/incidents/{id}",
+        "Say what the cause of an incident was",
+        &[needed(
+            "id",
+            "Its number, then `:confirm`.",
+            r#"{"type": "string", "pattern": "^[0-9]+:confirm$"}"#,
+        )],
+        json_body("Said", true),
+        &[
+            ok("The incident with what was said.", "Incident"),
+            refused("400", "The body names no cause."),
+            ANOTHER_SITE,
+            refused("404", "There is no such incident."),
+            TOO_LARGE,
+            refused("500", "The store failed."),
             STOPPING,
         ],
     ),

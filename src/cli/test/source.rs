@@ -17,6 +17,7 @@ use crate::model::test_result::TestReport;
 use crate::model::trace::Trace;
 use crate::receiver::file::{TraceInput, find_inputs};
 use crate::service::whole_traces::WholeTraces;
+use crate::trace::assemble::Assembled;
 use crate::tracetest::Session;
 
 /// Time between two looks at a server.
@@ -115,6 +116,11 @@ impl SourceArgs {
 
 /// The whole traces of files; says on standard error what is not there.
 pub(crate) fn read_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Vec<Trace>> {
+    Ok(assemble_files(config, inputs)?.traces)
+}
+
+/// The same with the share of them that is there.
+pub(crate) fn assemble_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Assembled> {
     let mut whole = WholeTraces::new(config);
     read_each(inputs, |input, progress| whole.read(input, progress))?;
     show_findings(whole.findings())?;
@@ -122,7 +128,7 @@ pub(crate) fn read_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Resu
     if assembled.left_out_spans > 0 {
         writeln!(
             stderr().lock(),
-            "warning: the traces take more than tests.max_trace_bytes; a fair sample of about {:.1} % of them is judged",
+            "warning: the traces take more than tests.max_trace_bytes; a fair sample of about {:.1} % of them is taken",
             100.0 * assembled.kept_ratio
         )?;
     }
@@ -133,7 +139,7 @@ pub(crate) fn read_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Resu
             assembled.spans_without_trace_id
         )?;
     }
-    Ok(assembled.traces)
+    Ok(assembled)
 }
 
 /// The end of the newest span.

@@ -17,6 +17,7 @@ use crate::exporter::slo_export::SloExport;
 use crate::model::candidate::CandidateState;
 use crate::model::report::Report;
 use crate::model::slo::{Budgeting, EmptySlices, Sli};
+use crate::model::topology::ServiceGraph;
 use crate::openslo::fixture::{availability, latency_candidate, report, service, status};
 
 /// The only format in use that the specification of JSON Schema names; validators may refuse others.
@@ -27,6 +28,18 @@ fn report_schema() -> Value {
     let description = "Everything that one evaluation found: what `analyze` prints, `report.json` and GET \
                        /api/v1/report. Later versions may add keys.";
     with_head(schema, "report", "Report of slo-copilot", description)
+}
+
+fn topology_schema() -> Value {
+    let schema = written::<ServiceGraph>();
+    let description = "The service graph: what the command `topology` and GET /api/v1/topology answer. Later versions may \
+                       add keys.";
+    with_head(
+        schema,
+        "topology",
+        "Service graph of slo-copilot",
+        description,
+    )
 }
 
 fn slo_export_schema() -> Value {
@@ -42,7 +55,7 @@ fn slo_export_schema() -> Value {
 }
 
 /// The schema of what is written, where no field is left out unless it says so.
-fn written<T: JsonSchema>() -> Schema {
+pub(crate) fn written<T: JsonSchema>() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with_transform(RecursiveTransform(|schema: &mut Schema| {
         tidy(schema);
@@ -190,6 +203,11 @@ pub(crate) fn assert_refused(schema: &Value, good: &Value, wrong: &[(&str, Value
 #[test]
 fn the_schema_of_the_report_is_what_its_types_say() {
     assert_file("report", &report_schema());
+}
+
+#[test]
+fn the_schema_of_the_service_graph_is_what_its_types_say() {
+    assert_file("topology", &topology_schema());
 }
 
 #[test]

@@ -27,8 +27,9 @@ pub(super) struct Held {
     /// Nothing came for the quiet time, or it took too long.
     pub is_closed: bool,
     pub is_timed_out: bool,
-    /// The share of kept traces was raised shortly before the first span was seen.
-    is_begun_late: bool,
+    /// By which share it may be counted: the least one while it was under way. None if it is wanted, or if the share was
+    /// raised to keep it shortly before the first span was seen.
+    counted: Option<Threshold>,
     left_out: u64,
     pub summary: Option<Arc<TraceSummary>>,
     memory: usize,
@@ -49,7 +50,7 @@ impl Held {
                 "it is kept since an error or a slow span was seen in it; spans from before, and late ones, may be missing"
                     .to_owned(),
             );
-        } else if self.is_begun_late {
+        } else if self.counted.is_none() {
             missing.push(
                 "more traces are kept since shortly before it was seen; spans that came before may be missing"
                     .to_owned(),
@@ -80,6 +81,7 @@ pub(super) struct Closed {
     pub spans: Arc<RawSpans>,
     pub reason: Reason,
     pub missing: Option<String>,
+    pub sampled_ratio: Option<f64>,
 }
 
 /// All of it.
@@ -149,8 +151,9 @@ impl Traces {
                 share.queue.push_back((now, span.trace_id));
                 self.open.push(span.trace_id);
                 self.counts.kept_traces.add(reason, 1);
-                let is_begun_late = share.is_raised_since(randomness, now, self.bounds.timeout);
-                Held::new(reason, randomness, now, is_begun_late)
+                let share = share.held_since(now, self.bounds.timeout);
+                let is_counted = reason == Reason::Sampled && share.keeps(randomness);
+                Held::new(reason, randomness, now, is_counted.then_some(share))
             });
             held.last_seen = now;
             if held.memory.saturating_add(span.bytes.len()) > self.bounds.max_trace_bytes {
@@ -212,11 +215,15 @@ impl Traces {
         let share = self.shares.of_mut(reason);
         let threshold = share.threshold;
         self.held.retain(|_, held| {
-            let is_kept = held.reason != reason || threshold.keeps(held.randomness);
+            if held.reason != reason {
+                return true;
+            }
+            let is_kept = threshold.keeps(held.randomness);
             if !is_kept {
                 share.bytes -= held.memory;
                 self.counts.left_out_traces += 1;
             }
+            held.counted = held.counted.map(|counted| counted.max(threshold));
             is_kept
         });
         share.queue.retain(|(_, id)| self.held.contains_key(id));
@@ -274,7 +281,12 @@ const RATIO_MIN: f64 = 1e-12;
 const MEASURED_PART: u64 = 8;
 
 impl Held {
-    fn new(reason: Reason, randomness: Randomness, now: UnixNanos, is_begun_late: bool) -> Self {
+    fn new(
+        reason: Reason,
+        randomness: Randomness,
+        now: UnixNanos,
+        counted: Option<Threshold>,
+    ) -> Self {
         Self {
             spans: Arc::default(),
             reason,
@@ -283,7 +295,7 @@ impl Held {
             last_seen: now,
             is_closed: false,
             is_timed_out: false,
-            is_begun_late,
+            counted,
             left_out: 0,
             summary: None,
             memory: 0,
@@ -296,6 +308,7 @@ impl Held {
             spans: Arc::clone(&self.spans),
             reason: self.reason,
             missing: self.missing(),
+            sampled_ratio: self.counted.map(Threshold::ratio),
         }
     }
 
@@ -376,11 +389,13 @@ impl Share {
         }
     }
 
-    /// Whether such a trace was not kept until shortly before `now`.
-    fn is_raised_since(&self, randomness: Randomness, now: UnixNanos, timeout: u64) -> bool {
-        self.raised.is_some_and(|(at, before)| {
-            now < at.saturating_add(timeout) && !before.keeps(randomness)
-        })
+    /// Which traces were kept from their beginning, of those whose first span is seen now: a trace under way takes as long as
+    /// `timeout` at most.
+    fn held_since(&self, now: UnixNanos, timeout: u64) -> Threshold {
+        match self.raised {
+            Some((at, before)) if now < at.saturating_add(timeout) => before.max(self.threshold),
+            Some(_) | None => self.threshold,
+        }
     }
 
     /// Lets in twice as many traces where the memory would suffice for them.

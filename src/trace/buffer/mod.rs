@@ -31,7 +31,7 @@ use serde::Serialize;
 use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::series::SeriesId;
-use crate::model::trace::Trace;
+use crate::model::trace::{KeptTrace, Trace};
 use crate::pii::{Counts, Scrubber};
 use crate::trace::assemble::assemble;
 use crate::trace::buffer::held::{Bounds, Closed, TraceId, Traces};
@@ -190,7 +190,7 @@ impl TraceBuffer {
 
     /// Gives the traces that are over since the last call, each once. Spans that come later still join their trace here.
     /// Call it every second, off the hot path: it reads the spans.
-    pub fn tick(&self, now: UnixNanos) -> Vec<Arc<Trace>> {
+    pub fn tick(&self, now: UnixNanos) -> Vec<KeptTrace> {
         self.picker.refill(self.max_wanted);
         let closed = {
             let mut traces = self.traces();
@@ -210,7 +210,10 @@ impl TraceBuffer {
             traces.counts.unreadable_spans += unreadable;
             if let Some(summary) = summary {
                 traces.summarize(&closed.id, summary);
-                over.push(Arc::new(trace));
+                over.push(KeptTrace {
+                    trace: Arc::new(trace),
+                    sampled_ratio: closed.sampled_ratio,
+                });
             }
         }
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);

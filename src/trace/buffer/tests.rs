@@ -126,11 +126,11 @@ fn a_quiet_trace_is_over_and_told_once() {
     assert_eq!(told.len(), 2);
     assert!(
         told.iter()
-            .all(|trace| trace.completeness == Completeness::Complete)
+            .all(|kept| kept.trace.completeness == Completeness::Complete)
     );
     assert!(buffer.tick(NOW + 6 * SECOND).is_empty());
     let found = buffer.trace(&text(&id(5))).unwrap();
-    assert!(told.iter().any(|trace| **trace == found));
+    assert!(told.iter().any(|kept| *kept.trace == found));
     assert_eq!(buffer.trace(&text(&id(7))), None);
     assert_eq!(buffer.trace("no id"), None);
 
@@ -152,9 +152,9 @@ fn a_trace_without_an_end_is_taken_as_it_is() {
         buffer.insert(&ORIGIN, &[raw(5, &format!("s{second} - ok"))], now);
         let told = buffer.tick(now);
         assert_eq!(told.len(), usize::from(second == 60), "{second}");
-        for trace in told {
-            let Completeness::Incomplete(why) = &trace.completeness else {
-                panic!("{trace:?}");
+        for kept in told {
+            let Completeness::Incomplete(why) = &kept.trace.completeness else {
+                panic!("{kept:?}");
             };
             assert_eq!(why, "spans still came after trace_buffer.timeout");
         }
@@ -309,7 +309,8 @@ fn more_traces_are_kept_again_when_memory_lies_idle() {
     assert_eq!(buffer.counts().sampled_ratio, 0.25);
     // A trace that began before could have lost its first spans.
     buffer.insert(&ORIGIN, &[raw(0xd0 << 48, "a - ok")], NOW + 76 * SECOND);
-    buffer.tick(NOW + 81 * SECOND);
+    let told = buffer.tick(NOW + 81 * SECOND);
+    assert_eq!(told[0].sampled_ratio, None, "it must not be counted");
     let Completeness::Incomplete(why) = buffer.trace(&text(&id(0xd0 << 48))).unwrap().completeness
     else {
         panic!();
@@ -408,6 +409,42 @@ fn configurations_that_cannot_work_are_named() {
     }
 }
 
+/// What each trace stands for adds up to all traces, while fewer and again more of them are kept.
+#[test]
+fn the_traces_that_may_be_counted_stand_for_all() {
+    let buffer = buffer(&small());
+    let padding = "x".repeat(2_000);
+    let (mut sent, mut stood_for, mut told, mut ratios) = (0_u32, 0.0, 0_u32, Vec::new());
+    for second in 0..3_000_u64 {
+        let now = NOW + second * SECOND;
+        // A rush, then little.
+        for number in 0..if second < 300 { 40 } else { 2 } {
+            let randomness = Randomness::from_number(second * 64 + number)
+                .other()
+                .number();
+            let outcome = if number == 0 {
+                Outcome::Error
+            } else {
+                Outcome::Ok
+            };
+            buffer.picks(&batch(&[(randomness, outcome, 1)]));
+            let bytes = format!("a - ok {padding}");
+            buffer.insert(&ORIGIN, &[raw(randomness, &bytes)], now);
+            sent += 1;
+        }
+        for kept in buffer.tick(now) {
+            told += 1;
+            stood_for += kept.sampled_ratio.map_or(0.0, |ratio| 1.0 / ratio);
+            ratios.extend(kept.sampled_ratio);
+        }
+    }
+    ratios.dedup();
+    assert!(ratios.len() > 4, "fewer, then more: {ratios:?}");
+    assert!(told < sent / 2, "{told} of {sent}");
+    let error = stood_for / f64::from(sent) - 1.0;
+    assert!(error.abs() < 0.15, "{stood_for} of {sent}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -429,8 +466,8 @@ proptest! {
             let origin = Origin { resource: resource.as_bytes(), ..ORIGIN };
             let spans: Vec<RawSpan<'_>> = (0..8).map(|_| raw(randomness, &bytes)).collect();
             buffer.insert(&origin, &spans, now);
-            for trace in buffer.tick(now) {
-                let begun = (trace.trace_id.clone(), trace.spans[0].span_id.clone());
+            for kept in buffer.tick(now) {
+                let begun = (kept.trace.trace_id.clone(), kept.trace.spans[0].span_id.clone());
                 prop_assert!(told.insert(begun));
             }
             let counts = buffer.counts();
@@ -450,7 +487,7 @@ fn whoever_reads_a_trace_sees_no_personal_data_and_it_is_counted_once() {
     assert_eq!(name(&buffer.trace(&text(&id(5))).unwrap()), "[EMAIL]");
     assert!(buffer.take_findings().is_empty());
     let told = buffer.tick(NOW + 5 * SECOND);
-    assert_eq!(name(&told[0]), "[EMAIL]");
+    assert_eq!(name(&told[0].trace), "[EMAIL]");
     assert_eq!(*buffer.summaries()[0].operation, *"[EMAIL]");
     assert_eq!(name(&buffer.trace(&text(&id(5))).unwrap()), "[EMAIL]");
     assert_eq!(buffer.take_findings().total(), 1);

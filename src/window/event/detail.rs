@@ -7,7 +7,9 @@
 
 use crate::model::batch::{Call, EventBatch, Failure};
 use crate::model::span::{Outcome, SpanKind};
-use crate::window::event::{Sampling, Scalar, SpanInput, outcome_of, weight_of};
+use crate::window::event::{
+    Sampling, Scalar, SpanAttributes, SpanInput, is_grpc_server_error, outcome_of, weight_of,
+};
 
 /// Longer kinds and names are cut here.
 const NAME_BYTES_MAX: usize = 128;
@@ -89,8 +91,7 @@ impl<'a> DetailAttributes<'a> {
 }
 
 impl<'a> DetailAttributes<'a> {
-    fn dependency(&self, span: &SpanInput<'a>) -> Option<&'a [u8]> {
-        let attributes = &span.attributes;
+    fn dependency(&self, attributes: &SpanAttributes<'a>) -> Option<&'a [u8]> {
         self.peer_service
             .or(self.host.map(host_name))
             .or(attributes.rpc_service)
@@ -139,6 +140,53 @@ fn host_name(host: &[u8]) -> &[u8] {
     } else {
         host
     }
+}
+
+/// Whom a call goes to, and how, as far as its attributes say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer<'a> {
+    /// The dependency, by the rule at the head of this file.
+    pub name: Option<&'a [u8]>,
+    /// The system of a database.
+    pub database: Option<&'a [u8]>,
+    /// The destination of a message, a template where there is one.
+    pub destination: Option<&'a [u8]>,
+    /// Whether it says anything about HTTP.
+    pub is_http: bool,
+    /// Whether it says anything about a remote procedure call.
+    pub is_rpc: bool,
+    /// Whether the answer says that the caller asked for what there is not: HTTP 4xx, or a gRPC code for which the server is
+    /// not to blame. Clients report that as an error, servers do not.
+    pub is_callers_fault: bool,
+}
+
+/// The same of a span whose attributes are all at hand.
+pub fn peer_of<'a>(pairs: impl IntoIterator<Item = (&'a [u8], Scalar<'a>)>) -> Peer<'a> {
+    let (mut attributes, mut details) = (SpanAttributes::default(), DetailAttributes::default());
+    for (key, value) in pairs {
+        attributes.set(key, value);
+        details.set(key, value);
+    }
+    let destination = attributes.messaging_template;
+    Peer {
+        name: details.dependency(&attributes),
+        database: details.database,
+        destination: destination.or(attributes.messaging_destination),
+        is_http: attributes.http_method.is_some() || attributes.http_status.is_some(),
+        is_rpc: attributes.rpc_service.is_some()
+            || attributes.rpc_method.is_some()
+            || attributes.grpc_status.is_some(),
+        is_callers_fault: attributes
+            .http_status
+            .is_some_and(|status| (400..500).contains(&status))
+            || attributes
+                .grpc_status
+                .is_some_and(|code| !is_success(code) && !is_grpc_server_error(code)),
+    }
+}
+
+fn is_success(grpc_code: Scalar<'_>) -> bool {
+    matches!(grpc_code, Scalar::Int(0) | Scalar::Text(b"OK" | b"0" | b""))
 }
 
 /// Whether spans of this kind are calls.
@@ -210,7 +258,9 @@ pub fn push_call<'a>(
     details: &DetailAttributes<'a>,
     sampling: Sampling,
 ) {
-    let named = details.dependency(span).filter(|_| span.start <= span.end);
+    let named = details
+        .dependency(&span.attributes)
+        .filter(|_| span.start <= span.end);
     let Some(named) = named else {
         return;
     };
@@ -230,7 +280,6 @@ pub fn push_call<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::event::SpanAttributes;
 
     fn read<'a>(pairs: &[(&str, Scalar<'a>)]) -> (SpanInput<'a>, DetailAttributes<'a>) {
         let (mut attributes, mut details) =
@@ -352,7 +401,7 @@ mod tests {
         ];
         for (pairs, wanted) in rows {
             let (span, details) = read(pairs);
-            let named = details.dependency(&span).unwrap_or_default();
+            let named = details.dependency(&span.attributes).unwrap_or_default();
             assert_eq!(String::from_utf8_lossy(named), *wanted, "{pairs:?}");
         }
     }

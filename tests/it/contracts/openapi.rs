@@ -24,6 +24,8 @@ const ASKED: &[(&str, &str, u16)] = &[
     ),
     ("/api/v1/verdict", "/api/v1/verdict?servcie=bad", 400),
     ("/api/v1/tests", "/api/v1/tests", 200),
+    ("/api/v1/sampling", "/api/v1/sampling", 200),
+    ("/api/v1/coverage", "/api/v1/coverage", 200),
     (
         "/api/v1/traces",
         "/api/v1/traces?service=good&sort=slowest",
@@ -32,6 +34,10 @@ const ASKED: &[(&str, &str, u16)] = &[
     ("/api/v1/traces", "/api/v1/traces?min_duration=soon", 400),
     ("/api/v1/traces/{id}", "/api/v1/traces/{trace}", 200),
     ("/api/v1/traces/{id}", "/api/v1/traces/abc", 404),
+    ("/api/v1/incidents", "/api/v1/incidents", 200),
+    ("/api/v1/incidents/{id}", "/api/v1/incidents/7", 404),
+    ("/api/v1/topology", "/api/v1/topology", 200),
+    ("/api/v1/topology", "/api/v1/topology?format=png", 400),
     ("/api/v1/store", "/api/v1/store", 200),
     (
         "/api/v1/store/{name}",
