@@ -47,10 +47,12 @@ pub(super) fn digit(digits: &[u8], at: usize) -> u32 {
     u32::from(digits.get(at).copied().unwrap_or(0))
 }
 
-/// The number that digits write.
+/// The number that digits write; of more than 19 digits, the largest there is.
 pub(super) fn number(digits: &[u8]) -> u64 {
     let digits = digits.iter();
-    digits.fold(0, |number, digit| number * 10 + u64::from(*digit))
+    digits.fold(0, |number: u64, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(*digit))
+    })
 }
 
 /// Sum of the digits by their weights.
