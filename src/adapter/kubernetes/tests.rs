@@ -1,3 +1,5 @@
+//! The inventory of manifests: every kind, what is broken, and what leads to what.
+
 use proptest::prelude::*;
 
 use super::*;

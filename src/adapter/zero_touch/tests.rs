@@ -1,3 +1,5 @@
+//! Plans: languages, outcomes, patches that keep what is there, and the files of a shop.
+
 use proptest::prelude::*;
 use serde_json::json;
 
