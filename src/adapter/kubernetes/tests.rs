@@ -100,9 +100,16 @@ fn every_kind_that_runs_pods_is_read_with_its_template() {
             ),
         ),
     ] {
-        text.push_str(&format!(
-            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n"
-        ));
+        text += &[
+            "---\napiVersion: ",
+            version,
+            "\nkind: ",
+            kind,
+            "\nmetadata: {name: a}\nspec: ",
+            &spec,
+            "\n",
+        ]
+        .concat();
     }
     text.push_str(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: a}}\n\
