@@ -1,3 +1,5 @@
+//! The inventory of manifests: every kind, what is broken, and what leads to what.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -58,55 +60,39 @@ spec: {{selector: {{app: {app}}}, ports: [{{port: 80, targetPort: http}}]}}
     )
 }
 
+/// One object of every kind that runs pods.
+fn every_kind() -> String {
+    let template = "{metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: i}]}}";
+    let object = |version: &str, kind: &str, spec: &str| {
+        let spec = spec
+            .replace("TEMPLATE", &format!("template: {template}"))
+            .replace("SELECTOR", "selector: {matchLabels: {app: a}}");
+        format!(
+            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a, labels: {{app: a}}}}\nspec: {spec}\n"
+        )
+    };
+    let cron_job = "{schedule: '* * * * *', jobTemplate: {spec: {TEMPLATE}}}";
+    let rollout = "{replicas: 2, SELECTOR, strategy: {canary: {}}, TEMPLATE}";
+    [
+        object("apps/v1", "Deployment", "{replicas: 3, SELECTOR, TEMPLATE}"),
+        object(
+            "apps/v1",
+            "StatefulSet",
+            "{serviceName: s, SELECTOR, TEMPLATE}",
+        ),
+        object("apps/v1", "DaemonSet", "{SELECTOR, TEMPLATE}"),
+        object("apps/v1", "ReplicaSet", "{SELECTOR, TEMPLATE}"),
+        object("batch/v1", "Job", "{TEMPLATE}"),
+        object("batch/v1", "CronJob", cron_job),
+        object("argoproj.io/v1alpha1", "Rollout", rollout),
+        object("v1", "Pod", "{containers: [{name: c, image: i}]}"),
+    ]
+    .concat()
+}
+
 #[test]
 fn every_kind_that_runs_pods_is_read_with_its_template() {
-    let template = "{metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: i}]}}";
-    let selector = "selector: {matchLabels: {app: a}}";
-    let mut text = String::new();
-    for (kind, version, spec) in [
-        (
-            "Deployment",
-            "apps/v1",
-            format!("{{replicas: 3, {selector}, template: {template}}}"),
-        ),
-        (
-            "StatefulSet",
-            "apps/v1",
-            format!("{{serviceName: s, {selector}, template: {template}}}"),
-        ),
-        (
-            "DaemonSet",
-            "apps/v1",
-            format!("{{{selector}, template: {template}}}"),
-        ),
-        (
-            "ReplicaSet",
-            "apps/v1",
-            format!("{{{selector}, template: {template}}}"),
-        ),
-        ("Job", "batch/v1", format!("{{template: {template}}}")),
-        (
-            "CronJob",
-            "batch/v1",
-            format!("{{schedule: '* * * * *', jobTemplate: {{spec: {{template: {template}}}}}}}"),
-        ),
-        (
-            "Rollout",
-            "argoproj.io/v1alpha1",
-            format!(
-                "{{replicas: 2, {selector}, strategy: {{canary: {{}}}}, template: {template}}}"
-            ),
-        ),
-    ] {
-        text.push_str(&format!(
-            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n"
-        ));
-    }
-    text.push_str(
-        "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: a}}\n\
-         spec: {containers: [{name: c, image: i}]}\n",
-    );
-    let inventory = clean(&text);
+    let inventory = clean(&every_kind());
     assert_eq!(inventory.workloads.len(), WorkloadKind::ALL.len());
     let replicas = inventory.workloads.iter().map(|read| read.replicas);
     let wanted = [

@@ -1,3 +1,5 @@
+//! Plans: languages, outcomes, patches that keep what is there, and the files of a shop.
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -50,10 +52,18 @@ spec:
     planned.plan.workloads.into_iter().next().unwrap()
 }
 
+fn assert_languages(cases: &[(&str, &str, Option<Language>)]) {
+    for (image, more, language) in cases {
+        let plan = container(image, more);
+        let found = plan.containers[0].language;
+        assert_eq!(found, *language, "{image} {more}: {plan:#?}");
+    }
+}
+
 #[test]
-fn languages_are_told_by_whole_words() {
-    use Language::{Dotnet, Elixir, Go, Java, Nodejs, Php, Python, Ruby, Rust};
-    for (image, more, language) in [
+fn languages_are_told_by_whole_words_of_images() {
+    use Language::{Dotnet, Go, Java, Nodejs, Python};
+    assert_languages(&[
         // What a search for substrings takes for Go, Java or Python.
         ("shop/mongo-api", "", None),
         ("shop/cargo-tracker", "", None),
@@ -69,6 +79,13 @@ fn languages_are_told_by_whole_words() {
         ("mcr.microsoft.com/dotnet/aspnet:8.0", "", Some(Dotnet)),
         ("registry.example.com:5000/cart-go:1", "", Some(Go)),
         ("shop/web:1-jdk21", "", Some(Java)),
+    ]);
+}
+
+#[test]
+fn languages_are_told_by_commands_and_variables() {
+    use Language::{Dotnet, Elixir, Go, Java, Php, Python, Ruby, Rust};
+    assert_languages(&[
         (
             "shop/a",
             "          command: [\"/usr/bin/java\", \"-jar\", \"/app.jar\"]\n",
@@ -121,13 +138,7 @@ fn languages_are_told_by_whole_words() {
             "          command: [java, -jar, a.jar]\n",
             Some(Java),
         ),
-    ] {
-        let plan = container(image, more);
-        assert_eq!(
-            plan.containers[0].language, language,
-            "{image} {more}: {plan:#?}"
-        );
-    }
+    ]);
 }
 
 #[test]
@@ -308,35 +319,38 @@ fn samplers_stand_before_the_backend_only() {
     }
 }
 
+/// A change of what people choose.
+type Change = fn(&mut Settings);
+
 #[test]
 fn settings_that_do_not_go_together_are_refused_with_a_remedy() {
-    let with = |change: &dyn Fn(&mut Settings)| {
+    let with = |change: Change| {
         let mut settings = Settings::default();
         change(&mut settings);
         settings.check()
     };
-    assert_eq!(with(&|_| {}), Ok(()));
-    let cases: [(&dyn Fn(&mut Settings), &str); 7] = [
+    assert_eq!(with(|_| {}), Ok(()));
+    let cases: [(Change, &str); 7] = [
         (
-            &|settings| settings.namespace = "Über".into(),
+            |settings| settings.namespace = "Über".into(),
             "no namespace",
         ),
         (
-            &|settings| settings.backend = Some("http://tempo:4317".into()),
+            |settings| settings.backend = Some("http://tempo:4317".into()),
             "without http://",
         ),
         (
-            &|settings| settings.slo_copilot = Some("tempo".into()),
+            |settings| settings.slo_copilot = Some("tempo".into()),
             "host:port",
         ),
-        (&|settings| settings.backend_share = 0.0, "above 0"),
-        (&|settings| settings.backend_share = f64::NAN, "above 0"),
+        (|settings| settings.backend_share = 0.0, "above 0"),
+        (|settings| settings.backend_share = f64::NAN, "above 0"),
         (
-            &|settings| settings.slo_copilot_image = "a b".into(),
+            |settings| settings.slo_copilot_image = "a b".into(),
             "no image",
         ),
         (
-            &|settings| (settings.mode, settings.uses_operator) = (Some(Mode::Sidecar), false),
+            |settings| (settings.mode, settings.uses_operator) = (Some(Mode::Sidecar), false),
             "--no-operator",
         ),
     ];
@@ -389,7 +403,7 @@ fn the_plan_of_the_shop() {
     for (path, text) in &planned.files {
         // The example by itself is no result of a plan.
         if path != "slo-copilot.yaml" {
-            files.push_str(&format!("=== {path}\n{text}"));
+            files += &["=== ", path, "\n", text].concat();
         }
     }
     insta::assert_snapshot!("shop_files", files);
