@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod incident;
 pub mod kubernetes;
 pub mod topology;
+pub mod zero_touch;
 
 use std::sync::Arc;
 

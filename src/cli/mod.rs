@@ -9,6 +9,7 @@ pub mod gate;
 pub mod incidents;
 pub mod loadgen;
 pub mod manifests;
+pub mod plan;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
@@ -88,6 +89,8 @@ pub enum CliCommand {
     Store(store::Args),
     /// Draw who calls whom, from trace files and Kubernetes manifests: JSON, DOT or SVG.
     Topology(topology::Args),
+    /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
+    Plan(plan::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -188,6 +191,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Topology(args) => topology::run(&args)?,
+        CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -1,11 +1,14 @@
-//! The schemas of what people write: traffic models and fault cases. Unknown fields are errors there.
+//! The schemas of what people write, traffic models and fault cases, where unknown fields are errors; and of plans.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
-use crate::exporter::schema::{assert_file, assert_refused, tidy, violations, with_head};
+use crate::adapter::kubernetes::{DEFAULT_NAMESPACE, read_manifests};
+use crate::adapter::zero_touch::{Plan, Settings, plan};
+use crate::exporter::schema::{assert_file, assert_refused, tidy, violations, with_head, written};
+use crate::openslo::read::SourceFile;
 use crate::tracetest::fault::cases::FaultSuite;
 use crate::traffic::model::Model;
 use crate::traffic::shop;
@@ -21,6 +24,13 @@ fn traffic_model_schema() -> Value {
 fn fault_cases_schema() -> Value {
     let description = "Fault cases that `test --faults` simulates on recorded traces.";
     read::<FaultSuite>("fault_cases", "Fault cases of slo-copilot", description)
+}
+
+fn plan_schema() -> Value {
+    let description = "How a system comes to be traced: what `plan` prints with --format json and writes as plan.json. Later \
+                       versions may add keys.";
+    let title = "Zero-touch plan of slo-copilot";
+    with_head(written::<Plan>(), "plan", title, description)
 }
 
 /// The schema of what is read.
@@ -71,4 +81,28 @@ fn the_example_of_fault_cases_is_as_its_schema_says() {
     );
     let wrong = json!({"cases": [{"name": "a", "expect": "pages"}]});
     assert!(!violations(&fault_cases_schema(), &wrong).is_empty());
+}
+
+#[test]
+fn the_schema_of_plans_is_what_their_types_say_and_the_plan_of_the_shop_is_as_it_says() {
+    assert_file("plan", &plan_schema());
+    let shop = SourceFile {
+        name: "applications.yaml".to_owned(),
+        text: include_str!("../../examples/kubernetes/shop/applications.yaml").to_owned(),
+    };
+    let files = [shop];
+    let (inventory, _) = read_manifests(&files, DEFAULT_NAMESPACE);
+    let planned = plan(&inventory, &files, &Settings::default()).unwrap();
+    assert_refused(
+        &plan_schema(),
+        &serde_json::to_value(&planned.plan).unwrap(),
+        &[
+            ("/mode", json!("proxy")),
+            ("/workloads/0/outcome", json!("perhaps")),
+            ("/workloads/0/containers/0/language", json!("cobol")),
+            ("/workloads/0/containers/0/confidence", json!(null)),
+            ("/steps/0/command", json!("kubectl get pods")),
+            ("/route/slo_copilot", json!(null)),
+        ],
+    );
 }

@@ -455,26 +455,26 @@ fn evidence_of(
     }
 }
 
+/// State of zero-touch telemetry among the integrations: manifests are no part of what is evaluated.
+const ZERO_TOUCH: &str = "a command: slo-copilot plan MANIFEST…";
+
+/// State of the topology among the integrations where no adapter says its own.
+const TOPOLOGY: &str = "off: `serve` has the graph where adapters.topology.enabled and trace_buffer.enabled are true, the \
+                        command topology that of files";
+
 /// What the neighbours give today, in words.
 fn integrations(tests: Option<&TestReport>, advice: &Advice) -> BTreeMap<String, String> {
     let off = "not part of this build yet";
     let states = advice.states.iter();
     let states = states.map(|(name, state)| ((*name).to_owned(), state.clone()));
-    [
-        "caat",
-        "ebpf-bot",
-        "pii-guardrail",
-        "t-rag",
-        "zero-touch-telemetry",
-    ]
-    .into_iter()
-    .map(|name| (name.to_owned(), off.to_owned()))
-    .chain([(
-        "topology-rca".to_owned(),
-        "off: `serve` has the graph where adapters.topology.enabled and trace_buffer.enabled are true, the command topology that of files"
-            .to_owned(),
-    )])
-    .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
-    .chain(states)
-    .collect()
+    ["caat", "ebpf-bot", "pii-guardrail", "t-rag"]
+        .into_iter()
+        .map(|name| (name.to_owned(), off.to_owned()))
+        .chain([
+            ("topology-rca".to_owned(), TOPOLOGY.to_owned()),
+            ("zero-touch-telemetry".to_owned(), ZERO_TOUCH.to_owned()),
+        ])
+        .chain([(trace_tests::NEIGHBOUR.to_owned(), trace_tests::state(tests))])
+        .chain(states)
+        .collect()
 }

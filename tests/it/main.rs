@@ -24,6 +24,7 @@ mod loadgen;
 mod notify;
 mod otlp_grpc;
 mod otlp_http;
+mod plan;
 mod restart;
 mod rules;
 mod shutdown;

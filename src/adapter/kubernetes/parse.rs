@@ -78,7 +78,11 @@ pub(super) fn inventory(objects: Vec<RawObject>, findings: &mut Findings) -> Inv
     let mut owners: Vec<Option<Identity>> = Vec::new();
     for object in objects {
         let mut object = Typed { object, findings };
-        match object.kind() {
+        let kind = object.kind();
+        if kind.is_some() && !object.is_named_well() {
+            continue;
+        }
+        match kind {
             Some(Kind::Workload(kind)) => {
                 if let Some((workload, owner)) = object.workload(kind, &config) {
                     inventory.workloads.push(workload);
@@ -257,6 +261,30 @@ impl Typed<'_> {
             "ConfigMap" => Kind::ConfigMap,
             other => Kind::Workload(workloads.find(|kind| kind.label() == other)?),
         })
+    }
+
+    /// Whether Kubernetes takes its names, which become parts of commands and of paths.
+    fn is_named_well(&mut self) -> bool {
+        let ObjectName { namespace, name } = self.object.name.clone();
+        for (key, text) in [("name", name), ("namespace", namespace)] {
+            let inner = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+            };
+            // What `generateName` holds ends before what Kubernetes adds.
+            let whole = text.trim_end_matches('-');
+            let is_right = text.bytes().all(inner)
+                && !whole.is_empty()
+                && text.len() <= 253
+                && !whole.starts_with(['-', '.'])
+                && !whole.ends_with('.');
+            if !is_right {
+                let path = Path::default().key("metadata").key(key);
+                let message = "lower-case letters, digits, `-` and `.` make a name, with a letter or digit at both ends; it is left out";
+                self.found(("manifest-name", Level::Error), message, &path);
+                return false;
+            }
+        }
+        true
     }
 
     fn typed<T: DeserializeOwned>(&mut self) -> Option<T> {

@@ -11,14 +11,20 @@ use super::{Container, Source};
 /// A kind of object that runs pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs)]
 pub enum WorkloadKind {
+    /// `apps/v1`.
     Deployment,
+    /// `apps/v1`.
     StatefulSet,
+    /// `apps/v1`.
     DaemonSet,
+    /// `apps/v1`.
     ReplicaSet,
+    /// `batch/v1`.
     Job,
+    /// `batch/v1`.
     CronJob,
+    /// `v1`.
     Pod,
     /// Of Argo Rollouts, `argoproj.io/v1alpha1`.
     Rollout,

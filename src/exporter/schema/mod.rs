@@ -55,7 +55,7 @@ fn slo_export_schema() -> Value {
 }
 
 /// The schema of what is written, where no field is left out unless it says so.
-fn written<T: JsonSchema>() -> Schema {
+pub(crate) fn written<T: JsonSchema>() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with_transform(RecursiveTransform(|schema: &mut Schema| {
         tidy(schema);
