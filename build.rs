@@ -1,5 +1,5 @@
-//! Generates the gRPC code: our Guardrail API from `proto/`, and the OTLP trace service with a codec that leaves
-//! the request as bytes. protox compiles the protos, so no `protoc` is needed.
+//! Generates the gRPC code: our Guardrail API and Jaeger's remote sampling from `proto/`, and the OTLP trace service with a
+//! codec that leaves the request as bytes. protox compiles the protos, so no `protoc` is needed.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use tonic_prost_build::manual;
 
 fn main() -> Result<(), Box<dyn Error>> {
     guardrail_api()?;
+    remote_sampling()?;
     raw_otlp_service();
     Ok(())
 }
@@ -27,6 +28,30 @@ fn guardrail_api() -> Result<(), Box<dyn Error>> {
         compiler.encode_file_descriptor_set(),
     )?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
+
+/// `jaeger.api_v2.SamplingManager`; its messages are answered as JSON, too.
+fn remote_sampling() -> Result<(), Box<dyn Error>> {
+    let proto = "proto/jaeger/api_v2/sampling.proto";
+    println!("cargo:rerun-if-changed={proto}");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).open_file(proto)?;
+    let response = "jaeger.api_v2.SamplingStrategyResponse";
+    let by_name = "#[serde(serialize_with = \"super::by_name\")]";
+    let if_there = "#[serde(skip_serializing_if = \"Option::is_none\")]";
+    let mut builder = tonic_prost_build::configure()
+        .message_attribute(".", "#[derive(serde::Serialize)]")
+        .message_attribute(".", "#[serde(rename_all = \"camelCase\")]")
+        .field_attribute(format!("{response}.strategyType"), by_name);
+    for field in [
+        "probabilisticSampling",
+        "rateLimitingSampling",
+        "operationSampling",
+    ] {
+        builder = builder.field_attribute(format!("{response}.{field}"), if_there);
+    }
+    builder.compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const LAYERS: &str = "
     clock:
     disk:
     pii:
-    otlp:
+    otlp: pii
     outgoing:
 
     window: model pii

@@ -5,8 +5,10 @@
 //! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+pub mod fixed_sampling;
 pub mod incident;
 pub mod kubernetes;
+pub mod rca;
 pub mod topology;
 pub mod zero_touch;
 
@@ -45,13 +47,24 @@ pub trait Adapter: Send {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// A plan of sampling that people write.
+    pub fixed_sampling: fixed_sampling::Config,
+    /// Coverage.
+    pub coverage: coverage::Config,
     /// The service graph.
     pub topology: topology::Config,
+    /// Incidents: root causes when verdicts fail, and the memory of them.
+    pub incident: incident::Config,
+    /// Root causes.
+    pub rca: rca::Settings,
 }
 
 impl Config {
     /// The key of the first value that is not allowed, and what is.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        self.topology.check()
+        self.coverage.check()?;
+        self.topology.check()?;
+        self.incident.check()?;
+        self.rca.check()
     }
 }

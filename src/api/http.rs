@@ -21,6 +21,7 @@ use super::{
     topology, traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
+use crate::model::sampling::SamplingPlan;
 
 /// The overview loads nothing and runs nothing.
 pub(super) const OVERVIEW_POLICY: &str =
@@ -38,6 +39,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/slos", get(slos))
         .route("/api/v1/candidates", get(list_candidates))
         .route("/api/v1/tests", get(tests))
+        .route("/api/v1/sampling", get(sampling))
+        .route("/api/v1/coverage", get(coverage))
         // A path segment is captured whole: the verb behind the colon is split off by the handler.
         .route(
             "/api/v1/candidates/{name_and_verb}",
@@ -149,6 +152,33 @@ struct Slos<'a> {
 /// The results of trace tests; null while no suites are configured.
 async fn tests(State(shared): State<Arc<Shared>>) -> Response {
     encode(&shared, |report| serde_json::to_vec(&report.test_results)).await
+}
+
+#[derive(Serialize)]
+struct Sampling<'a> {
+    /// Null while there is none: everything is sampled.
+    plan: Option<&'a SamplingPlan>,
+    telemetry_recommendation: Option<&'a serde_json::Value>,
+}
+
+/// The plan that senders follow now, which may be newer than the report's.
+async fn sampling(State(shared): State<Arc<Shared>>) -> Response {
+    let plan = shared.state.advice.borrow().sampling.clone();
+    let report = shared.report();
+    json(move || {
+        let recommendation = report.as_ref();
+        serde_json::to_vec(&Sampling {
+            plan: plan.as_deref(),
+            telemetry_recommendation: recommendation
+                .and_then(|report| report.telemetry_recommendation.as_ref()),
+        })
+    })
+    .await
+}
+
+/// Coverage and instrumentation; null while the adapter is off, and before it found anything.
+async fn coverage(State(shared): State<Arc<Shared>>) -> Response {
+    encode(&shared, |report| serde_json::to_vec(&report.coverage)).await
 }
 
 async fn list_candidates(State(shared): State<Arc<Shared>>) -> Response {

@@ -19,6 +19,7 @@ mod openapi;
 mod overview;
 pub mod proto;
 mod query;
+pub mod sampling;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,11 @@ mod watcher;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -231,6 +232,15 @@ impl Shared {
     }
 }
 
+/// Small gRPC answers must not wait for the acknowledgement of the one before.
+fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    })
+}
+
 /// Serves until `shutdown` is cancelled and the requests under way are answered; streams of
 /// verdicts and of health end then.
 ///
@@ -254,14 +264,8 @@ pub async fn serve(
         .add_service(health)
         .add_service(grpc::reflection()?)
         .into_axum_router();
-    // Small gRPC answers must not wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let server =
-        axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let server = axum::serve(without_delay(listener), app)
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let ((), served) = tokio::join!(grpc::report_health(reporter, ready, shutdown), async {
         server.await
     });

@@ -193,7 +193,7 @@ impl Args {
         let coverage = if self.disable_ebpf {
             "off: --disable-ebpf".to_owned()
         } else if self.expected_signal.is_empty() {
-            "no coverage: name what should be there with --expected-signal".to_owned()
+            "no coverage: name what should be there with --expected-signal; the command coverage looks at the traces themselves".to_owned()
         } else {
             "on: expected signals are looked for among the operations and spans of the traces"
                 .to_owned()

@@ -13,11 +13,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 
+use crate::api::{IncidentList, Said};
+use crate::cli::endpoint::AdminEndpoint;
 use crate::cli::serve::stop_signal;
 use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::model::NANOS_PER_SEC;
 use crate::model::fault::{Fault, FaultTarget, LatencyChange};
+use crate::model::rca::{Conclusion, RcaReport};
 use crate::model::report::{Report, Verdict, VerdictReport};
 use crate::model::slo::Sli;
 use crate::service::{Service, ServiceError};
@@ -29,7 +32,8 @@ use crate::traffic::shop;
 const EXAMPLES: &str = "\
 Examples:
   slo-copilot demo            # on a terminal it goes on until Ctrl-C, so that you can look around
-  slo-copilot demo --once     # ends after the page";
+  slo-copilot demo --once     # ends after the page and its root cause
+  slo-copilot demo --again    # the same fault a second time, which the memory of incidents knows";
 
 const SECS_PER_DAY: u64 = 86_400;
 const SPANS_PER_REQUEST: usize = 500;
@@ -45,6 +49,13 @@ const SEND_INTERVAL: Duration = Duration::from_millis(200);
 /// The page comes within seconds by the arithmetic of burn rates; far later something is wrong.
 const PAGE_DEADLINE: Duration = Duration::from_mins(3);
 
+/// Traces are over after a quiet time, and an analysis takes less than a second.
+const CAUSE_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Causes, and observations of each, that are shown.
+const CAUSES_SHOWN: usize = 3;
+const EVIDENCE_SHOWN: usize = 3;
+
 /// Which service gets slow and fails.
 const FAULTY: &str = "payment";
 
@@ -59,6 +70,10 @@ pub struct Args {
     /// Healthy live traffic before the fault.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     pub fault_after: Duration,
+
+    /// Heal the fault and let it come again.
+    #[arg(long)]
+    pub again: bool,
 
     /// End after the page instead of waiting for Ctrl-C.
     #[arg(long)]
@@ -114,6 +129,9 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
         }
         () = stop_signal() => false,
     };
+    let explained = paged
+        && show_root_cause(&mut reports, |rca| rca.conclusion == Conclusion::Found).await?
+        && (!args.again || show_second_occurrence(endpoints.admin, &mut reports, &fault).await?);
     if paged {
         show_where_to_look(&args, endpoints.admin)?;
         if !args.once && stdout().is_terminal() {
@@ -123,7 +141,7 @@ pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
     }
     live.abort();
     service.stop().await?;
-    Ok(if paged {
+    Ok(if explained {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -138,6 +156,8 @@ async fn start(args: &Args, store: &std::path::Path, clock: Clock) -> anyhow::Re
     config.objectives.adopt = Adopt::Auto;
     config.evaluator.interval = Duration::from_secs(2);
     config.evaluator.recovery = Duration::from_mins(1);
+    config.adapters.incident.analyse_every = Duration::from_secs(2);
+    config.adapters.incident.recovery = Duration::from_secs(20);
     if !args.free_ports {
         match Service::start(config.clone(), clock.clone()).await {
             Err(ServiceError::Bind { endpoint, .. }) => {
@@ -223,12 +243,7 @@ async fn watch_verdict(
     loop {
         if !broken && Instant::now() >= fault_at {
             broken = true;
-            let harm = Fault {
-                latency: Some(LatencyChange::Added(Duration::from_millis(400))),
-                ..Fault::error(0.35)
-            };
-            let target = FaultTarget::service(FAULTY);
-            fault.send_replace(Faults::none().with(target, harm));
+            fault.send_replace(harm());
             say(&format!(
                 "   {:>5.1} s  fault: {} now takes 400 ms longer and fails 35 % of its calls",
                 started.elapsed().as_secs_f64(),
@@ -275,6 +290,90 @@ async fn watch_verdict(
             return Ok(true);
         }
     }
+}
+
+/// What is wrong with the faulty service.
+fn harm() -> Faults {
+    let fault = Fault {
+        latency: Some(LatencyChange::Added(Duration::from_millis(400))),
+        ..Fault::error(0.35)
+    };
+    Faults::none().with(FaultTarget::service(FAULTY), fault)
+}
+
+/// Tells the root cause of the failed verdicts; false if none is found in time.
+async fn show_root_cause(
+    reports: &mut watch::Receiver<Option<Arc<Report>>>,
+    is_it: impl Fn(&RcaReport) -> bool,
+) -> anyhow::Result<bool> {
+    let until = Instant::now() + CAUSE_DEADLINE;
+    while let Ok(report) = timeout_at(until, next_report(reports)).await {
+        let report = report?;
+        let Some(rca) = report.rca.as_ref().filter(|rca| is_it(rca)) else {
+            continue;
+        };
+        say(&format!("\n   Root cause: {}", rca.text))?;
+        for (rank, cause) in (1..).zip(rca.ranked.iter().take(CAUSES_SHOWN)) {
+            say(&format!(
+                "   {rank}. {} (score {:.2})",
+                cause.service, cause.score
+            ))?;
+            for evidence in cause.evidence.iter().take(EVIDENCE_SHOWN) {
+                say(&format!("      {}", evidence.text))?;
+            }
+        }
+        for similar in &rca.similar {
+            let cause = similar.confirmed_cause.as_deref();
+            say(&format!(
+                "   Like incident {} ({:.0} %), whose cause was {}",
+                similar.id,
+                100.0 * similar.similarity,
+                cause.unwrap_or("not confirmed")
+            ))?;
+        }
+        return Ok(true);
+    }
+    say("   no root cause was found within a minute: something is wrong")?;
+    Ok(false)
+}
+
+/// Heals the fault, confirms its cause as a person would, and lets it come again.
+async fn show_second_occurrence(
+    admin: SocketAddr,
+    reports: &mut watch::Receiver<Option<Arc<Report>>>,
+    fault: &watch::Sender<Faults>,
+) -> anyhow::Result<bool> {
+    fault.send_replace(Faults::none());
+    say("\n   The fault is healed; waiting until the traces say so, too.")?;
+    let endpoint = AdminEndpoint::new(&admin.to_string(), None)?;
+    let until = Instant::now() + PAGE_DEADLINE;
+    loop {
+        let list: IncidentList = endpoint.get(&["api", "v1", "incidents"]).await?;
+        if list
+            .incidents
+            .last()
+            .is_some_and(|own| own.ended_at.is_some())
+        {
+            break;
+        }
+        if timeout_at(until, next_report(reports)).await.is_err() {
+            say("   the incident did not end within three minutes: something is wrong")?;
+            return Ok(false);
+        }
+    }
+    let said = Said {
+        cause: FAULTY.to_owned(),
+        resolution: "healed by the demo".to_owned(),
+        by: Some("demo".to_owned()),
+    };
+    let path = ["api", "v1", "incidents", "1:confirm"];
+    let _: serde_json::Value = endpoint.post(&path, &said).await?;
+    say("   Incident 1 is over, and its cause is confirmed. The same fault again:")?;
+    fault.send_replace(harm());
+    show_root_cause(reports, |rca| {
+        rca.conclusion == Conclusion::Found && !rca.similar.is_empty()
+    })
+    .await
 }
 
 fn faulty_verdict(report: &Report) -> Option<&VerdictReport> {
@@ -338,6 +437,7 @@ fn show_where_to_look(args: &Args, admin: SocketAddr) -> anyhow::Result<()> {
         "\n4. Look around:
    curl http://{admin}/api/v1/verdict?service={FAULTY}
    curl http://{admin}/metrics | grep slo_copilot_burn_rate
+   curl http://{admin}/api/v1/incidents
    open http://{admin}/ in a browser
    {out}/guardrail/verdict.json      what a gate reads
    {out}/openslo/{FAULTY}.yaml      objectives as OpenSLO v1

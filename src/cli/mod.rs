@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod candidates;
+pub mod coverage;
 pub mod demo;
 mod documents;
 mod endpoint;
@@ -10,9 +11,11 @@ pub mod incidents;
 pub mod loadgen;
 pub mod manifests;
 pub mod plan;
+pub mod rca;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
+pub mod scrub;
 pub mod serve;
 mod source;
 pub mod store;
@@ -30,6 +33,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::adapter::fixed_sampling::PlanFileError;
 use crate::cli::endpoint::EndpointError;
 use crate::clock::Clock;
 use crate::config::ConfigError;
@@ -77,6 +81,8 @@ pub enum CliCommand {
     Gate(gate::Args),
     /// Trace-based tests: suites against trace files, a running server, or a service that they drive.
     Test(test::Args),
+    /// What caused it? Traces of the time before and of an incident → ranked root causes with evidence.
+    Rca(rca::Args),
     /// Check OpenSLO v1 files by every rule of the specification, with file, line and path of each finding.
     Validate(validate::Args),
     /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
@@ -91,6 +97,10 @@ pub enum CliCommand {
     Topology(topology::Args),
     /// Kubernetes manifests → a zero-touch plan: who is instrumented how, the Collector, patches, and what cannot be.
     Plan(plan::Args),
+    /// Take personal data and secrets out of text, JSON and trace files.
+    Scrub(scrub::Args),
+    /// What reports no spans, how well the rest is instrumented, and which probes would see the gaps.
+    Coverage(coverage::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -127,6 +137,7 @@ impl Failure {
                 || cause.is::<GateError>()
                 || cause.is::<PolicyError>()
                 || cause.is::<NotifyError>()
+                || cause.is::<PlanFileError>()
                 || cause.is::<ObjectiveFilesError>()
                 || cause.is::<StoreFileError>()
                 || cause.is::<ModelError>()
@@ -185,6 +196,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Test(args) => runtime
             .block_on(test::run(&args, &clock))
             .map_err(Failure::broken_input)?,
+        CliCommand::Rca(args) => rca::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
@@ -192,6 +204,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Topology(args) => topology::run(&args)?,
         CliCommand::Plan(args) => plan::run(&args)?,
+        CliCommand::Scrub(args) => scrub::run(&args)?,
+        CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

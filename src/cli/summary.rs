@@ -71,8 +71,8 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
             out,
             "\ncoverage: {seen} of {all} expected signals were seen"
         )?;
-        if let Some(next) = &coverage.next_probe {
-            writeln!(out, "  instrument `{next}` first")?;
+        if let Some(next) = coverage.probes.first() {
+            writeln!(out, "  instrument `{}` first: {}", next.target, next.reason)?;
         }
     }
     write_candidates(out, report)

@@ -6,7 +6,7 @@ pub(in crate::evaluator) fn tenths(number: f64) -> String {
 }
 
 /// A ratio as a percentage with two significant digits, more where it is near 100: `0.1%`, `0.052%`, `99.951%`.
-pub(in crate::evaluator) fn percentage(ratio: f64) -> String {
+pub(crate) fn percentage(ratio: f64) -> String {
     let distance = ratio.min(1.0 - ratio);
     if distance <= 0.0 {
         return format!("{}%", ratio * 100.0);
@@ -22,7 +22,7 @@ pub(in crate::evaluator) fn percentile(quantile: f64) -> String {
 }
 
 /// A duration with three significant digits, from microseconds to seconds: `82 ms`, `1.31 s`.
-pub(in crate::evaluator) fn milliseconds(secs: f64) -> String {
+pub(crate) fn milliseconds(secs: f64) -> String {
     let (number, unit) = if secs >= 1.0 {
         (secs, "s")
     } else {

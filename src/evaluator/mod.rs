@@ -8,7 +8,7 @@ pub mod canary;
 pub mod candidate;
 pub mod composite;
 pub mod error_budget_policy;
-mod figures;
+pub(crate) mod figures;
 pub mod gate;
 pub mod lookback;
 pub mod objective;
@@ -233,6 +233,7 @@ impl Evaluator {
             coverage: self.advice.coverage.clone(),
             input: None,
             telemetry_recommendation: None,
+            sampling: self.advice.sampling.clone(),
             rca: self.advice.rca.clone(),
             integrations: integrations(self.tests.as_ref(), &self.advice),
             verdict: overall,

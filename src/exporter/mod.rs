@@ -10,6 +10,7 @@ pub mod markup;
 pub mod openslo;
 mod report;
 pub mod rules;
+mod sampling;
 pub mod slo_export;
 pub mod topology;
 
@@ -30,6 +31,8 @@ use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
 use crate::exporter::report::ReportExporter;
 use crate::exporter::rules::{RulesConfig, RulesExporter};
+pub use crate::exporter::sampling::SamplingConfig;
+use crate::exporter::sampling::SamplingExporter;
 use crate::model::report::{OutputScope, Report};
 use crate::telemetry::ExporterCounters;
 
@@ -82,6 +85,9 @@ pub struct Config {
     pub guardrail: FileExporterConfig,
     /// `prometheus/<service>.rules.yaml`: recording and alerting rules of adopted objectives.
     pub rules: RulesConfig,
+    /// `sampling/plan.json`, `sampling/sdk.env`, `sampling/collector-{probabilistic,tail}.yaml`: the plan of sampling, once
+    /// there is one.
+    pub sampling: SamplingConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
 }
@@ -156,6 +162,7 @@ pub fn build(
         openslo,
         guardrail,
         rules: rules_config,
+        sampling,
         report,
     } = config;
     let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
@@ -169,6 +176,9 @@ pub fn build(
     if rules_config.enabled {
         let directory = directory.clone();
         exporters.push(Box::new(RulesExporter::new(directory, rules_config, rules)));
+    }
+    if sampling.enabled {
+        exporters.push(Box::new(SamplingExporter::new(directory.clone(), sampling)));
     }
     if report.enabled {
         exporters.push(Box::new(ReportExporter::new(directory)));

@@ -182,7 +182,7 @@ fn only_enabled_exporters_are_built() {
         RULES,
     );
     let names: Vec<&str> = exporters.iter().map(|exporter| exporter.name()).collect();
-    assert_eq!(names, ["openslo", "rules", "report"]);
+    assert_eq!(names, ["openslo", "rules", "sampling", "report"]);
 }
 
 /// A report of two services whose names slug to the same, with an objective and two candidates.

@@ -22,7 +22,8 @@ pub struct SamplingPlan {
 pub struct ServiceSampling {
     /// `service.name`.
     pub service: String,
-    /// Share of the traces that begin in it with an operation that is not listed, above 0 and at most 1.
+    /// Share of the traces that begin in it with an operation that is not listed, above 0 and at most 1. Also that of all its
+    /// traces for senders and Collectors that know no operations.
     pub default_ratio: f64,
     /// Operations with a share of their own, by the span name of the root, sorted.
     pub operations: Vec<OperationSampling>,

@@ -37,6 +37,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         coverage: None,
         input: None,
         telemetry_recommendation: None,
+        sampling: None,
         rca: None,
         policy_snippets: BTreeMap::new(),
         integrations: BTreeMap::new(),

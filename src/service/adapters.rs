@@ -8,67 +8,110 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::coverage::Coverage;
+use crate::adapter::fixed_sampling::FixedSampling;
+use crate::adapter::incident::IncidentAdapter;
+use crate::adapter::incident::explain::ExplainError;
 use crate::adapter::topology::Topology;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::model::UnixNanos;
 use crate::model::advice::Advice;
+use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
-use crate::service::{ServiceError, TraceBatch, TraceFeed};
+use crate::pii::Counts;
+use crate::service::keeper::Keeper;
+use crate::service::{ServiceError, TraceBatch, TraceFeed, findings, manifests};
 use crate::telemetry::AdapterMetrics;
 
-/// The adapters that are enabled.
-pub(super) fn build(config: &Config) -> Vec<Box<dyn Adapter>> {
+/// The adapters that are enabled. Incidents are remembered by `keeper`.
+pub(super) fn build(
+    config: &Config,
+    keeper: &Arc<Keeper>,
+    now: UnixNanos,
+) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
+    let (all, trace_buffer) = (&config.adapters, &config.trace_buffer);
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
-    let topology = &config.adapters.topology;
-    if topology.enabled && config.trace_buffer.enabled {
-        adapters.push(Box::new(Topology::new(topology, config.trace_buffer.quiet)));
+    if let Some(file) = &all.fixed_sampling.file {
+        adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
     }
-    adapters
+    if all.coverage.enabled {
+        let inventory = manifests::configured(&all.coverage.manifests)?;
+        adapters.push(Box::new(Coverage::new(&all.coverage, inventory)));
+    }
+    if all.topology.enabled && trace_buffer.enabled {
+        let topology = Topology::new(&all.topology, trace_buffer.quiet);
+        adapters.push(Box::new(topology));
+    }
+    if all.incident.enabled {
+        adapters.push(Box::new(incidents(config, keeper)?));
+    }
+    Ok(adapters)
+}
+
+fn incidents(config: &Config, keeper: &Arc<Keeper>) -> Result<IncidentAdapter, ExplainError> {
+    let memory: Arc<dyn IncidentMemory> = Arc::clone(keeper) as _;
+    let scrubber = config.scrubber();
+    let scrub = Box::new(move |text: &str| {
+        let mut found = Counts::default();
+        let clean = scrubber.scrub_text(text, &mut found).into_owned();
+        findings::count(&found);
+        clean
+    });
+    let variable = |name: &str| std::env::var(name).ok();
+    let adapters = &config.adapters;
+    IncidentAdapter::new(&adapters.incident, &adapters.rca, memory, scrub, variable)
 }
 
 /// What the adapters listen to, and where their advice goes.
-pub(super) struct Surroundings {
+struct Surroundings {
     feed: TraceFeed,
     reports: watch::Receiver<Option<Arc<Report>>>,
     advice: watch::Sender<Advice>,
     clock: Clock,
 }
 
-impl Surroundings {
-    /// With the other end of the advice.
+/// Adapters that do not run yet.
+pub(super) struct Adapters {
+    adapters: Vec<Box<dyn Adapter>>,
+    surroundings: Surroundings,
+}
+
+impl Adapters {
+    /// With the other end of their advice.
     pub(super) fn new(
+        adapters: Vec<Box<dyn Adapter>>,
         feed: &TraceFeed,
         reports: &watch::Receiver<Option<Arc<Report>>>,
         clock: &Clock,
     ) -> (Self, watch::Receiver<Advice>) {
         let (advice, newest) = watch::channel(Advice::default());
-        let surroundings = Self {
+        let surroundings = Surroundings {
             feed: feed.clone(),
             reports: reports.clone(),
             advice,
             clock: clock.clone(),
         };
-        (surroundings, newest)
+        let adapters = Self {
+            adapters,
+            surroundings,
+        };
+        (adapters, newest)
     }
-}
 
-/// One task for each adapter; they end at `stop`.
-pub(super) fn start(
-    tasks: &mut JoinSet<Result<(), ServiceError>>,
-    adapters: Vec<Box<dyn Adapter>>,
-    surroundings: Surroundings,
-    stop: &CancellationToken,
-) {
-    let surroundings = Arc::new(surroundings);
-    for adapter in adapters {
-        // Subscribed here, so that no trace is missed before the task runs.
-        let traces = surroundings.feed.subscribe();
-        tasks.spawn(drive(
-            adapter,
-            traces,
-            Arc::clone(&surroundings),
-            stop.clone(),
-        ));
+    /// One task for each; they end at `stop`.
+    pub(super) fn start(
+        self,
+        tasks: &mut JoinSet<Result<(), ServiceError>>,
+        stop: &CancellationToken,
+    ) {
+        let surroundings = Arc::new(self.surroundings);
+        for adapter in self.adapters {
+            // Subscribed here, so that no trace is missed before the task runs.
+            let traces = surroundings.feed.subscribe();
+            let surroundings = Arc::clone(&surroundings);
+            tasks.spawn(drive(adapter, traces, surroundings, stop.clone()));
+        }
     }
 }
 

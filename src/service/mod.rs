@@ -6,8 +6,10 @@
 mod adapters;
 pub mod analysis;
 mod endpoints;
+mod findings;
 mod fit;
 mod keeper;
+pub mod manifests;
 pub mod objective_files;
 pub mod simulation;
 mod start;
@@ -25,7 +27,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::api;
+use crate::adapter::fixed_sampling::PlanFileError;
+use crate::adapter::incident::explain::ExplainError;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -37,12 +40,15 @@ use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::whole::decode::Decoder;
-use crate::service::adapters::Surroundings;
+use crate::service::adapters::Adapters;
 pub use crate::service::endpoints::Endpoints;
 use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
+use crate::service::manifests::ManifestsError;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
-use crate::service::start::{start_exporters, start_keeping, start_notifiers, start_receivers};
+use crate::service::start::{
+    start_exporters, start_keeping, start_notifiers, start_receivers, start_servers,
+};
 use crate::service::suite_files::SuiteFilesError;
 use crate::service::tasks::EvaluationTask;
 use crate::service::trace_tests::{TraceTests, TraceTestsTask};
@@ -88,6 +94,15 @@ pub enum ServiceError {
     /// `tests.suites` cannot be used.
     #[error("tests.suites: {0}")]
     Suites(#[from] SuiteFilesError),
+    /// `adapters.fixed_sampling.file` cannot be used.
+    #[error("adapters.fixed_sampling.file: {0}")]
+    FixedSampling(#[from] PlanFileError),
+    /// `adapters.coverage.manifests` cannot be used.
+    #[error("adapters.coverage.manifests: {0}")]
+    Manifests(#[from] ManifestsError),
+    /// `adapters.incident.llm` cannot be used.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// Self-telemetry cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -147,7 +162,8 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
         let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
-        let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
+        let adapters = adapters::build(&config, &keeper, clock.now())?;
+        let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -186,16 +202,15 @@ impl Service {
             },
             ready: ready_sender,
         };
-        let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(config, parts, stop.clone()));
         endpoints.log();
+        let stop = CancellationToken::new();
         Ok(Self {
             endpoints,
             reports,
             traces: feed,
             keeper,
+            supervisor: tokio::spawn(supervise(config, parts, stop.clone())),
             stop,
-            supervisor,
         })
     }
 
@@ -234,7 +249,7 @@ struct Parts {
     notifiers: Notifiers,
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
-    adapters: Surroundings,
+    adapters: Adapters,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -248,13 +263,13 @@ async fn supervise(
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
     let Parts {
-        listeners: (grpc, http, admin),
+        listeners: (spans, questions),
         pipeline,
         evaluation,
         notifiers,
         traces,
         tests,
-        adapters: surroundings,
+        adapters,
         keeper,
         inbox,
         api,
@@ -269,7 +284,7 @@ async fn supervise(
         otlp.max_request_bytes,
         otlp.retry_after,
     );
-    let mut receivers = start_receivers((grpc, http), otlp, &pipeline, &intake, receiving);
+    let mut receivers = start_receivers(spans, otlp, &pipeline, &intake, receiving);
     let mut exporters = start_exporters(&config, &api.reports);
     start_notifiers(&mut exporters, notifiers, &keeper, &api.reports, notifying);
 
@@ -282,18 +297,15 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
-    let enabled = adapters::build(&config);
-    adapters::start(&mut core, enabled, surroundings, evaluating);
+    adapters.start(&mut core, evaluating);
 
-    let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();
-    let ended = serving.clone();
-    admins.spawn(async move { Ok(api::serve(admin, api, ended).await?) });
+    let mut servers = start_servers(questions, api, &config, serving);
 
     let first = tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = receivers.join_next() => outcome(ended),
         ended = core.join_next() => outcome(ended),
-        ended = admins.join_next() => outcome(ended),
+        ended = servers.join_next() => outcome(ended),
     };
     tracing::info!("Stopping: receivers drain first.");
     // Load balancers look here before they send more.
@@ -309,7 +321,7 @@ async fn supervise(
         notifying.cancel();
         let exported = finish(exporters).await;
         serving.cancel();
-        let served = finish(admins).await;
+        let served = finish(servers).await;
         drained
             .and(evaluated)
             .and(closed?.map_err(Into::into))
@@ -350,12 +362,15 @@ fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result
 fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>> {
     config.trace_buffer.enabled.then(|| {
         let decoder = Box::new(Decoder::new(rules.clone()));
-        Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
+        let buffer = TraceBuffer::new(&config.trace_buffer, decoder);
+        Arc::new(buffer.scrubbing(config.scrubber()))
     })
 }
 
 fn windows(config: &Config) -> Arc<Windows> {
-    let windows = Windows::new(config.windows.clone(), &config.sli);
+    let scrubber = config.scrubber();
+    findings::begin(&scrubber);
+    let windows = Windows::new(config.windows.clone(), &config.sli).scrubbing(scrubber);
     Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Command;
+use crate::api::{self, ApiState, Command, sampling};
 use crate::config::Config;
 use crate::exporter;
 use crate::model::report::Report;
@@ -17,6 +17,7 @@ use crate::pipeline::Pipeline;
 use crate::receiver::intake::Intake;
 use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::ServiceError;
+use crate::service::endpoints::ServerListeners;
 use crate::service::keeper::Keeper;
 use crate::service::tasks::{candidates_task, commands_task, history_task};
 use crate::telemetry::Transport;
@@ -46,6 +47,38 @@ pub(super) fn start_receivers(
     let drained = stop.clone().cancelled_owned();
     receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
     receivers
+}
+
+/// What people and senders ask, answered until the very end.
+pub(super) fn start_servers(
+    listeners: ServerListeners,
+    api: ApiState,
+    config: &Config,
+    stop: &CancellationToken,
+) -> JoinSet<Result<(), ServiceError>> {
+    let ServerListeners {
+        admin,
+        sampling_http,
+        sampling_grpc,
+    } = listeners;
+    let mut servers = JoinSet::new();
+    if let Some(listener) = sampling_http {
+        let (config, advice) = (config.sampling_server.clone(), api.advice.clone());
+        let ended = stop.clone();
+        servers.spawn(
+            async move { Ok(sampling::serve_http(listener, &config, advice, ended).await?) },
+        );
+    }
+    if let Some(listener) = sampling_grpc {
+        let (config, advice) = (config.sampling_server.clone(), api.advice.clone());
+        let ended = stop.clone();
+        servers.spawn(
+            async move { Ok(sampling::serve_grpc(listener, &config, advice, ended).await?) },
+        );
+    }
+    let ended = stop.clone();
+    servers.spawn(async move { Ok(api::serve(admin, api, ended).await?) });
+    servers
 }
 
 /// What goes to the store and comes from it.

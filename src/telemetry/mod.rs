@@ -5,11 +5,15 @@
 //! with the process.
 //!
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
-//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration, and those of
-//! `dependency`, which bounds them itself.
+//! Labels are bounded by this file, except `exporter`, `receiver` and `kind`, which are bounded by the configuration, and
+//! those of `dependency`, which bounds them itself.
 
 mod adapter;
+mod coverage;
 mod dependency;
+mod incident;
+mod pii;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -29,7 +33,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
+pub use crate::telemetry::coverage::CoverageMetrics;
 pub use crate::telemetry::dependency::{DependencyMetrics, DependencySample};
+pub use crate::telemetry::incident::IncidentMetrics;
+pub use crate::telemetry::pii::count_pii_findings;
+pub use crate::telemetry::sampling::SamplingCounters;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -218,7 +226,11 @@ fn describe() {
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     adapter::describe();
+    sampling::describe();
+    pii::describe();
+    coverage::describe();
     dependency::describe();
+    incident::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -6,6 +6,7 @@
 mod container;
 mod join;
 mod parse;
+mod pods;
 mod read;
 mod workload;
 

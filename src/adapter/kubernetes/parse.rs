@@ -3,22 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::container::{ConfigData, PodFacts};
+use super::container::ConfigData;
 use super::read::Findings;
 use super::{
-    Container, Inventory, KubeIngress, KubeNamespace, KubeService, ObjectName, OtherObject,
-    ServicePort, Source, Volume, Workload, WorkloadKind,
+    Inventory, KubeIngress, KubeNamespace, KubeService, ObjectName, OtherObject, ServicePort,
+    Source, Workload, WorkloadKind,
 };
 use crate::model::finding::Level;
 use crate::openslo::tree::{Node, Path};
@@ -55,7 +51,7 @@ pub(super) struct RawObject {
 }
 
 /// Kind, namespace and name.
-type Identity = (String, ObjectName);
+pub(super) type Identity = (String, ObjectName);
 
 impl RawObject {
     fn identity(&self) -> Identity {
@@ -207,39 +203,9 @@ enum Kind {
 }
 
 /// An object on its way to its type.
-struct Typed<'a> {
-    object: RawObject,
+pub(super) struct Typed<'a> {
+    pub(super) object: RawObject,
     findings: &'a mut Findings,
-}
-
-/// What all kinds of workload have.
-struct Parts {
-    metadata: ObjectMeta,
-    replicas: Option<i32>,
-    selector: Option<LabelSelector>,
-    template: PodTemplateSpec,
-}
-
-/// What a Rollout of Argo has in common with a Deployment.
-#[derive(Deserialize)]
-struct Rollout {
-    metadata: ObjectMeta,
-    spec: RolloutSpec,
-}
-
-#[derive(Deserialize)]
-struct RolloutSpec {
-    replicas: Option<i32>,
-    selector: Option<LabelSelector>,
-    template: Option<PodTemplateSpec>,
-    #[serde(rename = "workloadRef")]
-    workload: Option<WorkloadReference>,
-}
-
-#[derive(Deserialize)]
-struct WorkloadReference {
-    kind: String,
-    name: String,
 }
 
 impl Typed<'_> {
@@ -287,13 +253,13 @@ impl Typed<'_> {
         true
     }
 
-    fn typed<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub(super) fn typed<T: DeserializeOwned>(&mut self) -> Option<T> {
         let version = expected_version(&self.object)?;
         typed(&self.object, version, self.findings)
     }
 
     /// Adds what was found about a field.
-    fn found(&mut self, rule: (&str, Level), message: &str, path: &Path) {
+    pub(super) fn found(&mut self, rule: (&str, Level), message: &str, path: &Path) {
         let message = format!("{}: {message}", self.object.describe());
         let field = Some((&*self.object.root, path));
         self.findings.add(rule, message, &self.object.source, field);
@@ -359,151 +325,4 @@ impl Typed<'_> {
             services,
         })
     }
-
-    /// The workload, and what controls it.
-    fn workload(
-        mut self,
-        kind: WorkloadKind,
-        config: &ConfigData,
-    ) -> Option<(Workload, Option<Identity>)> {
-        let parts = self.parts(kind)?;
-        let keys = kind.template_path().iter();
-        let template = keys.fold(Path::default(), |path, key| path.key(key));
-        let metadata = parts.template.metadata.unwrap_or_default();
-        let pod_labels = metadata.labels.unwrap_or_default();
-        let pod_annotations = metadata.annotations.unwrap_or_default();
-        let spec = parts.template.spec.unwrap_or_default();
-        if spec.containers.is_empty() {
-            let message =
-                "it has no containers, which Kubernetes refuses; it is listed without any";
-            self.found(("manifest-containers", Level::Warning), message, &template);
-        }
-        let wanted = parts.selector.and_then(|selector| selector.match_labels);
-        let wanted = wanted.unwrap_or_default();
-        if let Some((key, value)) = wanted
-            .iter()
-            .find(|(key, value)| pod_labels.get(*key) != Some(value))
-        {
-            let message = format!(
-                "its selector asks for the label {key}: {value}, which its pods do not have; Kubernetes refuses that: \
-                 give both the same labels"
-            );
-            let path = Path::default().key("spec").key("selector");
-            self.found(("manifest-selector", Level::Warning), &message, &path);
-        }
-        let facts = PodFacts {
-            namespace: &self.object.name.namespace,
-            labels: &pod_labels,
-            annotations: &pod_annotations,
-            config,
-        };
-        let containers = |list: Vec<k8s_openapi::api::core::v1::Container>| -> Vec<Container> {
-            let list = list.into_iter();
-            list.map(|container| Container::of(container, &facts))
-                .collect()
-        };
-        let owner = controller(&parts.metadata, &self.object.name.namespace);
-        let volumes = spec.volumes.unwrap_or_default().into_iter();
-        let workload = Workload {
-            kind,
-            containers: containers(spec.containers),
-            init_containers: containers(spec.init_containers.unwrap_or_default()),
-            names_namespace: self.object.names_namespace,
-            namespace: self.object.name.namespace,
-            name: self.object.name.name,
-            replicas: parts.replicas,
-            labels: parts.metadata.labels.unwrap_or_default(),
-            pod_labels,
-            pod_annotations,
-            volumes: volumes
-                .map(|volume| Volume {
-                    name: volume.name,
-                    host_path: volume.host_path.map(|host| host.path),
-                })
-                .collect(),
-            host_network: spec.host_network.unwrap_or_default(),
-            source: self.object.source,
-            manifest: self.object.value,
-        };
-        Some((workload, owner))
-    }
-
-    fn parts(&mut self, kind: WorkloadKind) -> Option<Parts> {
-        let (metadata, replicas, selector, template) = match kind {
-            WorkloadKind::Deployment => {
-                let Deployment { metadata, spec, .. } = self.typed()?;
-                let spec = spec.unwrap_or_default();
-                let replicas = spec.replicas.or(Some(1));
-                (metadata, replicas, Some(spec.selector), spec.template)
-            }
-            WorkloadKind::StatefulSet => {
-                let StatefulSet { metadata, spec, .. } = self.typed()?;
-                let spec = spec.unwrap_or_default();
-                let replicas = spec.replicas.or(Some(1));
-                (metadata, replicas, Some(spec.selector), spec.template)
-            }
-            WorkloadKind::DaemonSet => {
-                let DaemonSet { metadata, spec, .. } = self.typed()?;
-                let spec = spec.unwrap_or_default();
-                (metadata, None, Some(spec.selector), spec.template)
-            }
-            WorkloadKind::ReplicaSet => {
-                let ReplicaSet { metadata, spec, .. } = self.typed()?;
-                let spec = spec.unwrap_or_default();
-                let template = spec.template.unwrap_or_default();
-                let replicas = spec.replicas.or(Some(1));
-                (metadata, replicas, Some(spec.selector), template)
-            }
-            WorkloadKind::Job => {
-                let Job { metadata, spec, .. } = self.typed()?;
-                (metadata, None, None, spec.unwrap_or_default().template)
-            }
-            WorkloadKind::CronJob => {
-                let CronJob { metadata, spec, .. } = self.typed()?;
-                let job = spec.unwrap_or_default().job_template.spec;
-                (metadata, None, None, job.unwrap_or_default().template)
-            }
-            WorkloadKind::Pod => {
-                let Pod { metadata, spec, .. } = self.typed()?;
-                let template = PodTemplateSpec {
-                    metadata: Some(metadata.clone()),
-                    spec,
-                };
-                (metadata, Some(1), None, template)
-            }
-            WorkloadKind::Rollout => return self.rollout(),
-        };
-        Some(Parts {
-            metadata,
-            replicas,
-            selector,
-            template,
-        })
-    }
-
-    fn rollout(&mut self) -> Option<Parts> {
-        let Rollout { metadata, spec } = self.typed()?;
-        if let Some(WorkloadReference { kind, name }) = spec.workload {
-            let message = format!("its pods are those of {kind} {name}, which counts in its place");
-            let path = Path::default().key("spec").key("workloadRef");
-            self.found(("manifest-reference", Level::Note), &message, &path);
-            return None;
-        }
-        Some(Parts {
-            metadata,
-            replicas: Some(spec.replicas.unwrap_or(1)),
-            selector: spec.selector,
-            template: spec.template.unwrap_or_default(),
-        })
-    }
-}
-
-fn controller(metadata: &ObjectMeta, namespace: &str) -> Option<Identity> {
-    let mut owners = metadata.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.controller == Some(true))?;
-    let name = ObjectName {
-        namespace: namespace.to_owned(),
-        name: owner.name.clone(),
-    };
-    Some((owner.kind.clone(), name))
 }

@@ -137,7 +137,7 @@ impl Surroundings<'_> {
             plan.confidence = (confidence * 100.0).round() / 100.0;
         }
         (plan.outcome, plan.reason) = self
-            .present(container, &line)
+            .present(container, &line, plan.language)
             .unwrap_or_else(|| self.wanted(container, &line, &guess, &plan.evidence));
         if plan.outcome == Outcome::Configure && !self.settings.uses_operator {
             plan.env = self.environment(container, plan.language);
@@ -146,8 +146,17 @@ impl Surroundings<'_> {
     }
 
     /// What is there already, if anything is.
-    fn present(&self, container: &Container, line: &CommandLine) -> Option<(Outcome, String)> {
-        for word in INJECTED {
+    fn present(
+        &self,
+        container: &Container,
+        line: &CommandLine,
+        language: Option<Language>,
+    ) -> Option<(Outcome, String)> {
+        // What is injected into another language is about another container.
+        let concerns = |word: &&str| {
+            *word == "sdk" || language.is_none_or(|language| language.injected_as() == Some(word))
+        };
+        for word in INJECTED.into_iter().filter(concerns) {
             let key = format!("{OPERATOR}inject-{word}");
             match self.annotation(&key) {
                 Some(value) if value.eq_ignore_ascii_case("false") => {

@@ -196,6 +196,12 @@ fn the_annotation_of_a_namespace_holds_for_its_pods() {
         (checkout.name.as_str(), checkout.outcome),
         ("checkout", Outcome::Already)
     );
+    // It is about Java.
+    let frontend = &planned.plan.workloads[1];
+    assert_eq!(
+        (frontend.name.as_str(), frontend.outcome),
+        ("frontend", Outcome::Instrument)
+    );
 }
 
 #[test]

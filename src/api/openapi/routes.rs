@@ -135,6 +135,24 @@ pub(in crate::api) const ROUTES: &[Route] = &[
         ],
     ),
     get(
+        "/api/v1/sampling",
+        "Which share of the traces is to be sampled",
+        &[],
+        &[ok(
+            "The plan that senders follow, null while everything is sampled, and the recommendation behind it.",
+            "Sampling",
+        )],
+    ),
+    get(
+        "/api/v1/coverage",
+        "What reports no spans, and how well the rest is instrumented",
+        &[],
+        &[
+            ok("Coverage; null while adapters.coverage is off.", "Coverage"),
+            NO_REPORT,
+        ],
+    ),
+    get(
         "/api/v1/topology",
         "Who calls whom, how often, how well, and who is hit when one fails",
         &[Parameter {

@@ -143,7 +143,7 @@ fn push_line(summary: &mut String, line: &str) {
 }
 
 /// A text as plain text in one cell: neither Markdown nor HTML, on one line and not too long.
-fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (index, character) in text.chars().enumerate() {
         if index == SUMMARY_TEXT_LENGTH_MAX {

@@ -1,6 +1,6 @@
 //! What CI systems read: SARIF, GitHub's workflow commands and job summaries, JUnit. Pure functions from data to text.
 
-mod github;
+pub(crate) mod github;
 mod junit;
 mod sarif;
 

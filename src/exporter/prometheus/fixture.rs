@@ -38,6 +38,7 @@ pub(crate) fn report() -> Report {
         coverage: None,
         input: None,
         telemetry_recommendation: None,
+        sampling: None,
         rca: None,
         policy_snippets: BTreeMap::new(),
         integrations: BTreeMap::new(),

@@ -5,6 +5,7 @@
 //! does not apply is empty, which Prometheus treats as absent. Values that do not exist yet are
 //! left out rather than written as `NaN`.
 
+mod coverage;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod negotiate;
@@ -57,6 +58,7 @@ pub fn render(report: &Report) -> String {
     verdicts::verdicts(&mut page, report);
     verdicts::canaries(&mut page, report);
     trace_tests::render(&mut page, report);
+    coverage::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page

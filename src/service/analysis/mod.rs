@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::adapter::coverage::{ObservedSignals, coverage};
+use crate::adapter::coverage::{ObservedSignals, of_signals};
 use crate::config::Config;
 use crate::evaluator::verdict::timestamp;
 use crate::evaluator::{self, Evaluator};
@@ -95,7 +95,9 @@ impl Analysis {
             max_services: 0,
             ..config.rollouts.clone()
         };
-        let windows = Windows::new(windows, &config.sli).recording(nothing, Scope::Rollouts);
+        let windows = Windows::new(windows, &config.sli)
+            .scrubbing(config.scrubber())
+            .recording(nothing, Scope::Rollouts);
         for objective in objectives {
             windows.adopt(&Arc::new(objective.clone()), 0);
         }
@@ -144,7 +146,10 @@ impl Analysis {
 
     /// Looks for signals: the names of all spans, and those that were `observed` elsewhere.
     pub fn collect_signals(&mut self, observed: &[String]) {
-        let signals = self.signals.get_or_insert_default();
+        let most = self.config.adapters.coverage.max_signals;
+        let signals = self
+            .signals
+            .get_or_insert_with(|| ObservedSignals::new(most));
         for name in observed {
             signals.add(name.as_bytes());
         }
@@ -229,9 +234,11 @@ impl Analysis {
                 .iter()
                 .flat_map(|service| &service.operations)
             {
-                signals.add(operation.operation.as_bytes());
+                signals.hold(operation.operation.as_bytes());
             }
-            report.coverage = coverage(&neighbours.expected_signals, &signals).map(Arc::new);
+            let target = self.config.adapters.coverage.target;
+            let coverage = of_signals(&neighbours.expected_signals, &signals, target);
+            report.coverage = coverage.map(Arc::new);
         }
         report.integrations.extend(neighbours.integrations.clone());
         report

@@ -24,6 +24,8 @@ const ASKED: &[(&str, &str, u16)] = &[
     ),
     ("/api/v1/verdict", "/api/v1/verdict?servcie=bad", 400),
     ("/api/v1/tests", "/api/v1/tests", 200),
+    ("/api/v1/sampling", "/api/v1/sampling", 200),
+    ("/api/v1/coverage", "/api/v1/coverage", 200),
     (
         "/api/v1/traces",
         "/api/v1/traces?service=good&sort=slowest",

@@ -1,7 +1,9 @@
-//! OTLP over gRPC with the messages left as bytes.
+//! OTLP over gRPC with the messages left as bytes, and the PII guardrail of decoded ones.
 //!
 //! The receiver scans requests without decoding them, and the traffic generator sends requests that it
 //! encoded once. Both need the service without the message types.
+
+pub mod scrub;
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;

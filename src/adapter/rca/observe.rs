@@ -1,0 +1,347 @@
+//! Takes a whole trace into a summary.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::adapter::rca::cells::Cell;
+use crate::adapter::rca::keys::{LinkId, LinkKey, OperationKey};
+use crate::adapter::rca::settings::Settings;
+use crate::adapter::rca::summary::{Refused, Summary, few, instance_of};
+use crate::model::UnixNanos;
+use crate::model::distribution::nanos;
+use crate::model::series::{SeriesId, ServiceKey};
+use crate::model::span::SpanKind;
+use crate::model::trace::{AttributeValue, Attributes, SpanEvent, Trace, TraceResource, TraceSpan};
+use crate::trace::tree::TraceTree;
+
+/// Events of one span that are looked at.
+const EVENTS: usize = 16;
+
+/// Where resources say which instance they are, the most exact first.
+const INSTANCE_KEYS: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"];
+
+/// Where events say how grave they are.
+const SEVERITY_KEYS: [&str; 4] = ["log.severity", "severity", "log.level", "level"];
+
+/// How grave an event is that tells of a failure.
+const GRAVE: [&str; 4] = ["error", "fatal", "critical", "severe"];
+
+/// What is done for the span by which a trace enters a service.
+#[derive(Default)]
+struct Segment {
+    /// Operations of the service itself, and those that it calls.
+    calls: BTreeSet<SeriesId>,
+    /// The call that was answered last.
+    last: Option<(UnixNanos, SeriesId)>,
+}
+
+impl Summary {
+    /// Takes a whole trace.
+    pub fn observe(&mut self, trace: &Trace, settings: &Settings) {
+        let (Some(from), Some(to)) = (
+            trace.spans.iter().map(|span| span.start).min(),
+            trace.spans.iter().map(|span| span.end).max(),
+        ) else {
+            return;
+        };
+        let is_first = self.window.traces == 0;
+        self.window.from = if is_first {
+            from
+        } else {
+            self.window.from.min(from)
+        };
+        self.window.to = self.window.to.max(to);
+        self.window.traces += 1;
+        self.window.spans += trace.spans.len() as u64;
+        let cell = Cell::of(&trace.trace_id, from, nanos(settings.block));
+        self.traces.add(cell, 1.0);
+        let observer = Observer {
+            tree: TraceTree::new(trace),
+            ids: ids(&trace.spans),
+            cell,
+            settings,
+        };
+        observer.links(self);
+        observer.operations(self);
+        observer.segments(self);
+    }
+}
+
+/// The hash of each span's operation.
+fn ids(spans: &[TraceSpan]) -> Vec<SeriesId> {
+    let mut buffer = Vec::with_capacity(128);
+    let id = |span: &TraceSpan| {
+        let service = &span.resource.service;
+        let hash = ServiceKey::hash_parts(
+            &mut buffer,
+            service.namespace.as_bytes(),
+            service.environment.as_bytes(),
+            service.name.as_bytes(),
+        );
+        SeriesId::of_operation(&mut buffer, hash, span.kind, span.operation.as_bytes())
+    };
+    spans.iter().map(id).collect()
+}
+
+struct Observer<'a> {
+    tree: TraceTree<'a>,
+    ids: Vec<SeriesId>,
+    cell: Cell,
+    settings: &'a Settings,
+}
+
+impl Observer<'_> {
+    fn trace_id(&self) -> &str {
+        &self.tree.trace().trace_id
+    }
+
+    fn id(&self, index: usize) -> SeriesId {
+        self.ids.get(index).copied().unwrap_or(SeriesId(0))
+    }
+
+    /// The answer to a client span: its only child, on the server's side.
+    fn answer(&self, index: usize) -> Option<usize> {
+        let span = self.tree.span(index)?;
+        let [child] = self.tree.children(index) else {
+            return None;
+        };
+        let is_pair = matches!(
+            (span.kind, self.tree.span(*child)?.kind),
+            (SpanKind::Client, SpanKind::Server)
+        );
+        is_pair.then_some(*child)
+    }
+
+    /// How long the caller of a span waited beyond what the span took. Both ends are measured by one clock each.
+    fn waited(&self, callee: usize) -> Option<(usize, u64)> {
+        let caller = self.tree.parent(callee)?;
+        let (from, to) = (self.tree.span(caller)?, self.tree.span(callee)?);
+        let waited = match (from.kind, to.kind) {
+            (SpanKind::Client, SpanKind::Server) if self.answer(caller) == Some(callee) => {
+                from.duration_nanos().saturating_sub(to.duration_nanos())
+            }
+            (SpanKind::Producer, SpanKind::Consumer) => to.start.saturating_sub(from.end),
+            _ => return None,
+        };
+        Some((caller, waited))
+    }
+
+    fn links(&self, summary: &mut Summary) {
+        for (callee, to) in self.tree.trace().spans.iter().enumerate() {
+            let Some((caller, waited)) = self.waited(callee) else {
+                continue;
+            };
+            let Some(from) = self.tree.span(caller) else {
+                continue;
+            };
+            let caller = &from.resource.service;
+            let id = LinkId::of(caller, self.id(callee));
+            let key = || LinkKey {
+                caller: caller.clone(),
+                callee: key(to),
+            };
+            match summary.link(id, self.settings, key) {
+                Some(link) => {
+                    link.calls.add(self.cell, 1.0);
+                    link.times.add(self.cell, waited, to.weight);
+                    link.examples.slow(waited, self.trace_id());
+                }
+                None => summary.refused.calls += 1,
+            }
+        }
+    }
+
+    fn operations(&self, summary: &mut Summary) {
+        let below = self.logged_below();
+        let mut refused = Refused::default();
+        let mut seen: Option<&Arc<TraceResource>> = None;
+        for (index, span) in self.tree.trace().spans.iter().enumerate() {
+            let instance = instance(&span.resource.attributes);
+            if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &span.resource)) {
+                seen = Some(&span.resource);
+                let service = &span.resource.service;
+                summary.version(service, &span.resource.version, self.settings);
+                summary.instance(service, instance.unwrap_or_default(), self.settings);
+            }
+            let operation = summary.operation(self.id(index), self.settings, || key(span));
+            let Some(operation) = operation else {
+                refused.spans += 1;
+                continue;
+            };
+            let (cell, weight) = (self.cell, span.weight);
+            operation.spans.add(cell, 1.0);
+            operation.weight.add(cell, weight);
+            let children = self.tree.children(index);
+            let is_origin = self.tree.is_failed(index)
+                && !children.iter().any(|child| self.tree.is_failed(*child));
+            if is_origin {
+                operation.origins.add(cell, weight);
+                few(&mut operation.examples.failed, self.trace_id());
+            }
+            let logged = |child: &usize| below.get(*child).copied().unwrap_or_default();
+            if span.events.iter().any(is_grave) && !children.iter().any(logged) {
+                operation.logged_errors.add(cell, weight);
+                few(&mut operation.examples.logged, self.trace_id());
+            }
+            if !span.events.is_empty() {
+                operation.logged.add(cell, weight);
+            }
+            let labels = span.events.iter().take(EVENTS).map(label).collect();
+            let most = self.settings.max_shapes;
+            let shape = (labels, None);
+            let is_kept = operation
+                .events
+                .add(shape, (cell, weight), self.trace_id(), most);
+            refused.shapes += u64::from(!is_kept);
+            if span.kind == SpanKind::Client {
+                let called = children.iter().map(|child| self.id(*child));
+                let called: BTreeSet<SeriesId> = called.collect();
+                let shape = (called.into_iter().collect(), None);
+                let is_kept = operation
+                    .calls
+                    .add(shape, (cell, weight), self.trace_id(), most);
+                refused.shapes += u64::from(!is_kept);
+            }
+            let is_answered = self.answer(index).is_some();
+            let own = self.tree.self_nanos(index);
+            if !is_answered {
+                operation.times.add(cell, own, weight);
+                operation.examples.slow(own, self.trace_id());
+            }
+            let Some(instance) = instance else {
+                continue;
+            };
+            match instance_of(&mut operation.instances, instance, self.settings) {
+                Some(instance) => {
+                    instance.spans.add(cell, 1.0);
+                    instance.weight.add(cell, weight);
+                    instance
+                        .origins
+                        .add(cell, if is_origin { weight } else { 0.0 });
+                    if !is_answered {
+                        instance.times.add(cell, own, weight);
+                    }
+                }
+                None => refused.instances += 1,
+            }
+        }
+        summary.refused.spans += refused.spans;
+        summary.refused.shapes += refused.shapes;
+        summary.refused.instances += refused.instances;
+    }
+
+    /// Of each span, whether it or one of its descendants logged an error.
+    fn logged_below(&self) -> Vec<bool> {
+        let spans = &self.tree.trace().spans;
+        let mut logged: Vec<bool> = spans
+            .iter()
+            .map(|span| span.events.iter().any(is_grave))
+            .collect();
+        let order: Vec<usize> = self.tree.depth_first().map(|(index, _)| index).collect();
+        for index in order.into_iter().rev() {
+            let logs = logged.get(index).copied().unwrap_or_default();
+            if let Some(parent) = self.tree.parent(index).filter(|_| logs)
+                && let Some(logged) = logged.get_mut(parent)
+            {
+                *logged = true;
+            }
+        }
+        logged
+    }
+
+    /// What is done and called on behalf of each span by which the trace enters a service.
+    fn segments(&self, summary: &mut Summary) {
+        let entries = self.tree.entries();
+        let mut segments: Vec<Segment> = Vec::new();
+        segments.resize_with(entries.len(), Segment::default);
+        for (index, span) in self.tree.trace().spans.iter().enumerate() {
+            let entry = entries.get(index).copied().unwrap_or(index);
+            if entry != index {
+                let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+                // A call stands for what answers it.
+                if !is_call || self.tree.children(index).is_empty() {
+                    insert(&mut segments, entry, self.id(index), None);
+                }
+            } else if let Some(parent) = self.tree.parent(index) {
+                let caller = entries.get(parent).copied().unwrap_or(parent);
+                let answered = self.tree.span(parent).map_or(span.end, |parent| {
+                    if parent.kind == SpanKind::Client {
+                        parent.end
+                    } else {
+                        span.end
+                    }
+                });
+                let answered = (span.kind != SpanKind::Consumer).then_some(answered);
+                insert(&mut segments, caller, self.id(index), answered);
+            }
+        }
+        for (index, segment) in segments.into_iter().enumerate() {
+            let Some(span) = self.tree.span(index) else {
+                continue;
+            };
+            if entries.get(index) != Some(&index) || span.kind == SpanKind::Client {
+                continue;
+            }
+            let last = segment.last.map(|(_, callee)| callee);
+            let shape = (segment.calls.into_iter().collect(), last);
+            let counted = (self.cell, span.weight);
+            let most = self.settings.max_shapes;
+            if let Some(operation) = summary.operations.get_mut(&self.id(index)) {
+                let is_kept = operation.calls.add(shape, counted, self.trace_id(), most);
+                summary.refused.shapes += u64::from(!is_kept);
+            }
+        }
+    }
+}
+
+fn insert(segments: &mut [Segment], entry: usize, called: SeriesId, answered: Option<UnixNanos>) {
+    let Some(segment) = segments.get_mut(entry) else {
+        return;
+    };
+    segment.calls.insert(called);
+    if let Some(answered) = answered {
+        segment.last = segment.last.max(Some((answered, called)));
+    }
+}
+
+fn key(span: &TraceSpan) -> OperationKey {
+    OperationKey {
+        service: span.resource.service.clone(),
+        operation: (*span.operation).into(),
+        kind: span.kind,
+    }
+}
+
+fn text<'a>(attributes: &'a Attributes, key: &str) -> Option<&'a str> {
+    attributes.iter().find_map(|(name, value)| match value {
+        AttributeValue::Text(text) if **name == *key && !text.is_empty() => Some(&**text),
+        _ => None,
+    })
+}
+
+fn instance(attributes: &Attributes) -> Option<&str> {
+    INSTANCE_KEYS.iter().find_map(|key| text(attributes, key))
+}
+
+/// Whether an event tells of a failure.
+fn is_grave(event: &SpanEvent) -> bool {
+    if *event.name == *"exception" {
+        return true;
+    }
+    let severity = SEVERITY_KEYS
+        .iter()
+        .find_map(|key| text(&event.attributes, key));
+    severity.is_some_and(|severity| {
+        GRAVE
+            .iter()
+            .any(|grave| severity.eq_ignore_ascii_case(grave))
+    })
+}
+
+/// How an event is told from others: by its name, and an exception by its type.
+fn label(event: &SpanEvent) -> Arc<str> {
+    match text(&event.attributes, "exception.type") {
+        Some(kind) => format!("{} {kind}", event.name).into(),
+        None => (*event.name).into(),
+    }
+}

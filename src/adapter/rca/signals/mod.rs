@@ -1,0 +1,292 @@
+//! What changed for the worse between two sides, by several signals that complement each other.
+//!
+//! A signal knows neither how much is too much nor who is to blame for a delay between two services: it gives a statistic
+//! that grows with how surprising the change is, and the numbers that a person can check.
+
+pub mod errors;
+pub mod events;
+pub mod self_time;
+mod share;
+pub mod structure;
+
+use std::collections::BTreeSet;
+
+use crate::adapter::rca::cells::Half;
+use crate::adapter::rca::keys::{LinkId, OperationKey};
+use crate::adapter::rca::settings::Settings;
+use crate::adapter::rca::summary::{Operation, Summary};
+use crate::model::series::{SeriesId, ServiceKey};
+
+/// Traces of one side.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// Where they are.
+    pub summary: &'a Summary,
+    /// Which of them.
+    pub half: Half,
+}
+
+/// Two sides.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides<'a> {
+    /// The time before.
+    pub before: Side<'a>,
+    /// The incident.
+    pub after: Side<'a>,
+    /// When a change counts.
+    pub settings: &'a Settings,
+}
+
+/// An operation on both sides.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// Its hash.
+    pub id: SeriesId,
+    /// In the time before.
+    pub before: &'a Operation,
+    /// In the incident.
+    pub after: &'a Operation,
+    /// Spans before and after.
+    pub spans: (f64, f64),
+    /// Requests that they stand for.
+    pub weights: (f64, f64),
+}
+
+impl<'a> Sides<'a> {
+    /// All traces of two summaries.
+    pub fn of(baseline: &'a Summary, incident: &'a Summary, settings: &'a Settings) -> Self {
+        let side = |summary| Side {
+            summary,
+            half: Half::ALL,
+        };
+        Self {
+            before: side(baseline),
+            after: side(incident),
+            settings,
+        }
+    }
+
+    /// One part of a summary and the rest of it.
+    pub fn dealt(summary: &'a Summary, half: Half, settings: &'a Settings) -> Self {
+        let side = |half| Side { summary, half };
+        Self {
+            before: side(half),
+            after: side(half.other()),
+            settings,
+        }
+    }
+
+    /// Whether both sides hold enough spans to be compared.
+    pub fn are_enough(&self, spans: (f64, f64)) -> bool {
+        spans.0.min(spans.1) >= self.settings.min_spans as f64
+    }
+
+    /// The operations that both sides hold often enough.
+    pub fn operations(&self) -> impl Iterator<Item = Pair<'a>> + use<'a> {
+        let sides = *self;
+        sides
+            .before
+            .summary
+            .operations
+            .iter()
+            .filter_map(move |(id, before)| {
+                let after = sides.after.summary.operations.get(id)?;
+                let (spans_before, weight_before) = before.counts(sides.before.half);
+                let (spans_after, weight_after) = after.counts(sides.after.half);
+                let pair = Pair {
+                    id: *id,
+                    before,
+                    after,
+                    spans: (spans_before, spans_after),
+                    weights: (weight_before, weight_after),
+                };
+                let are_weighed = weight_before > 0.0 && weight_after > 0.0;
+                (sides.are_enough(pair.spans) && are_weighed).then_some(pair)
+            })
+    }
+
+    /// The services that logged any event in the time before.
+    pub fn services_that_logged(&self) -> BTreeSet<&'a ServiceKey> {
+        let half = self.before.half;
+        let operations = self.before.summary.operations.values();
+        operations
+            .filter(|operation| operation.logged.sum(half) > 0.0)
+            .map(|operation| &operation.key.service)
+            .collect()
+    }
+}
+
+/// Which signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// An operation takes longer itself.
+    SelfTime,
+    /// Calls wait longer between caller and callee.
+    LinkTime,
+    /// More errors begin in an operation.
+    ErrorOrigin,
+    /// More spans log errors.
+    ErrorEvents,
+    /// Calls are missing that belonged to the work.
+    MissingCalls,
+    /// Calls are not answered any more.
+    MissingAnswers,
+    /// Work is done in ways that were rare or unknown.
+    NewCalls,
+    /// Events come in sequences that were rare or unknown.
+    EventOrder,
+}
+
+/// Signals whose statistics are alike share what is seen of them when nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Durations.
+    Time,
+    /// Failed spans.
+    Errors,
+    /// Errors in events.
+    ErrorEvents,
+    /// Missing calls.
+    Missing,
+    /// New ways to do the work.
+    Novelty,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Time,
+        Self::Errors,
+        Self::ErrorEvents,
+        Self::Missing,
+        Self::Novelty,
+    ];
+}
+
+impl Signal {
+    /// Its name in evidence.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::SelfTime => "self_time",
+            Self::LinkTime => "link_time",
+            Self::ErrorOrigin => "error_origin",
+            Self::ErrorEvents => "error_events",
+            Self::MissingCalls => "missing_calls",
+            Self::MissingAnswers => "missing_answers",
+            Self::NewCalls => "new_calls",
+            Self::EventOrder => "event_order",
+        }
+    }
+
+    /// Its family.
+    pub fn family(self) -> Family {
+        match self {
+            Self::SelfTime | Self::LinkTime => Family::Time,
+            Self::ErrorOrigin => Family::Errors,
+            Self::ErrorEvents => Family::ErrorEvents,
+            Self::MissingCalls | Self::MissingAnswers => Family::Missing,
+            Self::NewCalls | Self::EventOrder => Family::Novelty,
+        }
+    }
+}
+
+/// Where in a summary the numbers of a finding stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// An operation.
+    Operation(SeriesId),
+    /// A link.
+    Link(LinkId),
+}
+
+/// What more there is to say about a finding.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// Of delays: who waits, where it is a link.
+    Caller(ServiceKey),
+    /// Of missing calls: those, and what was answered last, if anything.
+    Missing {
+        /// What is not called any more.
+        calls: Vec<OperationKey>,
+        /// What was answered last before the work ended.
+        last: Option<OperationKey>,
+    },
+    /// Of missing answers and failed calls: who calls.
+    Unanswered(OperationKey),
+    /// Of events of a service that logged none in the time before.
+    LoggedNothingBefore,
+}
+
+/// A change for the worse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// By which signal.
+    pub signal: Signal,
+    /// Whom it speaks against; of a link, who is called.
+    pub service: ServiceKey,
+    /// Of which operation the numbers are.
+    pub operation: OperationKey,
+    /// Where they stand.
+    pub subject: Subject,
+    /// How large the change is, in the unit of the signal's family.
+    pub statistic: f64,
+    /// Value before: seconds or a share.
+    pub before: f64,
+    /// Value in the incident.
+    pub after: f64,
+    /// Spans before and after.
+    pub spans: (f64, f64),
+    /// What more there is to say.
+    pub detail: Detail,
+    /// Traces of the incident that show it.
+    pub examples: Vec<String>,
+    /// Logarithm of the statistic over what is worth a look; 0 if it is not.
+    pub strength: f64,
+    /// The statistic in standard deviations of what is seen when nothing is wrong.
+    pub deviations: f64,
+    /// Whether it is more than nearly all that is seen when nothing is wrong.
+    pub is_significant: bool,
+}
+
+impl Finding {
+    /// A finding about an operation, not judged yet.
+    fn of(pair: &Pair<'_>, signal: Signal, statistic: f64, (before, after): (f64, f64)) -> Self {
+        Self {
+            signal,
+            service: pair.after.key.service.clone(),
+            operation: pair.after.key.clone(),
+            subject: Subject::Operation(pair.id),
+            statistic,
+            before,
+            after,
+            spans: pair.spans,
+            detail: Detail::None,
+            examples: Vec::new(),
+            strength: 0.0,
+            deviations: 0.0,
+            is_significant: false,
+        }
+    }
+
+    /// Who waits, if it is about a link.
+    pub fn caller(&self) -> Option<&ServiceKey> {
+        match &self.detail {
+            Detail::Caller(caller) => Some(caller),
+            Detail::None
+            | Detail::Missing { .. }
+            | Detail::Unanswered(_)
+            | Detail::LoggedNothingBefore => None,
+        }
+    }
+}
+
+/// What all signals find, in no order.
+pub fn all(sides: &Sides<'_>) -> Vec<Finding> {
+    let mut findings = self_time::findings(sides);
+    findings.extend(errors::findings(sides));
+    findings.extend(structure::findings(sides));
+    findings.extend(events::findings(sides));
+    findings
+}

@@ -1,0 +1,137 @@
+//! Which operations take longer themselves, and which calls wait longer between caller and callee.
+//!
+//! The shift of the median, in units of the spread of the middle half. The spread of few durations is drawn towards the
+//! spread that is usual in these traces, and is never taken for less than a quarter of the median or 0.2 ms: below that
+//! nobody would look.
+
+use crate::adapter::rca::cells::Half;
+use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, Subject};
+use crate::adapter::rca::summary::Examples;
+use crate::adapter::rca::times::{Quartiles, Times};
+
+/// The least spread, as a share of the median before.
+const SPREAD_OF_MEDIAN: f64 = 0.25;
+
+/// The least spread, in microseconds.
+const SPREAD_MICROS: f64 = 200.0;
+
+/// So many durations weigh as much as what is usual.
+const USUAL_WEIGHS: f64 = 4.0;
+
+/// What a finding will be made of.
+struct Shift {
+    before: Quartiles,
+    after: Quartiles,
+    finding: Finding,
+}
+
+/// Delays of operations and links.
+pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
+    let mut shifts: Vec<Shift> = sides
+        .operations()
+        .filter_map(|pair| operation(sides, &pair))
+        .collect();
+    shifts.extend(links(sides));
+    let usual = usual_spread(&shifts);
+    let judged = shifts.into_iter().map(|shift| shift.judged(usual));
+    judged.filter(|finding| finding.statistic > 0.0).collect()
+}
+
+impl Shift {
+    fn judged(self, usual: f64) -> Finding {
+        let (n, m) = self.finding.spans;
+        let statistic = statistic(&self.before, self.after.median, (n, m), usual);
+        Finding {
+            statistic,
+            ..self.finding
+        }
+    }
+}
+
+/// How far the median rose.
+pub(in crate::adapter::rca) fn statistic(
+    before: &Quartiles,
+    median: f64,
+    (n, m): (f64, f64),
+    usual: f64,
+) -> f64 {
+    let expected = usual * before.median.max(SPREAD_MICROS);
+    let own = before.high - before.low;
+    let spread = (n * own * own + USUAL_WEIGHS * expected * expected) / (n + USUAL_WEIGHS);
+    let floor = (SPREAD_OF_MEDIAN * before.median).max(SPREAD_MICROS);
+    let shift = (median - before.median) / spread.sqrt().max(floor);
+    shift / (1.0 + 4.0 / n + 4.0 / m).sqrt()
+}
+
+/// The spread of the middle half as a share of the median that is usual: the median over everything that is compared.
+fn usual_spread(shifts: &[Shift]) -> f64 {
+    let spread = |shift: &Shift| {
+        let before = &shift.before;
+        (before.high - before.low) / before.median.max(SPREAD_MICROS)
+    };
+    let mut spreads: Vec<f64> = shifts.iter().map(spread).collect();
+    spreads.sort_unstable_by(f64::total_cmp);
+    spreads.get(spreads.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn operation(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<Shift> {
+    shift(
+        sides,
+        (&pair.before.times, &pair.after.times),
+        Finding::of(pair, Signal::SelfTime, 0.0, (0.0, 0.0)),
+        &pair.after.examples,
+    )
+}
+
+fn links<'a>(sides: &'a Sides<'a>) -> impl Iterator<Item = Shift> + 'a {
+    let (before, after) = (sides.before, sides.after);
+    before.summary.links.iter().filter_map(move |(id, link)| {
+        let now = after.summary.links.get(id)?;
+        let calls = |cells: &crate::adapter::rca::cells::Cells, half: Half| cells.sum(half);
+        let spans = (
+            calls(&link.calls, before.half),
+            calls(&now.calls, after.half),
+        );
+        if !sides.are_enough(spans) {
+            return None;
+        }
+        let finding = Finding {
+            signal: Signal::LinkTime,
+            service: link.key.callee.service.clone(),
+            operation: link.key.callee.clone(),
+            subject: Subject::Link(*id),
+            statistic: 0.0,
+            before: 0.0,
+            after: 0.0,
+            spans,
+            detail: Detail::Caller(link.key.caller.clone()),
+            examples: Vec::new(),
+            strength: 0.0,
+            deviations: 0.0,
+            is_significant: false,
+        };
+        shift(sides, (&link.times, &now.times), finding, &now.examples)
+    })
+}
+
+fn shift(
+    sides: &Sides<'_>,
+    (before, after): (&Times, &Times),
+    finding: Finding,
+    examples: &Examples,
+) -> Option<Shift> {
+    let before = before.quartiles(sides.before.half)?;
+    let after = after.quartiles(sides.after.half)?;
+    let slowest = examples.slowest.iter().map(|(_, id)| id.to_string());
+    let finding = Finding {
+        before: before.median / 1e6,
+        after: after.median / 1e6,
+        examples: slowest.collect(),
+        ..finding
+    };
+    Some(Shift {
+        before,
+        after,
+        finding,
+    })
+}

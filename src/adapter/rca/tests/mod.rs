@@ -1,0 +1,1 @@
+//! Tests of root cause analysis on hand-made traces.

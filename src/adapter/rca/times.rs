@@ -1,0 +1,85 @@
+//! A sketch of durations, for each cell: log-linear buckets, a middle at most 1.6 % off.
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::rca::cells::{Cell, Half};
+use crate::window::sketch::{bucket_bounds_micros, bucket_of};
+
+/// Durations, each with its weight.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times(Vec<Bin>);
+
+/// The weight in one bucket of one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Bin(Cell, u16, f64);
+
+impl Bin {
+    fn place(&self) -> (Cell, u16) {
+        (self.0, self.1)
+    }
+}
+
+/// Where the middle half of some durations lies, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quartiles {
+    /// A quarter of them takes at most this.
+    pub low: f64,
+    /// Half of them.
+    pub median: f64,
+    /// Three quarters of them.
+    pub high: f64,
+}
+
+impl Times {
+    /// Adds a duration.
+    pub fn add(&mut self, cell: Cell, nanos: u64, weight: f64) {
+        self.add_bin(Bin(cell, bucket_of(nanos / 1_000), weight));
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        for bin in &other.0 {
+            self.add_bin(*bin);
+        }
+    }
+
+    fn add_bin(&mut self, bin: Bin) {
+        match self.0.binary_search_by_key(&bin.place(), Bin::place) {
+            Ok(place) => {
+                if let Some(known) = self.0.get_mut(place) {
+                    known.2 += bin.2;
+                }
+            }
+            Err(place) => self.0.insert(place, bin),
+        }
+    }
+
+    /// The quartiles over some cells; `None` without durations.
+    pub fn quartiles(&self, half: Half) -> Option<Quartiles> {
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        let mut bins: Vec<(u16, f64)> = chosen.map(|bin| (bin.1, bin.2)).collect();
+        bins.sort_unstable_by_key(|(bucket, _)| *bucket);
+        let total: f64 = bins.iter().map(|(_, weight)| weight).sum();
+        let at = |is_reached: &dyn Fn(f64) -> bool| {
+            let mut sum = 0.0;
+            let found = bins.iter().find(|(_, weight)| {
+                sum += weight;
+                is_reached(sum)
+            });
+            found.or(bins.last()).map(|(bucket, _)| middle(*bucket))
+        };
+        // Of few durations the outer ones count, so that their spread is not taken for less than it may be.
+        let below = at(&|sum| sum >= total / 2.0)?;
+        let above = at(&|sum| sum > total / 2.0)?;
+        Some(Quartiles {
+            low: at(&|sum| sum >= total / 4.0)?,
+            median: f64::midpoint(below, above),
+            high: at(&|sum| sum > total * 0.75)?,
+        })
+    }
+}
+
+fn middle(bucket: u16) -> f64 {
+    let (low, high) = bucket_bounds_micros(bucket);
+    f64::midpoint(low as f64, high as f64)
+}
