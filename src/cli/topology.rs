@@ -44,6 +44,7 @@ pub struct Args {
     #[arg(long = "trace", value_name = "TRACE", num_args = 1..)]
     pub more_traces: Vec<String>,
 
+    /// What runs.
     #[command(flatten)]
     pub manifests: ManifestArguments,
 

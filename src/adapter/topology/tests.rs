@@ -589,7 +589,7 @@ fn a_window_forgets_what_is_older() {
     let edge = graph.edges[0].traffic;
     assert!((55.0..=60.0).contains(&edge.calls), "{edge:?}");
     assert!((edge.calls_per_sec * 60.0 - 1.0).abs() < 0.05, "{edge:?}");
-    assert_eq!(edge.errors, 0.0);
+    assert_eq!(edge.error_ratio, Some(0.0));
 }
 
 #[test]
