@@ -24,6 +24,7 @@ mod loadgen;
 mod notify;
 mod otlp_grpc;
 mod otlp_http;
+mod rca;
 mod restart;
 mod rules;
 mod shutdown;

@@ -92,7 +92,10 @@ fn explain_away(suspects: &mut [Suspect], findings: &[Finding]) {
     for suspect in suspects {
         let is_significant =
             |index: &usize| findings.get(*index).is_some_and(|one| one.is_significant);
-        let mut significant = suspect.findings.iter().filter(|index| is_significant(index));
+        let mut significant = suspect
+            .findings
+            .iter()
+            .filter(|index| is_significant(index));
         suspect.is_explained =
             suspect.is_significant && significant.all(|index| explained.contains(index));
         if suspect.is_significant && !suspect.is_explained {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::fuse::Suspect;
 use crate::adapter::rca::keys::OperationKey;
 use crate::adapter::rca::settings::Settings;
@@ -100,7 +101,9 @@ impl Writer<'_> {
             }
         }
         let shown = all.iter().take(self.settings.max_evidence);
-        let evidence = shown.map(|finding| self.evidence(finding, suspect)).collect();
+        let evidence = shown
+            .map(|finding| self.evidence(finding, suspect))
+            .collect();
         RankedCause {
             service: suspect.service.name.to_string(),
             key: suspect.service.clone(),
@@ -198,9 +201,9 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
     let service = &finding.operation.service.name;
     let (n, m) = finding.spans;
     let of = format!("of {m} spans, {n} before");
-    let times = || {
+    let times = |what: &str| {
         let (after, before) = (milliseconds(finding.after), milliseconds(finding.before));
-        format!("{after} instead of {before} (medians {of})")
+        format!("{after} {what}instead of {before} (medians {of})")
     };
     let shares = || {
         let (after, before) = (percentage(finding.after), percentage(finding.before));
@@ -214,9 +217,9 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
                 ", as do its calls to others"
             };
             format!(
-                "calls of {} to {name} of {service} wait {} beyond what {service} takes{end}",
+                "calls of {} to {name} of {service} wait {}{end}",
                 caller.name,
-                times()
+                times(&format!("beyond what {service} takes "))
             )
         }
         (Signal::ErrorOrigin, Detail::Unanswered(caller)) => format!(
@@ -231,7 +234,10 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
         ),
         (Signal::MissingCalls, Detail::Missing { calls, last }) => {
             let after = last.as_ref().map_or_else(String::new, |last| {
-                format!(" after {} of {} answered", last.operation, last.service.name)
+                format!(
+                    " after {} of {} answered",
+                    last.operation, last.service.name
+                )
             });
             format!(
                 "{name} of {service} ends early{after}: {}; it does without {}",
@@ -246,13 +252,25 @@ fn sentence(finding: &Finding, suspect: &Suspect) -> String {
         (Signal::ErrorEvents, _) => format!("{name} logs errors: {}", shares()),
         (Signal::ErrorOrigin, _) => format!("errors begin in {name}: {}", shares()),
         (Signal::NewCalls, _) => {
-            format!("{name} calls others in ways that were rarer before: {}", shares())
+            format!(
+                "{name} calls others in ways that were rarer before: {}",
+                shares()
+            )
         }
         (Signal::EventOrder, _) => {
-            format!("{name} logs in an order that was rarer before: {}", shares())
+            format!(
+                "{name} logs in an order that was rarer before: {}",
+                shares()
+            )
         }
-        (Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls, _) => {
-            format!("{name} takes {} itself", times())
+        (Signal::SelfTime, Detail::Instance(instance)) => {
+            format!("{name} on {instance} takes {}", times("itself "))
+        }
+        (
+            Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls,
+            _,
+        ) => {
+            format!("{name} takes {}", times("itself "))
         }
     }
 }
@@ -318,7 +336,7 @@ fn changes(sides: &Sides<'_>, most: usize) -> Vec<Change> {
     ] {
         for (id, operation) in &here.operations {
             // What was seen once or twice comes and goes.
-            let spans = operation.spans.sum(crate::adapter::rca::cells::Half::ALL);
+            let spans = operation.spans.sum(Half::ALL);
             let is_common = spans >= sides.settings.min_spans as f64;
             let service = SeriesId::of_service(operation.key.service.hash());
             let is_known = there.services.contains_key(&service);

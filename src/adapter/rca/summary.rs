@@ -133,7 +133,7 @@ impl Refused {
         self.spans + self.calls + self.shapes + self.instances + self.versions
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.spans += other.spans;
         self.calls += other.calls;
         self.shapes += other.shapes;

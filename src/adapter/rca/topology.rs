@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::adapter::rca::signals::{Finding, Sides};
+use crate::adapter::rca::signals::{Family, Finding, Sides};
 use crate::model::series::ServiceKey;
 
 /// How a service explains delays.
@@ -99,7 +99,7 @@ impl<'a> Delays<'a> {
             }
         }
         for (index, finding) in findings.iter().enumerate() {
-            let is_delay = finding.signal.family() == crate::adapter::rca::signals::Family::Time;
+            let is_delay = finding.signal.family() == Family::Time;
             if !is_delay || finding.strength <= 0.0 {
                 continue;
             }
@@ -139,7 +139,8 @@ impl<'a> Delays<'a> {
         if explained.is_empty() {
             return None;
         }
-        let sum = |value: fn(&Delay) -> f64| explained.iter().map(|delay| value(delay)).sum::<f64>();
+        let sum =
+            |value: fn(&Delay) -> f64| explained.iter().map(|delay| value(delay)).sum::<f64>();
         let precision = explained.len() as f64 / count;
         let by_strength = sum(|delay| delay.strength) / self.strength;
         let by_loss = sum(|delay| delay.lost_seconds) / self.lost_seconds.max(f64::MIN_POSITIVE);
@@ -155,6 +156,9 @@ impl<'a> Delays<'a> {
     }
 
     fn callees(&self, service: &ServiceKey) -> usize {
-        self.links.keys().filter(|(from, _)| *from == service).count()
+        self.links
+            .keys()
+            .filter(|(from, _)| *from == service)
+            .count()
     }
 }

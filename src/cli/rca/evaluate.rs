@@ -1,6 +1,7 @@
 //! `rca evaluate`: how often the cause of known incidents is ranked first, and whether nothing is found where nothing is.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bar.set_style(style);
     }
     let mut judged = Vec::new();
-    let mut normals: BTreeMap<Vec<u8>, (String, Vec<Trace>)> = BTreeMap::new();
+    let mut normals: BTreeMap<Vec<Box<str>>, (String, Vec<Trace>)> = BTreeMap::new();
     for case in &cases {
         bar.set_message(case.name.clone());
         let normal = traces(&case.normal, &config)?;
@@ -98,8 +99,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         judged.push(one);
         if args.null_deals > 0 {
             // Cases of one day share their normal traces; these are checked once.
+            let ids = normal.iter().map(|trace| trace.trace_id.clone());
             normals
-                .entry(fs::read(&case.normal)?)
+                .entry(ids.collect())
                 .or_insert_with(|| (case.name.clone(), normal));
         }
         bar.inc(1);
@@ -156,8 +158,8 @@ fn cases(directories: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
 fn case(directory: &Path) -> anyhow::Result<Case> {
     let label = directory.join("label.json");
     let text = fs::read_to_string(&label)?;
-    let label: Label = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no label", label.display()))?;
+    let label: Label =
+        serde_json::from_str(&text).with_context(|| format!("{} is no label", label.display()))?;
     let name = directory.file_name().unwrap_or(directory.as_os_str());
     Ok(Case {
         name: name.to_string_lossy().into_owned(),
@@ -179,13 +181,24 @@ fn file(directory: &Path, stem: &str) -> anyhow::Result<PathBuf> {
     }
     found.sort();
     found.into_iter().next().with_context(|| {
-        format!("{} holds no {stem}.jsonl (or .jsonl.gz …)", directory.display())
+        format!(
+            "{} holds no {stem}.jsonl (or .jsonl.gz …)",
+            directory.display()
+        )
     })
 }
 
 fn text(answer: &Answer) -> String {
     let heads = [
-        "system", "fault", "cases", "AC@1", "AC@3", "Avg@5", "found", "found and first", "s/case",
+        "system",
+        "fault",
+        "cases",
+        "AC@1",
+        "AC@3",
+        "Avg@5",
+        "found",
+        "found and first",
+        "s/case",
     ];
     let rows: Vec<[String; 9]> = answer
         .accuracy
@@ -206,10 +219,13 @@ fn text(answer: &Answer) -> String {
         .collect();
     let mut text = table(heads, &rows);
     for check in &answer.nothing_wrong {
-        text += &format!(
+        // Writing into a string does not fail.
+        write!(
+            text,
             "\nhalves of the {} normal traces of {}, dealt {} times: found something {} times",
             check.traces, check.case, check.deals, check.found
-        );
+        )
+        .unwrap_or_default();
     }
     text + "\n"
 }

@@ -68,7 +68,11 @@ fn label(conclusion: Conclusion) -> &'static str {
 
 /// For tickets: a table of causes, and lists.
 pub(super) fn markdown(report: &RcaReport) -> String {
-    let mut text = format!("**{}**: {}\n", label(report.conclusion), plain(&report.text));
+    let mut text = format!(
+        "**{}**: {}\n",
+        label(report.conclusion),
+        plain(&report.text)
+    );
     if !report.ranked.is_empty() {
         text.push_str("\n| | service | score | why |\n|---|---|---|---|\n");
     }
