@@ -286,6 +286,8 @@ impl Summary {
             }
         }
         for service in other.services.values() {
+            // Also one that says neither.
+            service_of(&mut self.services, &service.key);
             for version in &service.versions {
                 self.version(&service.key, version, settings);
             }
