@@ -187,9 +187,12 @@ impl Args {
                 ),
             );
         }
-        if self.disable_trag {
-            say("t-rag", "off: --disable-trag".to_owned());
-        }
+        let root_causes = if self.disable_trag {
+            "off: --disable-trag"
+        } else {
+            "no root causes: they need a time before to compare with; `slo-copilot rca --baseline FILE --incident FILE` does that"
+        };
+        say("t-rag", root_causes.to_owned());
         let coverage = if self.disable_ebpf {
             "off: --disable-ebpf".to_owned()
         } else if self.expected_signal.is_empty() {

@@ -27,6 +27,7 @@ mod notify;
 mod otlp_grpc;
 mod otlp_http;
 mod plan;
+mod rca;
 mod restart;
 mod rules;
 mod sampling;

@@ -167,8 +167,8 @@ mod tests {
     fn the_limit_is_a_quantile_of_the_distribution_of_maxima() {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0];
         assert!((gumbel_quantile(&values, 0.99) - 7.435_92).abs() < 1e-4);
-        assert_eq!(gumbel_quantile(&[], 0.99), 0.0);
-        assert_eq!(gumbel_quantile(&[2.0, 2.0], 0.99), 2.0);
+        assert!(gumbel_quantile(&[], 0.99).abs() < 1e-12);
+        assert!((gumbel_quantile(&[2.0, 2.0], 0.99) - 2.0).abs() < 1e-12);
     }
 
     #[test]
@@ -176,6 +176,6 @@ mod tests {
         let deals = deals(64);
         assert_eq!(deals.len(), 64);
         assert_eq!(deals, super::deals(64));
-        assert!(deals.iter().all(|half| half.len() == CELLS as u32 / 2));
+        assert!(deals.iter().all(|half| half.len() == 8));
     }
 }

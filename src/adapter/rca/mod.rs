@@ -25,6 +25,7 @@ pub mod fuse;
 pub mod keys;
 mod observe;
 pub mod report;
+mod sentence;
 pub mod settings;
 pub mod shapes;
 pub mod signals;

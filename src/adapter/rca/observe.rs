@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::adapter::rca::cells::Cell;
 use crate::adapter::rca::keys::{LinkId, LinkKey, OperationKey};
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::summary::{Refused, Summary, few, instance_of};
+use crate::adapter::rca::summary::{Operation, Refused, Summary, few, instance_of};
 use crate::model::UnixNanos;
 use crate::model::distribution::nanos;
 use crate::model::series::{SeriesId, ServiceKey};
@@ -153,81 +153,109 @@ impl Observer<'_> {
 
     fn operations(&self, summary: &mut Summary) {
         let below = self.logged_below();
-        let mut refused = Refused::default();
         let mut seen: Option<&Arc<TraceResource>> = None;
         for (index, span) in self.tree.trace().spans.iter().enumerate() {
-            let instance = instance(&span.resource.attributes);
             if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &span.resource)) {
                 seen = Some(&span.resource);
                 let service = &span.resource.service;
+                let instance = instance(&span.resource.attributes).unwrap_or_default();
                 summary.version(service, &span.resource.version, self.settings);
-                summary.instance(service, instance.unwrap_or_default(), self.settings);
+                summary.instance(service, instance, self.settings);
             }
-            let operation = summary.operation(self.id(index), self.settings, || key(span));
-            let Some(operation) = operation else {
-                refused.spans += 1;
-                continue;
+            let refused = match summary.operation(self.id(index), self.settings, || key(span)) {
+                Some(operation) => self.operation(operation, (index, span), &below),
+                None => Refused {
+                    spans: 1,
+                    ..Refused::default()
+                },
             };
-            let (cell, weight) = (self.cell, span.weight);
-            operation.spans.add(cell, 1.0);
-            operation.weight.add(cell, weight);
-            let children = self.tree.children(index);
-            let is_origin = self.tree.is_failed(index)
-                && !children.iter().any(|child| self.tree.is_failed(*child));
-            if is_origin {
-                operation.origins.add(cell, weight);
-                few(&mut operation.examples.failed, self.trace_id());
-            }
-            let logged = |child: &usize| below.get(*child).copied().unwrap_or_default();
-            if span.events.iter().any(is_grave) && !children.iter().any(logged) {
-                operation.logged_errors.add(cell, weight);
-                few(&mut operation.examples.logged, self.trace_id());
-            }
-            if !span.events.is_empty() {
-                operation.logged.add(cell, weight);
-            }
-            let labels = span.events.iter().take(EVENTS).map(label).collect();
-            let most = self.settings.max_shapes;
-            let shape = (labels, None);
-            let is_kept = operation
-                .events
-                .add(shape, (cell, weight), self.trace_id(), most);
-            refused.shapes += u64::from(!is_kept);
-            if span.kind == SpanKind::Client {
-                let called = children.iter().map(|child| self.id(*child));
-                let called: BTreeSet<SeriesId> = called.collect();
-                let shape = (called.into_iter().collect(), None);
-                let is_kept = operation
-                    .calls
-                    .add(shape, (cell, weight), self.trace_id(), most);
-                refused.shapes += u64::from(!is_kept);
-            }
-            let is_answered = self.answer(index).is_some();
-            let own = self.tree.self_nanos(index);
-            if !is_answered {
-                operation.times.add(cell, own, weight);
-                operation.examples.slow(own, self.trace_id());
-            }
-            let Some(instance) = instance else {
-                continue;
-            };
-            match instance_of(&mut operation.instances, instance, self.settings) {
-                Some(instance) => {
-                    instance.spans.add(cell, 1.0);
-                    instance.weight.add(cell, weight);
-                    instance
-                        .origins
-                        .add(cell, if is_origin { weight } else { 0.0 });
-                    if !is_answered {
-                        instance.times.add(cell, own, weight);
-                    }
-                }
-                None => refused.instances += 1,
-            }
+            summary.refused.add(refused);
         }
-        summary.refused.spans += refused.spans;
-        summary.refused.shapes += refused.shapes;
-        summary.refused.instances += refused.instances;
+    }
+
+    fn operation(
+        &self,
+        operation: &mut Operation,
+        (index, span): (usize, &TraceSpan),
+        below: &[bool],
+    ) -> Refused {
+        let (cell, weight) = (self.cell, span.weight);
+        operation.spans.add(cell, 1.0);
+        operation.weight.add(cell, weight);
+        let children = self.tree.children(index);
+        let is_origin =
+            self.tree.is_failed(index) && !children.iter().any(|child| self.tree.is_failed(*child));
+        if is_origin {
+            operation.origins.add(cell, weight);
+            few(&mut operation.examples.failed, self.trace_id());
+        }
+        let logged = |child: &usize| below.get(*child).copied().unwrap_or_default();
+        if span.events.iter().any(is_grave) && !children.iter().any(logged) {
+            operation.logged_errors.add(cell, weight);
+            few(&mut operation.examples.logged, self.trace_id());
+        }
+        let own = self
+            .answer(index)
+            .is_none()
+            .then(|| self.tree.self_nanos(index));
+        if let Some(own) = own {
+            operation.times.add(cell, own, weight);
+            operation.examples.slow(own, self.trace_id());
+        }
+        Refused {
+            shapes: self.shapes(operation, (index, span)),
+            instances: self.instance(operation, span, (own, is_origin)),
+            ..Refused::default()
+        }
+    }
+
+    /// Counts what a span logged, and what answers a client; how often a bound had no place for it.
+    fn shapes(&self, operation: &mut Operation, (index, span): (usize, &TraceSpan)) -> u64 {
+        let counted = (self.cell, span.weight);
+        if !span.events.is_empty() {
+            operation.logged.add(self.cell, span.weight);
+        }
+        let (most, trace_id) = (self.settings.max_shapes, self.trace_id());
+        let labels = span.events.iter().take(EVENTS).map(label).collect();
+        let is_kept = operation
+            .events
+            .add((labels, None), counted, trace_id, most);
+        let mut refused = u64::from(!is_kept);
+        if span.kind == SpanKind::Client {
+            let called = self
+                .tree
+                .children(index)
+                .iter()
+                .map(|child| self.id(*child));
+            let called: BTreeSet<SeriesId> = called.collect();
+            let shape = (called.into_iter().collect(), None);
+            let is_kept = operation.calls.add(shape, counted, trace_id, most);
+            refused += u64::from(!is_kept);
+        }
+        refused
+    }
+
+    /// Counts a span for its instance; 1 if the bound had no place for it.
+    fn instance(
+        &self,
+        operation: &mut Operation,
+        span: &TraceSpan,
+        (own, is_origin): (Option<u64>, bool),
+    ) -> u64 {
+        let Some(name) = instance(&span.resource.attributes) else {
+            return 0;
+        };
+        let Some(instance) = instance_of(&mut operation.instances, name, self.settings) else {
+            return 1;
+        };
+        let origin = if is_origin { span.weight } else { 0.0 };
+        instance.spans.add(self.cell, 1.0);
+        instance.weight.add(self.cell, span.weight);
+        instance.origins.add(self.cell, origin);
+        if let Some(own) = own {
+            instance.times.add(self.cell, own, span.weight);
+        }
+        0
     }
 
     /// Of each span, whether it or one of its descendants logged an error.
@@ -313,10 +341,11 @@ fn key(span: &TraceSpan) -> OperationKey {
 }
 
 fn text<'a>(attributes: &'a Attributes, key: &str) -> Option<&'a str> {
-    attributes.iter().find_map(|(name, value)| match value {
-        AttributeValue::Text(text) if **name == *key && !text.is_empty() => Some(&**text),
-        _ => None,
-    })
+    let found = attributes.iter().find(|(name, _)| **name == *key);
+    match found.map(|(_, value)| value) {
+        Some(AttributeValue::Text(text)) if !text.is_empty() => Some(text),
+        Some(_) | None => None,
+    }
 }
 
 fn instance(attributes: &Attributes) -> Option<&str> {

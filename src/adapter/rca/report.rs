@@ -2,21 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::fuse::Suspect;
 use crate::adapter::rca::keys::OperationKey;
+use crate::adapter::rca::sentence::sentence;
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::signals::{Detail, Family, Finding, Sides, Signal, Subject, self_time};
+use crate::adapter::rca::signals::{Family, Finding, Sides, Signal, Subject, self_time};
 use crate::adapter::rca::summary::{Instance, Summary};
-use crate::adapter::rca::topology::Role;
-use crate::evaluator::figures::{milliseconds, percentage};
 use crate::model::rca::{Change, Conclusion, Evidence, RankedCause, RcaReport};
 use crate::model::series::{SeriesId, ServiceKey};
 
 /// Traces that evidence names.
 const EXAMPLES: usize = 3;
-
-/// Missing calls that a sentence names.
-const NAMES: usize = 3;
 
 /// Writes down what was found.
 pub fn write(
@@ -195,96 +192,6 @@ impl Writer<'_> {
     }
 }
 
-fn sentence(finding: &Finding, suspect: &Suspect) -> String {
-    let name = &finding.operation.operation;
-    let service = &finding.operation.service.name;
-    let (n, m) = finding.spans;
-    let of = format!("of {m} spans, {n} before");
-    let times = || {
-        let (after, before) = (milliseconds(finding.after), milliseconds(finding.before));
-        format!("{after} instead of {before} (medians {of})")
-    };
-    let shares = || {
-        let (after, before) = (percentage(finding.after), percentage(finding.before));
-        format!("{after} instead of {before} ({of})")
-    };
-    match (finding.signal, &finding.detail) {
-        (Signal::LinkTime, Detail::Caller(caller)) => {
-            let end = if suspect.role == Some(Role::Callee) || *caller != suspect.service {
-                ""
-            } else {
-                ", as do its calls to others"
-            };
-            format!(
-                "calls of {} to {name} of {service} wait {} beyond what {service} takes{end}",
-                caller.name,
-                times()
-            )
-        }
-        (Signal::ErrorOrigin, Detail::Unanswered(caller)) => format!(
-            "calls of {} to {service} that it used to answer fail: {}",
-            caller.service.name,
-            shares()
-        ),
-        (Signal::MissingAnswers, Detail::Unanswered(caller)) => format!(
-            "calls of {} to {service} are not answered: {}",
-            caller.service.name,
-            shares()
-        ),
-        (Signal::MissingCalls, Detail::Missing { calls, last }) => {
-            let after = last.as_ref().map_or_else(String::new, |last| {
-                format!(
-                    " after {} of {} answered",
-                    last.operation, last.service.name
-                )
-            });
-            format!(
-                "{name} of {service} ends early{after}: {}; it does without {}",
-                shares(),
-                names(calls)
-            )
-        }
-        (Signal::ErrorEvents, Detail::LoggedNothingBefore) => format!(
-            "{name} logs errors: {}; before, {service} logged nothing at all, so that they may be old",
-            shares()
-        ),
-        (Signal::ErrorEvents, _) => format!("{name} logs errors: {}", shares()),
-        (Signal::ErrorOrigin, _) => format!("errors begin in {name}: {}", shares()),
-        (Signal::NewCalls, _) => {
-            format!(
-                "{name} calls others in ways that were rarer before: {}",
-                shares()
-            )
-        }
-        (Signal::EventOrder, _) => {
-            format!(
-                "{name} logs in an order that was rarer before: {}",
-                shares()
-            )
-        }
-        (
-            Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls,
-            _,
-        ) => {
-            format!("{name} takes {} itself", times())
-        }
-    }
-}
-
-fn names(calls: &[OperationKey]) -> String {
-    let shown = calls.iter().take(NAMES);
-    let shown: Vec<String> = shown
-        .map(|key| format!("{} of {}", key.operation, key.service.name))
-        .collect();
-    let more = calls.len().saturating_sub(NAMES);
-    let shown = shown.join(", ");
-    if more > 0 {
-        format!("{shown} and {more} more")
-    } else {
-        shown
-    }
-}
-
 /// What is new and what is gone: versions, links between services, operations, instances.
 fn changes(sides: &Sides<'_>, most: usize) -> Vec<Change> {
     let (before, after) = (sides.before.summary, sides.after.summary);
@@ -332,7 +239,7 @@ fn changes(sides: &Sides<'_>, most: usize) -> Vec<Change> {
     ] {
         for (id, operation) in &here.operations {
             // What was seen once or twice comes and goes.
-            let spans = operation.spans.sum(crate::adapter::rca::cells::Half::ALL);
+            let spans = operation.spans.sum(Half::ALL);
             let is_common = spans >= sides.settings.min_spans as f64;
             let service = SeriesId::of_service(operation.key.service.hash());
             let is_known = there.services.contains_key(&service);

@@ -29,7 +29,7 @@ pub struct Settings {
     pub min_spans: u64,
     /// How often the time before is dealt into halves. Default 64; 8 to 1000.
     pub deals: u32,
-    /// Probability that a time in which nothing is wrong is said to have a cause, for each signal. Default 0.01; above 0, at
+    /// Probability that a time in which nothing is wrong is said to have a cause, for each signal. Default 0.001; above 0, at
     /// most 0.2.
     pub false_alarm: f64,
     /// Most causes of a report. Default 5; at least 1.
@@ -52,7 +52,7 @@ impl Default for Settings {
             min_traces: 10,
             min_spans: 3,
             deals: 64,
-            false_alarm: 0.01,
+            false_alarm: 0.001,
             max_causes: 5,
             max_evidence: 6,
             max_changes: 50,

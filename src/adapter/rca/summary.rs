@@ -133,7 +133,7 @@ impl Refused {
         self.spans + self.calls + self.shapes + self.instances + self.versions
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.spans += other.spans;
         self.calls += other.calls;
         self.shapes += other.shapes;
@@ -286,6 +286,8 @@ impl Summary {
             }
         }
         for service in other.services.values() {
+            // Also one that says neither.
+            service_of(&mut self.services, &service.key);
             for version in &service.versions {
                 self.version(&service.key, version, settings);
             }

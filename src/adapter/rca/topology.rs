@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::adapter::rca::signals::{Finding, Sides};
+use crate::adapter::rca::signals::{Family, Finding, Sides};
 use crate::model::series::ServiceKey;
 
 /// How a service explains delays.
@@ -99,7 +99,7 @@ impl<'a> Delays<'a> {
             }
         }
         for (index, finding) in findings.iter().enumerate() {
-            let is_delay = finding.signal.family() == crate::adapter::rca::signals::Family::Time;
+            let is_delay = finding.signal.family() == Family::Time;
             if !is_delay || finding.strength <= 0.0 {
                 continue;
             }

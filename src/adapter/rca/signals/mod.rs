@@ -10,6 +10,7 @@ mod share;
 pub mod structure;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::keys::{LinkId, OperationKey};
@@ -206,6 +207,8 @@ pub enum Detail {
     None,
     /// Of delays: who waits, where it is a link.
     Caller(ServiceKey),
+    /// Of delays of an operation: on which instance, where that one is worse than all of them.
+    Instance(Arc<str>),
     /// Of missing calls: those, and what was answered last, if anything.
     Missing {
         /// What is not called any more.
@@ -275,6 +278,7 @@ impl Finding {
         match &self.detail {
             Detail::Caller(caller) => Some(caller),
             Detail::None
+            | Detail::Instance(_)
             | Detail::Missing { .. }
             | Detail::Unanswered(_)
             | Detail::LoggedNothingBefore => None,

@@ -3,10 +3,15 @@
 //! The shift of the median, in units of the spread of the middle half. The spread of few durations is drawn towards the
 //! spread that is usual in these traces, and is never taken for less than a quarter of the median or 0.2 ms: below that
 //! nobody would look.
+//!
+//! Where an operation has several instances, each is compared with its own past, too, or with that of all if it is new: one
+//! slow instance of three moves no median. The instances take the place of their operation where one is far worse.
 
-use crate::adapter::rca::cells::Half;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, Subject};
-use crate::adapter::rca::summary::Examples;
+use crate::adapter::rca::summary::{Examples, Instance};
 use crate::adapter::rca::times::{Quartiles, Times};
 
 /// The least spread, as a share of the median before.
@@ -25,16 +30,41 @@ struct Shift {
     finding: Finding,
 }
 
+/// An instance takes the place of its operation where its statistic is so many times larger.
+const WORSE: f64 = 1.5;
+
 /// Delays of operations and links.
 pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
-    let mut shifts: Vec<Shift> = sides
-        .operations()
-        .filter_map(|pair| operation(sides, &pair))
-        .collect();
+    let mut shifts = Vec::new();
+    for pair in sides.operations() {
+        shifts.extend(operation(sides, &pair));
+        shifts.extend(instances(sides, &pair));
+    }
     shifts.extend(links(sides));
     let usual = usual_spread(&shifts);
     let judged = shifts.into_iter().map(|shift| shift.judged(usual));
-    judged.filter(|finding| finding.statistic > 0.0).collect()
+    let found: Vec<Finding> = judged.filter(|finding| finding.statistic > 0.0).collect();
+    either(found)
+}
+
+/// Of each operation, the finding about all of it or those about its instances.
+fn either(found: Vec<Finding>) -> Vec<Finding> {
+    let is_of_instance = |finding: &Finding| matches!(finding.detail, Detail::Instance(_));
+    let mut largest: BTreeMap<(Subject, bool), f64> = BTreeMap::new();
+    for finding in &found {
+        let key = (finding.subject, is_of_instance(finding));
+        let known = largest.entry(key).or_default();
+        *known = known.max(finding.statistic);
+    }
+    let of = |subject, is_of_instance| {
+        let known = largest.get(&(subject, is_of_instance));
+        known.copied().unwrap_or(0.0)
+    };
+    let stays = |finding: &Finding| {
+        let (all, worst) = (of(finding.subject, false), of(finding.subject, true));
+        is_of_instance(finding) == (worst > WORSE * all)
+    };
+    found.into_iter().filter(stays).collect()
 }
 
 impl Shift {
@@ -83,15 +113,41 @@ fn operation(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<Shift> {
     )
 }
 
+fn instances(sides: &Sides<'_>, pair: &Pair<'_>) -> Vec<Shift> {
+    let (before, after) = (sides.before.half, sides.after.half);
+    let now = pair.after.instances.iter();
+    let now: Vec<_> = now
+        .map(|(name, instance)| (name, instance, instance.spans.sum(after)))
+        .filter(|(_, _, spans)| *spans >= sides.settings.min_spans as f64)
+        .collect();
+    if now.len() < 2 {
+        return Vec::new();
+    }
+    let shift = |(name, instance, spans): (&Arc<str>, &Instance, f64)| {
+        let past = pair.before.instances.get(name);
+        let past = past.map(|past| (&past.times, past.spans.sum(before)));
+        let past = past.filter(|(_, spans)| *spans >= sides.settings.min_spans as f64);
+        let (times, spans_before) = past.unwrap_or((&pair.before.times, pair.spans.0));
+        let finding = Finding {
+            spans: (spans_before, spans),
+            detail: Detail::Instance(Arc::clone(name)),
+            ..Finding::of(pair, Signal::SelfTime, 0.0, (0.0, 0.0))
+        };
+        shift(
+            sides,
+            (times, &instance.times),
+            finding,
+            &pair.after.examples,
+        )
+    };
+    now.into_iter().filter_map(shift).collect()
+}
+
 fn links<'a>(sides: &'a Sides<'a>) -> impl Iterator<Item = Shift> + 'a {
     let (before, after) = (sides.before, sides.after);
     before.summary.links.iter().filter_map(move |(id, link)| {
         let now = after.summary.links.get(id)?;
-        let calls = |cells: &crate::adapter::rca::cells::Cells, half: Half| cells.sum(half);
-        let spans = (
-            calls(&link.calls, before.half),
-            calls(&now.calls, after.half),
-        );
+        let spans = (link.calls.sum(before.half), now.calls.sum(after.half));
         if !sides.are_enough(spans) {
             return None;
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::adapter::rca::keys::OperationKey;
-use crate::adapter::rca::shapes::Shapes;
+use crate::adapter::rca::shapes::{Shape, Shapes};
 use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, share};
 use crate::model::series::SeriesId;
 use crate::model::span::SpanKind;
@@ -194,7 +194,7 @@ pub(super) fn lost_answer(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<Operatio
     let shapes = pair.before.calls.iter();
     let answered = shapes.filter(|shape| !shape.parts.is_empty());
     let half = sides.before.half;
-    let weight = |shape: &&crate::adapter::rca::shapes::Shape<SeriesId>| shape.weight.sum(half);
+    let weight = |shape: &&Shape<SeriesId>| shape.weight.sum(half);
     let usual = answered.max_by(|left, right| weight(left).total_cmp(&weight(right)))?;
     let callee = sides.before.summary.operations.get(usual.parts.first()?)?;
     Some(callee.key.clone())
