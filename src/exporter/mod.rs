@@ -28,6 +28,7 @@ use crate::exporter::guardrail::GuardrailExporter;
 use crate::exporter::openslo::OpenSloExporter;
 use crate::exporter::report::ReportExporter;
 use crate::exporter::rules::{RulesConfig, RulesExporter};
+use crate::forward;
 use crate::model::report::{OutputScope, Report};
 use crate::telemetry::ExporterCounters;
 
@@ -69,8 +70,8 @@ pub enum ExportError {
     Interrupted(#[source] tokio::task::JoinError),
 }
 
-/// `exporters`: which files are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `exporters`: which files are written, and where spans go on to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// `openslo/<service>.yaml` and `openslo/bundle.json`: objectives and candidates as OpenSLO v1.
@@ -82,6 +83,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
+    /// Spans on to a backend.
+    pub forward: forward::Config,
 }
 
 /// Settings of an exporter that writes to the output directory.
@@ -155,6 +158,8 @@ pub fn build(
         guardrail,
         rules: rules_config,
         report,
+        // It takes spans, not reports.
+        forward: _,
     } = config;
     let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
     let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();

@@ -25,6 +25,7 @@ pub mod slug;
 pub mod span;
 pub mod test_result;
 pub mod trace;
+pub mod trace_state;
 pub mod window;
 
 /// Nanoseconds since the Unix epoch, the unit of every time stamp in OTLP.

@@ -32,6 +32,8 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
+use crate::forward::{ForwardError, Forwarder};
+use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
@@ -42,7 +44,9 @@ pub use crate::service::endpoints::Endpoints;
 use crate::service::endpoints::{Listeners, bind_all, write_endpoints};
 use crate::service::keeper::Keeper;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
-use crate::service::start::{start_exporters, start_keeping, start_notifiers, start_receivers};
+use crate::service::start::{
+    start_exporters, start_forwarder, start_keeping, start_notifiers, start_receivers,
+};
 use crate::service::suite_files::SuiteFilesError;
 use crate::service::tasks::EvaluationTask;
 use crate::service::trace_tests::{TraceTests, TraceTestsTask};
@@ -85,6 +89,9 @@ pub enum ServiceError {
     /// A notifier cannot be set up.
     #[error("{0}")]
     Notify(#[from] NotifyError),
+    /// Spans cannot be forwarded.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// `tests.suites` cannot be used.
     #[error("tests.suites: {0}")]
     Suites(#[from] SuiteFilesError),
@@ -141,13 +148,12 @@ impl Service {
         let (publish, reports) = watch::channel(None);
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
         let (ready_sender, ready) = watch::channel(true);
-        let started_at = timestamp(clock.now());
         let rules = EventRules::new(&config.sli);
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
-        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
-        let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
-        let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
         let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
+        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let pipeline = pipeline.with_traces(traces.clone());
+        let (pipeline, forwarder) = with_forwarder(pipeline, &config, &advice, &clock)?;
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -159,7 +165,7 @@ impl Service {
             windows,
             pipeline: Arc::clone(&pipeline),
             keeper: Arc::clone(&keeper),
-            clock,
+            clock: clock.clone(),
             publish,
         };
         let parts = Parts {
@@ -167,9 +173,10 @@ impl Service {
             pipeline,
             evaluation,
             notifiers,
-            traces: traces_task,
+            traces: TracesTask::of(traces.clone(), &config, &feed, &clock, &reports),
             tests: tests_task,
             adapters,
+            forwarder,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -180,7 +187,7 @@ impl Service {
                 ready,
                 commands,
                 metrics,
-                started_at,
+                started_at: timestamp(clock.now()),
                 limits: config.evaluator.limits(),
                 canary_executions: config.limits.canary_executions,
             },
@@ -235,6 +242,7 @@ struct Parts {
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
     adapters: Surroundings,
+    forwarder: Option<Forwarder>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -255,6 +263,7 @@ async fn supervise(
         traces,
         tests,
         adapters: surroundings,
+        forwarder,
         keeper,
         inbox,
         api,
@@ -282,6 +291,7 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
+    start_forwarder(&mut core, forwarder, &config, evaluating);
     let enabled = adapters::build(&config);
     adapters::start(&mut core, enabled, surroundings, evaluating);
 
@@ -344,6 +354,18 @@ async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), Serv
 
 fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result<(), ServiceError> {
     ended.map_or(Ok(()), |ended| ended?)
+}
+
+/// The pipeline with the forwarder behind it, if there is one.
+fn with_forwarder(
+    pipeline: Pipeline,
+    config: &Config,
+    advice: &watch::Receiver<Advice>,
+    clock: &Clock,
+) -> Result<(Arc<Pipeline>, Option<Forwarder>), ServiceError> {
+    let forward = Forwarder::new(&config.exporters.forward, advice.clone(), clock)?;
+    let (forwarder, entrance) = forward.unzip();
+    Ok((Arc::new(pipeline.with_forward(entrance)), forwarder))
 }
 
 /// The buffer of whole traces, which reads spans by the rules of the windows.
