@@ -203,7 +203,7 @@ impl Queue {
         self.ready.is_empty() && self.disk.as_ref().is_some_and(|disk| disk.unread() > 0)
     }
 
-    /// Reads from the disk what the memory has room for, and at least one request if there is nothing else.
+    /// Reads from the disk what the memory has room for, and one request if none is ready.
     pub(super) fn load(&mut self) {
         let mut bytes = 0;
         while bytes < READ_BYTES {
@@ -211,8 +211,8 @@ impl Queue {
                 return;
             };
             let room = self.bounds.room.as_ref();
-            let is_idle = self.ready.is_empty() && self.handed.is_empty();
-            if !is_idle && !room.is_none_or(Room::is_half_free) {
+            // What is held for its trace must not keep the next request on the disk.
+            if !self.ready.is_empty() && !room.is_none_or(Room::is_half_free) {
                 return;
             }
             match disk.read() {
