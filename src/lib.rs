@@ -62,6 +62,8 @@ pub mod disk;
 pub mod model;
 pub mod outgoing;
 
+pub mod pii;
+
 pub mod telemetry;
 
 // In.

@@ -18,7 +18,7 @@ const LAYERS: &str = "
     disk:
     pii:
     outgoing:
-    otlp: clock outgoing
+    otlp: clock outgoing pii
 
     window: model pii
     trace: model pii

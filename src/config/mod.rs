@@ -18,7 +18,7 @@ use crate::outgoing::SettingError;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
-use crate::{adapter, api, evaluator, exporter, notify, receiver, store, trace, tracetest};
+use crate::{adapter, api, evaluator, exporter, notify, pii, receiver, store, trace, tracetest};
 
 pub(crate) use self::objectives::unknown_policy;
 pub use self::objectives::{Adopt, ObjectiveConfig, ObjectivesConfig, SliKind};
@@ -47,6 +47,8 @@ pub struct Config {
     pub canary: canary::Settings,
     /// Trace-based tests.
     pub tests: tracetest::Config,
+    /// What is taken out of traces, names and reports.
+    pub pii: pii::Config,
     /// Whole traces.
     pub trace_buffer: trace::buffer::Config,
     /// The neighbours.
@@ -207,6 +209,12 @@ impl Config {
         }
     }
 
+    /// What takes personal data and secrets out. Settings that cannot be used are refused when they are loaded; those
+    /// that are made otherwise give way to the default ones here, so that nothing goes out unseen.
+    pub fn scrubber(&self) -> pii::Scrubber {
+        pii::Scrubber::new(&self.pii).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let ratio = self.evaluator.error_ratio_max;
         let tolerance = self.windows.future_tolerance;
@@ -232,6 +240,9 @@ impl Config {
         outgoing
             .and_then(|()| self.exporters.forward.check())
             .map_err(|SettingError { key, message }| ConfigError::Value { key, message })?;
+        let scrubber = pii::Scrubber::new(&self.pii);
+        scrubber
+            .map_err(|pii::ConfigProblem { key, message }| ConfigError::Value { key, message })?;
         let (key, message) = self.tests.check().err().unwrap_or_default();
         require(key.is_empty(), key, message)?;
         let trace_buffer = self.trace_buffer.check();

@@ -1,10 +1,12 @@
-//! OTLP over gRPC with the messages left as bytes.
+//! OTLP over gRPC with the messages left as bytes, and the PII guardrail of decoded ones.
 //!
 //! The receiver scans requests without decoding them, and the traffic generator sends requests that it
 //! encoded once; the forwarder passes on what came in. All need the service without the message types.
 
 pub mod answer;
 pub mod client;
+
+pub mod scrub;
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;

@@ -6,6 +6,7 @@
 mod adapters;
 pub mod analysis;
 mod endpoints;
+mod findings;
 mod fit;
 mod keeper;
 pub mod objective_files;
@@ -138,6 +139,7 @@ impl Service {
         crate::outgoing::install_crypto_provider();
         let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
+        findings::begin(&config.scrubber());
         exporter::describe();
         let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
@@ -372,12 +374,13 @@ fn with_forwarder(
 fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>> {
     config.trace_buffer.enabled.then(|| {
         let decoder = Box::new(Decoder::new(rules.clone()));
-        Arc::new(TraceBuffer::new(&config.trace_buffer, decoder))
+        let buffer = TraceBuffer::new(&config.trace_buffer, decoder);
+        Arc::new(buffer.scrubbing(config.scrubber()))
     })
 }
 
 fn windows(config: &Config) -> Arc<Windows> {
-    let windows = Windows::new(config.windows.clone(), &config.sli);
+    let windows = Windows::new(config.windows.clone(), &config.sli).scrubbing(config.scrubber());
     Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 

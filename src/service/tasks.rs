@@ -16,6 +16,7 @@ use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
+use crate::service::findings;
 use crate::service::keeper::Keeper;
 use crate::service::trace_tests::TraceTests;
 use crate::store::StoreError;
@@ -64,6 +65,7 @@ impl EvaluationTask {
             metrics.series_limit.set(report.series.limit as f64);
             metrics.series_demand.set(report.series.demand as f64);
             show_recording(&metrics, self.windows.recording_usage());
+            findings::count(&self.windows.take_findings());
             self.publish.send_replace(Some(Arc::new(report)));
             if stopping {
                 return Ok(());

@@ -13,6 +13,7 @@ use crate::model::report::Report;
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::trace::Trace;
 use crate::service::ServiceError;
+use crate::service::findings;
 use crate::telemetry::TraceBufferMetrics;
 use crate::trace::buffer::{BufferCounts, TraceBuffer};
 
@@ -87,14 +88,15 @@ impl TracesTask {
             }
             let report = self.newest_report();
             let (buffer, now) = (Arc::clone(&self.buffer), self.clock.now());
-            let (over, counts) = tokio::task::spawn_blocking(move || {
+            let (over, counts, found) = tokio::task::spawn_blocking(move || {
                 if let Some(report) = report {
                     buffer.set_slow(slow_limits(&report));
                 }
-                (buffer.tick(now), buffer.counts())
+                (buffer.tick(now), buffer.counts(), buffer.take_findings())
             })
             .await?;
             tell(&metrics, &counts);
+            findings::count(&found);
             if !over.is_empty() {
                 // Without listeners nobody takes it.
                 self.feed.0.send(over.into()).ok();

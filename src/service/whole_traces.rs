@@ -3,8 +3,10 @@
 use crate::config::Config;
 use crate::model::finding::Finding;
 use crate::model::trace::TraceSpan;
+use crate::pii::{Counts, Scrubber};
 use crate::receiver::file::{FileError, FileSettings, TraceInput, TraceSink, read_whole_traces};
 use crate::trace::assemble::{Assembled, TraceAssembler};
+use crate::trace::scrub;
 use crate::window::event::EventRules;
 
 /// Files under way.
@@ -13,6 +15,7 @@ pub struct WholeTraces {
     assembler: TraceAssembler,
     rules: EventRules,
     findings: Vec<Finding>,
+    scrubber: Scrubber,
 }
 
 struct Sink<'a, P> {
@@ -38,6 +41,7 @@ impl WholeTraces {
             assembler: TraceAssembler::new(most),
             rules: EventRules::new(&config.sli),
             findings: Vec::new(),
+            scrubber: config.scrubber(),
         }
     }
 
@@ -58,8 +62,13 @@ impl WholeTraces {
         &self.findings
     }
 
-    /// The traces.
+    /// The traces, without personal data and secrets.
     pub fn finish(self) -> Assembled {
-        self.assembler.finish()
+        let mut assembled = self.assembler.finish();
+        let mut found = Counts::default();
+        for trace in &mut assembled.traces {
+            scrub::trace(trace, &self.scrubber, &mut found);
+        }
+        assembled
     }
 }

@@ -5,10 +5,11 @@
 //! with the process.
 //!
 //! Invariant: each name is written once, as a constant, and is described once, in `describe`.
-//! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
+//! Labels are bounded by this file, except `exporter`, `receiver` and `kind`, which are bounded by the configuration.
 
 mod adapter;
 mod forward;
+mod pii;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -29,6 +30,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
 pub use crate::telemetry::forward::ForwardMetrics;
+pub use crate::telemetry::pii::count_pii_findings;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -218,6 +220,7 @@ fn describe() {
     );
     adapter::describe();
     forward::describe();
+    pii::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod buffer;
 pub mod render;
 pub mod sampling;
+pub mod scrub;
 pub mod tree;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod cohort;
 pub mod demand;
 pub mod event;
+mod guard;
 pub mod latency;
 pub mod ledger;
 pub mod measure;

@@ -18,6 +18,9 @@ const HEX_DIGITS_MIN: usize = 8;
 const RANDOM_CHARS_MIN: usize = 20;
 const RANDOM_DIGITS_MIN: usize = 4;
 
+/// So many digits in groups are a date, a telephone number or the number of a person.
+const GROUPED_DIGITS_MIN: usize = 7;
+
 /// Series of the names that were seen last, since templating and hashing again costs more than a look.
 ///
 /// Direct-mapped: a name takes the place of another one with the same low bits.
@@ -99,7 +102,7 @@ fn template_word(out: &mut Vec<u8>, word: &[u8]) {
         out.extend_from_slice(EMAIL);
     } else if digits == 0 || matches!(word.first(), Some(b'{' | b':' | b'<')) {
         out.extend_from_slice(word);
-    } else if digits == word.len() || is_uuid(word) {
+    } else if digits == word.len() || is_uuid(word) || is_grouped(word, digits) {
         out.extend_from_slice(ID);
     } else if is_hex(word) {
         out.extend_from_slice(HEX);
@@ -129,6 +132,13 @@ fn template_parts(out: &mut Vec<u8>, word: &[u8]) {
         }
         out.extend_from_slice(end.unwrap_or_default());
     }
+}
+
+/// Groups of digits: `2026-11-25`, `536-90-4399`, `+1.415.555.0199`.
+fn is_grouped(word: &[u8], digits: usize) -> bool {
+    let is_part =
+        |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'+' | b'(' | b')');
+    digits >= GROUPED_DIGITS_MIN && word.iter().all(is_part)
 }
 
 fn is_uuid(word: &[u8]) -> bool {
@@ -179,6 +189,11 @@ mod tests {
             ("/mail/jane.doe@example.com/inbox", "/mail/{email}/inbox"),
             ("process order-48151623", "process order-{id}"),
             ("utf-16 decode", "utf-16 decode"),
+            ("GET /days/2026-11-25", "GET /days/{id}"),
+            ("GET /people/536-90-4399/mail", "GET /people/{id}/mail"),
+            ("call +1(415)555.0199", "call {id}"),
+            ("GET /v1.20.3", "GET /v1.20.3"),
+            ("GET 10.0.0.7", "GET 10.0.0.7"),
             ("GET /search?q=shoes/2024&page=3", "GET /search"),
             ("/t/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/t/{id}"),
             ("GET /users/:id9", "GET /users/:id9"),

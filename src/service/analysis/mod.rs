@@ -95,7 +95,9 @@ impl Analysis {
             max_services: 0,
             ..config.rollouts.clone()
         };
-        let windows = Windows::new(windows, &config.sli).recording(nothing, Scope::Rollouts);
+        let windows = Windows::new(windows, &config.sli)
+            .scrubbing(config.scrubber())
+            .recording(nothing, Scope::Rollouts);
         for objective in objectives {
             windows.adopt(&Arc::new(objective.clone()), 0);
         }

@@ -32,6 +32,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::series::SeriesId;
 use crate::model::trace::Trace;
+use crate::pii::{Counts, Scrubber};
 use crate::trace::assemble::assemble;
 use crate::trace::buffer::held::{Bounds, Closed, TraceId, Traces};
 use crate::trace::buffer::picker::Picker;
@@ -39,6 +40,7 @@ use crate::trace::buffer::raw::{DecodeSpans, Origin, RawSpan};
 pub use crate::trace::buffer::settings::Config;
 pub use crate::trace::buffer::summary::{TraceEntry, TraceSummary};
 use crate::trace::sampling::Randomness;
+use crate::trace::scrub;
 
 /// Why a trace is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -102,6 +104,8 @@ pub struct TraceBuffer {
     max_wanted: u64,
     traces: Mutex<Traces>,
     decode: Box<dyn DecodeSpans>,
+    scrubber: Scrubber,
+    found: Mutex<Counts>,
 }
 
 impl TraceBuffer {
@@ -125,7 +129,20 @@ impl TraceBuffer {
             max_wanted: config.max_wanted_per_second,
             traces: Mutex::new(traces),
             decode,
+            scrubber: Scrubber::off(),
+            found: Mutex::default(),
         }
+    }
+
+    /// Takes personal data and secrets out of whatever is read here.
+    #[must_use]
+    pub fn scrubbing(self, scrubber: Scrubber) -> Self {
+        Self { scrubber, ..self }
+    }
+
+    /// What was found in traces that are over, since the last call.
+    pub fn take_findings(&self) -> Counts {
+        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn traces(&self) -> MutexGuard<'_, Traces> {
@@ -184,8 +201,9 @@ impl TraceBuffer {
             closed
         };
         let mut over = Vec::with_capacity(closed.len());
+        let mut found = Counts::default();
         for closed in &closed {
-            let trace = self.decoded(closed);
+            let trace = self.decoded(closed, &mut found);
             let unreadable = closed.spans.len().saturating_sub(trace.spans.len()) as u64;
             let summary = TraceSummary::new(&trace, closed.reason);
             let mut traces = self.traces();
@@ -195,13 +213,17 @@ impl TraceBuffer {
                 over.push(Arc::new(trace));
             }
         }
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.merge(&found);
+        drop(all);
         over
     }
 
-    /// Here a trace takes the form in which it is read by anybody. What must not be seen of it is to be taken out here.
-    fn decoded(&self, closed: &Closed) -> Trace {
+    /// Here a trace takes the form in which it is read by anybody, without what must not be seen of it.
+    fn decoded(&self, closed: &Closed, found: &mut Counts) -> Trace {
         let spans = self.decode.decode(&closed.spans);
-        let (trace, _) = assemble(hex(&closed.id).into(), spans, closed.missing.clone());
+        let (mut trace, _) = assemble(hex(&closed.id).into(), spans, closed.missing.clone());
+        scrub::trace(&mut trace, &self.scrubber, found);
         trace
     }
 
@@ -220,7 +242,8 @@ impl TraceBuffer {
             }
             closed
         };
-        Some(self.decoded(&closed))
+        // What is in it was, or will be, counted when it is over.
+        Some(self.decoded(&closed, &mut Counts::default()))
     }
 
     /// The traces that are over, by their id.

@@ -11,8 +11,9 @@ use crate::model::canary::{CallSums, Cohort, ErrorKindSums, OperationCohort};
 use crate::model::history::MinuteRow;
 use crate::model::series::{OVERFLOW, SeriesId};
 use crate::model::span::{Outcome, SpanKind};
-use crate::window::cohort::Refused;
 use crate::window::cohort::settings::RolloutsConfig;
+use crate::window::cohort::{Refused, Tallied};
+use crate::window::guard::Guard;
 use crate::window::minutes::{ClosedMinute, NANOS_PER_MINUTE, OpenMinutes, minute_of};
 use crate::window::operation::template;
 
@@ -101,6 +102,13 @@ pub(in crate::window) struct Part<'a> {
     pub(in crate::window) calls: &'a [Call],
 }
 
+/// What bounds a recording, and what its names go through.
+pub(super) struct Bounds<'a> {
+    pub(super) config: &'a RolloutsConfig,
+    pub(super) refused: &'a Refused,
+    pub(super) guard: &'a Guard,
+}
+
 impl Arm {
     pub(super) fn new(version: Arc<str>, appeared_at: UnixNanos) -> Self {
         Self {
@@ -128,9 +136,11 @@ impl Arm {
         &mut self,
         part: Part<'_>,
         is_windowed: impl Fn(UnixNanos) -> bool,
-        config: &RolloutsConfig,
-        refused: &Refused,
+        bounds: &Bounds<'_>,
     ) {
+        let Bounds {
+            config, refused, ..
+        } = *bounds;
         let blocks = blocks_of(config);
         let batch = part.batch;
         for event in part.events.iter().filter(|event| !event.excluded) {
@@ -140,7 +150,7 @@ impl Arm {
             }
             self.last_event = self.last_event.max(event.end);
             self.service.record(event);
-            self.record_operation(batch, event, config.max_operations, refused);
+            self.record_operation(batch, event, bounds);
         }
         for failure in part.failures {
             let Some(event) = part.events.get(failure.event as usize) else {
@@ -151,7 +161,12 @@ impl Arm {
             }
             let kind = batch.text(failure.kind);
             let most = config.max_error_kinds;
-            let kind = bounded(&mut self.error_kinds, &kind, most, &refused.error_kinds);
+            let kind = bounded(
+                &mut self.error_kinds,
+                &kind,
+                (most, &refused.error_kinds),
+                bounds.guard,
+            );
             if let Some(block) = self.blocks.get_mut(&(minute_of(event.end) / BLOCK_MINUTES)) {
                 let sums = block.error_kinds.entry(kind).or_default();
                 sums.count += event.weight;
@@ -164,7 +179,12 @@ impl Arm {
         for call in part.calls.iter().filter(|call| is_windowed(call.end)) {
             let to = batch.text(call.to);
             let most = config.max_dependencies;
-            let to = bounded(&mut self.dependencies, &to, most, &refused.dependencies);
+            let to = bounded(
+                &mut self.dependencies,
+                &to,
+                (most, &refused.dependencies),
+                bounds.guard,
+            );
             if let Some(block) = self.blocks.get_mut(&(minute_of(call.end) / BLOCK_MINUTES)) {
                 let sums = block.dependencies.entry(to).or_default();
                 sums.calls += call.weight;
@@ -179,25 +199,20 @@ impl Arm {
         }
     }
 
-    fn record_operation(
-        &mut self,
-        batch: &EventBatch,
-        event: &Event,
-        most: usize,
-        refused: &Refused,
-    ) {
+    fn record_operation(&mut self, batch: &EventBatch, event: &Event, bounds: &Bounds<'_>) {
         if let Some(operation) = self.operations.get_mut(&event.series) {
             operation.minutes.record(event);
             return;
         }
         let name = template(batch.bytes(event.operation));
-        if self.operations.len() >= most || name == OVERFLOW {
-            refused.operations.add(1);
+        if self.operations.len() >= bounds.config.max_operations || name == OVERFLOW {
+            bounds.refused.operations.add(1);
             self.overflow.entry(event.kind).or_default().record(event);
             return;
         }
         let mut operation = Operation {
-            name: name.into(),
+            // The windows counted what they found in it.
+            name: bounds.guard.plain(&name).0.into(),
             kind: event.kind,
             minutes: Minutes::default(),
         };
@@ -309,20 +324,25 @@ fn blocks_of(config: &RolloutsConfig) -> u32 {
     u32::try_from(blocks).unwrap_or(u32::MAX).max(1)
 }
 
-/// A name that is held or still has room, else `_other`.
+/// A name, as it may be shown, that is held or still has room, else `_other`.
 fn bounded(
     held: &mut BTreeSet<String>,
     name: &str,
-    most: usize,
-    refused: &crate::window::cohort::Tallied,
+    (most, refused): (usize, &Tallied),
+    guard: &Guard,
 ) -> String {
     if held.contains(name) {
         return name.to_owned();
+    }
+    let (name, found) = guard.plain(name);
+    if held.contains(&*name) {
+        return name.into_owned();
     }
     if held.len() >= most {
         refused.add(1);
         return OVERFLOW.to_owned();
     }
-    held.insert(name.to_owned());
-    name.to_owned()
+    guard.note(&found);
+    held.insert(name.clone().into_owned());
+    name.into_owned()
 }

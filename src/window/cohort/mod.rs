@@ -23,10 +23,11 @@ use crate::model::history::MinuteRow;
 use crate::model::series::{SeriesId, ServiceKey};
 use crate::model::span::SpanKind;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
-use crate::window::cohort::arm::Arm;
 pub(in crate::window) use crate::window::cohort::arm::Part;
+use crate::window::cohort::arm::{Arm, Bounds};
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::{Scope, Watch};
+use crate::window::guard::Guard;
 use crate::window::windows::IdHasher;
 
 /// Versions of one service that files may have.
@@ -130,16 +131,23 @@ pub(in crate::window) struct Cohorts {
     watch: Arc<Watch>,
     recordings: DashMap<u128, Recording, BuildHasherDefault<IdHasher>>,
     refused: Refused,
+    guard: Arc<Guard>,
 }
 
 impl Cohorts {
-    pub(in crate::window) fn new(config: RolloutsConfig, scope: Scope) -> Self {
+    pub(in crate::window) fn new(config: RolloutsConfig, scope: Scope, guard: Arc<Guard>) -> Self {
         Self {
             config,
             watch: Arc::new(Watch::new(scope)),
             recordings: DashMap::default(),
             refused: Refused::default(),
+            guard,
         }
+    }
+
+    /// Names of errors and dependencies go through this.
+    pub(in crate::window) fn set_guard(&mut self, guard: Arc<Guard>) {
+        self.guard = guard;
     }
 
     pub(in crate::window) fn watch(&self) -> &Arc<Watch> {
@@ -252,7 +260,12 @@ impl Cohorts {
             if scope == Scope::Everything {
                 arm.note_version(&version);
             }
-            arm.record(part, is_windowed, &self.config, &self.refused);
+            let bounds = Bounds {
+                config: &self.config,
+                refused: &self.refused,
+                guard: &self.guard,
+            };
+            arm.record(part, is_windowed, &bounds);
         }
     }
 

@@ -15,10 +15,12 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch};
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, SeriesScope, ServiceKey};
 use crate::model::slo::Objective;
+use crate::pii::{Counts, Scrubber};
 use crate::window::cohort::Cohorts;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::Scope;
 use crate::window::demand::Demand;
+use crate::window::guard::Guard;
 use crate::window::operation::template;
 use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
@@ -111,11 +113,13 @@ pub struct Windows {
     excluded_marks: AtomicU64,
     refused: Demand,
     pub(super) cohorts: Cohorts,
+    pub(super) guard: Arc<Guard>,
 }
 
 impl Windows {
     /// No series yet.
     pub fn new(config: WindowsConfig, sli: &SliConfig) -> Self {
+        let guard = Arc::new(Guard::new(Scrubber::off()));
         Self {
             map: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
             objectives: RwLock::new(Vec::new()),
@@ -130,8 +134,27 @@ impl Windows {
             held_services: AtomicU64::new(0),
             excluded_marks: AtomicU64::new(0),
             refused: Demand::default(),
-            cohorts: Cohorts::new(RolloutsConfig::default(), Scope::default()),
+            cohorts: Cohorts::new(
+                RolloutsConfig::default(),
+                Scope::default(),
+                Arc::clone(&guard),
+            ),
+            guard,
         }
+    }
+
+    /// Takes personal data and secrets out of the names of operations, errors and dependencies. Names that differ in
+    /// nothing else are one name then.
+    #[must_use]
+    pub fn scrubbing(mut self, scrubber: Scrubber) -> Self {
+        self.guard = Arc::new(Guard::new(scrubber));
+        self.cohorts.set_guard(Arc::clone(&self.guard));
+        self
+    }
+
+    /// What was found in names since the last call.
+    pub fn take_findings(&self) -> Counts {
+        self.guard.take()
     }
 
     /// Counts the events of a request. Marks those that are excluded.
@@ -211,7 +234,7 @@ impl Windows {
         &self,
         batch: &EventBatch,
         resource: &BatchResource,
-        event: &Event,
+        event: &mut Event,
         (now, range): (UnixNanos, &EventRange),
     ) -> Placed {
         if let Some(mut slot) = self.map.get_mut(&event.series) {
@@ -231,13 +254,24 @@ impl Windows {
         &self,
         batch: &EventBatch,
         resource: &BatchResource,
-        event: &Event,
+        event: &mut Event,
         (now, range): (UnixNanos, &EventRange),
     ) -> Placed {
         let name = template(batch.bytes(event.operation));
         if self.is_excluded(&name) {
             self.mark_excluded(event.series);
             return Placed::Excluded;
+        }
+        let (name, found) = self.guard.plain(&name);
+        if !found.is_empty() {
+            // All that follows goes by the name that is shown.
+            let mut buffer = Vec::with_capacity(64);
+            let service = resource.service_hash;
+            event.series =
+                SeriesId::of_operation(&mut buffer, service, event.kind, name.as_bytes());
+            if self.record_existing(event.series, event, range) {
+                return Placed::Own;
+            }
         }
         if name == OVERFLOW {
             return self.record_overflow(&service_key(batch, resource), event, (now, range));
@@ -255,6 +289,7 @@ impl Windows {
         if !self.insert(event.series, key, keeps, range.first(event.end, now)) {
             self.release_operation_place(service);
         }
+        self.guard.note(&found);
         self.record_existing(event.series, event, range);
         Placed::Own
     }

@@ -19,7 +19,7 @@ impl Windows {
     #[must_use]
     pub fn recording(self, config: RolloutsConfig, scope: Scope) -> Self {
         Self {
-            cohorts: Cohorts::new(config, scope),
+            cohorts: Cohorts::new(config, scope, Arc::clone(&self.guard)),
             ..self
         }
     }
