@@ -26,7 +26,7 @@ const LAYERS: &str = "
     evaluator: model telemetry clock pii window trace openslo
     tracetest: model pii window trace openslo evaluator
 
-    adapter: model telemetry clock pii window trace openslo evaluator tracetest
+    adapter: model telemetry clock outgoing pii window trace openslo evaluator tracetest
     forward: model telemetry clock disk pii outgoing otlp trace
     exporter: model telemetry clock disk pii window trace openslo evaluator forward
     store: model disk window

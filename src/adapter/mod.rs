@@ -5,6 +5,7 @@
 //! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+pub mod incident;
 
 use std::sync::Arc;
 

@@ -19,7 +19,9 @@ pub(super) enum Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::Command(CommandError::NotFound) => StatusCode::NOT_FOUND,
+            Self::Command(CommandError::NotFound | CommandError::Missing(_)) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Command(CommandError::AlreadyAdopted) => StatusCode::CONFLICT,
             Self::Command(CommandError::Invalid(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Command(CommandError::Failed(_)) => StatusCode::INTERNAL_SERVER_ERROR,

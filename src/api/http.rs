@@ -17,7 +17,8 @@ use tonic::Status;
 
 use super::verdict::{self, Question};
 use super::{
-    Shared, candidates, flagger, kayenta, metrics, openapi, overview, query, store, traces,
+    Shared, candidates, flagger, incidents, kayenta, metrics, openapi, overview, query, store,
+    traces,
 };
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 
@@ -44,6 +45,13 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         )
         .route("/api/v1/traces", get(traces::list))
         .route("/api/v1/traces/{id}", get(traces::show))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route(
+            "/api/v1/incidents/{id}",
+            get(incidents::show)
+                .post(incidents::confirm)
+                .layer(DefaultBodyLimit::max(incidents::MAX_CONFIRMATION_BYTES)),
+        )
         .route("/api/v1/store", get(store::list))
         .route("/api/v1/store/{name}", get(store::show))
         .route("/api/v1/transitions", get(store::transitions))

@@ -12,6 +12,7 @@ mod candidates;
 mod flagger;
 mod grpc;
 mod http;
+mod incidents;
 mod kayenta;
 mod metrics;
 mod openapi;
@@ -36,9 +37,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::api::incidents::{IncidentList, Said};
 use crate::evaluator::burn_rate::Limits;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
+use crate::model::incident::Incident;
 use crate::model::record::{Accepted, Actor, Edit, SloRecord, Transition, TransitionPage};
 use crate::model::report::Report;
 use crate::trace::buffer::TraceBuffer;
@@ -118,6 +121,27 @@ pub enum Command {
         /// Takes the answer.
         reply: Reply<SloRecord>,
     },
+    /// Tell the incidents that are remembered.
+    ListIncidents {
+        /// Takes the answer.
+        reply: Reply<Vec<Incident>>,
+    },
+    /// Tell one of them.
+    ShowIncident {
+        /// Its number.
+        id: u64,
+        /// Takes the answer.
+        reply: Reply<Incident>,
+    },
+    /// Remember what a person says about one of them.
+    ConfirmIncident {
+        /// Its number.
+        id: u64,
+        /// What they say.
+        said: Said,
+        /// Takes the answer.
+        reply: Reply<Incident>,
+    },
     /// Tell what changed, the oldest first.
     ListTransitions {
         /// Only from this time on; the newest ones if it is not said.
@@ -168,6 +192,9 @@ pub enum CommandError {
     /// HTTP 404.
     #[error("no candidate and no SLO has this name")]
     NotFound,
+    /// HTTP 404, with what there is not.
+    #[error("{0}")]
+    Missing(String),
     /// HTTP 409.
     #[error("the candidate is adopted already")]
     AlreadyAdopted,

@@ -6,6 +6,7 @@ pub mod demo;
 mod documents;
 mod endpoint;
 pub mod gate;
+pub mod incidents;
 pub mod loadgen;
 pub mod rules;
 #[cfg(test)]
@@ -77,6 +78,8 @@ pub enum CliCommand {
     Validate(validate::Args),
     /// OpenSLO v1 files → Prometheus recording and alerting rules, and unit tests for them.
     Rules(rules::Args),
+    /// What failed before: root causes, incidents that looked alike, and what a person says was the cause.
+    Incidents(incidents::Args),
     /// List suggested objectives, accept and reject them; in a store or on a running server.
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
@@ -177,6 +180,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             .map_err(Failure::broken_input)?,
         CliCommand::Validate(args) => validate::run(&args)?,
         CliCommand::Rules(args) => rules::run(&args)?,
+        CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::Decision;
+use crate::api::{Decision, IncidentList, Said};
 use crate::cli::endpoint::{AdminEndpoint, EndpointError};
 use crate::config::Config;
 use crate::model::candidate::Candidate;
+use crate::model::incident::Incident;
 use crate::model::record::{Accepted, Edit, SloList, SloRecord};
 use crate::store::book::DecisionError;
 use crate::store::{self, Store, StoreError};
@@ -126,6 +128,46 @@ impl Source {
         };
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(candidates)
+    }
+
+    /// The incidents that are remembered, the oldest first.
+    pub(super) async fn incidents(&self) -> Result<Vec<Incident>, SourceError> {
+        Ok(match self {
+            Self::Store(store) => store.incidents()?,
+            Self::Server(server) => {
+                let list: IncidentList = server.get(&["api", "v1", "incidents"]).await?;
+                list.incidents
+            }
+        })
+    }
+
+    /// One of them.
+    pub(super) async fn incident(&self, id: u64) -> Result<Incident, SourceError> {
+        Ok(match self {
+            Self::Store(store) => store.incident(id)?,
+            Self::Server(server) => {
+                let path = ["api", "v1", "incidents", &id.to_string()];
+                server.get(&path).await?
+            }
+        })
+    }
+
+    /// Remembers what a person says about an incident; a server takes its own time.
+    pub(super) async fn confirm_incident(
+        &self,
+        id: u64,
+        said: Said,
+        at: Timestamp,
+    ) -> Result<Incident, SourceError> {
+        Ok(match self {
+            Self::Store(store) => store.confirm_incident(id, said.at(at))?,
+            Self::Server(server) => {
+                let verb = format!("{id}:confirm");
+                server
+                    .post(&["api", "v1", "incidents", &verb], &said)
+                    .await?
+            }
+        })
     }
 
     /// Accepts a candidate. `edit` says who, why and when; a server takes its own time.

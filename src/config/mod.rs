@@ -340,6 +340,7 @@ impl Config {
                 self.limits.canary_executions == 0,
             ),
             ("storage.history_days", self.storage.history_days == 0),
+            ("storage.max_incidents", self.storage.max_incidents == 0),
             (
                 "storage.max_history_per_slo",
                 self.storage.max_history_per_slo == 0,

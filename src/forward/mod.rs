@@ -50,6 +50,7 @@ use crate::forward::stage::Stage;
 use crate::model::advice::Advice;
 use crate::otlp::client::{Client, Target};
 use crate::outgoing::{SettingError, text, url};
+use crate::pii::Scrubber;
 use crate::telemetry::ForwardMetrics;
 
 /// Requests between the receivers and the queue, which share a write to the disk. Their bytes are those of the queue.
@@ -96,9 +97,10 @@ struct Works {
 
 impl Forwarder {
     /// The forwarder and its entrance; none without an endpoint. Makes and locks the queue's directory, and connects when
-    /// there is something to send.
+    /// there is something to send. `scrubber` takes personal data out, if that is asked for.
     pub fn new(
         config: &Config,
+        scrubber: Option<Scrubber>,
         advice: watch::Receiver<Advice>,
         clock: &Clock,
     ) -> Result<Option<(Self, Entrance)>, ForwardError> {
@@ -146,7 +148,13 @@ impl Forwarder {
         let dir = queue.dir.clone();
         let queue = Queue::open(dir.as_deref(), bounds, metrics.clone());
         let queue = queue.map_err(|source| queue_error(dir.as_ref(), source))?;
-        let stage = Stage::new(&config.sampling, config.protocol, advice, metrics.clone());
+        let stage = Stage::new(
+            &config.sampling,
+            config.protocol,
+            scrubber,
+            advice,
+            metrics.clone(),
+        );
         let retry = config.retry.clone();
         let forwarder = Self {
             works: Arc::new(Mutex::new(Works { queue, stage })),

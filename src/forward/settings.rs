@@ -39,7 +39,7 @@ pub struct Config {
     pub queue: QueueConfig,
     /// Which traces go on.
     pub sampling: SamplingConfig,
-    /// Whether personal data is removed before spans go on, by section `pii`. Default false.
+    /// Whether personal data and secrets are taken out of spans before they go on, as section `pii` says. Default false.
     pub scrub: bool,
 }
 

@@ -14,10 +14,13 @@ use crate::forward::sampler::{Batch, Counts, Plan, Sampler};
 use crate::forward::settings::{SamplingConfig, Share};
 use crate::model::advice::Advice;
 use crate::otlp::client::{Encoding, Protocol};
-use crate::telemetry::ForwardMetrics;
+use crate::otlp::scrub;
+use crate::pii::{self, Scrubber};
+use crate::telemetry::{ForwardMetrics, count_pii_findings};
 
 /// What becomes of requests on their way.
 pub(super) struct Stage {
+    scrubber: Option<Scrubber>,
     sampler: Option<Sampler>,
     advice: watch::Receiver<Advice>,
     /// Whether the backend reads JSON.
@@ -29,11 +32,14 @@ impl Stage {
     pub(super) fn new(
         sampling: &SamplingConfig,
         protocol: Protocol,
+        scrubber: Option<Scrubber>,
         advice: watch::Receiver<Advice>,
         metrics: ForwardMetrics,
     ) -> Self {
         let is_on = sampling.share != Share::Off;
         Self {
+            // One that changes nothing need not read anything.
+            scrubber: scrubber.filter(Scrubber::is_enabled),
             sampler: is_on.then(|| Sampler::new(sampling.clone())),
             advice,
             takes_json: protocol == Protocol::Http,
@@ -43,7 +49,8 @@ impl Stage {
 
     /// Whether requests go on as they came, which costs nothing.
     pub(super) fn passes(&self, encoding: Encoding) -> bool {
-        self.sampler.is_none() && (encoding == Encoding::Protobuf || self.takes_json)
+        let is_read = self.sampler.is_some() || self.scrubber.is_some();
+        !is_read && (encoding == Encoding::Protobuf || self.takes_json)
     }
 
     /// Whether spans wait in it.
@@ -79,12 +86,12 @@ impl Stage {
         };
         let plan = self.plan();
         let Some(sampler) = &mut self.sampler else {
-            return vec![Outgoing {
-                body: decoded.encode_to_vec().into(),
-                encoding: Encoding::Protobuf,
+            let whole = Batch {
+                request: decoded,
                 spans: request.spans,
                 receipts: vec![receipt],
-            }];
+            };
+            return self.finish(vec![whole]);
         };
         let batches = sampler.take(decoded, &receipt, &plan, now);
         self.finish(batches)
@@ -104,7 +111,17 @@ impl Stage {
         self.advice.borrow().sampling.clone()
     }
 
-    fn finish(&mut self, batches: Vec<Batch>) -> Vec<Outgoing> {
+    /// Scrubs what goes on, after it was decided by the names that it came with.
+    fn finish(&mut self, mut batches: Vec<Batch>) -> Vec<Outgoing> {
+        if let Some(scrubber) = &self.scrubber {
+            let mut found = pii::Counts::default();
+            for batch in &mut batches {
+                scrub::request(&mut batch.request, scrubber, &mut found);
+            }
+            for finding in found.findings() {
+                count_pii_findings(finding.kind, finding.action.label(), finding.count);
+            }
+        }
         if let Some(sampler) = &mut self.sampler {
             let Counts {
                 sampled_out,

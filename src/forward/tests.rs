@@ -170,7 +170,13 @@ struct Running {
 impl Running {
     fn start(config: &Config) -> Self {
         let (_, advice) = watch::channel(Advice::default());
-        let built = Forwarder::new(config, advice, &Clock::manual(1_000)).unwrap();
+        let built = Forwarder::new(
+            config,
+            config.scrub.then(Scrubber::default),
+            advice,
+            &Clock::manual(1_000),
+        )
+        .unwrap();
         let (forwarder, entrance) = built.unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(forwarder.run(stop.clone(), Duration::from_secs(5)));
@@ -361,6 +367,35 @@ async fn what_is_refused_for_now_comes_again_and_what_is_refused_for_good_does_n
     }
 }
 
+#[tokio::test]
+async fn personal_data_stays_here_if_that_is_asked_for() {
+    let mut sent = request(0);
+    sent.resource_spans[0].scope_spans[0].spans[0].name = "mail to ann@example.org".to_owned();
+    for encoding in [Encoding::Protobuf, Encoding::Json] {
+        let backend = Backend::saying([]);
+        let (address, _task) = serve(&backend, Protocol::Http, "127.0.0.1:0").await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(address, dir.path());
+        (config.protocol, config.scrub) = (Protocol::Http, true);
+        let running = Running::start(&config);
+        let body = match encoding {
+            Encoding::Protobuf => sent.encode_to_vec(),
+            Encoding::Json => serde_json::to_vec(&sent).unwrap(),
+        };
+        running.send(&body.into(), encoding).await;
+        backend.has(1).await;
+        running.stop().await;
+        let got = ExportTraceServiceRequest::decode(backend.bodies().remove(0)).unwrap();
+        let span = &got.resource_spans[0].scope_spans[0].spans[0];
+        assert!(
+            span.name.starts_with("mail to ") && !span.name.contains("ann"),
+            "{}",
+            span.name
+        );
+        assert_eq!(span.trace_id, self::span(0).trace_id);
+    }
+}
+
 /// An address where nobody listens, and nobody will but the test.
 async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -442,7 +477,7 @@ async fn a_full_queue_refuses_or_drops_as_it_is_told() {
         config.queue.when_full = when_full;
         let backend = Backend::saying([]);
         let (_, advice) = watch::channel(Advice::default());
-        let built = Forwarder::new(&config, advice, &Clock::manual(1_000)).unwrap();
+        let built = Forwarder::new(&config, None, advice, &Clock::manual(1_000)).unwrap();
         let (forwarder, entrance) = built.unwrap();
         for number in 0..5 {
             match entrance.reserve(bytes) {
@@ -476,7 +511,7 @@ fn room_that_is_not_used_is_given_back() {
     config.queue.max_bytes = 100;
     config.queue.when_full = WhenFull::Refuse;
     let (_, advice) = watch::channel(Advice::default());
-    let built = Forwarder::new(&config, advice, &Clock::manual(1_000)).unwrap();
+    let built = Forwarder::new(&config, None, advice, &Clock::manual(1_000)).unwrap();
     let (_forwarder, entrance) = built.unwrap();
     let first = entrance.reserve(60).unwrap();
     assert_eq!(entrance.reserve(60).unwrap_err(), Full);

@@ -12,6 +12,7 @@ pub mod distribution;
 pub mod fault;
 pub mod finding;
 pub mod history;
+pub mod incident;
 pub mod input;
 pub mod period;
 pub mod rca;

@@ -365,7 +365,9 @@ fn with_forwarder(
     advice: &watch::Receiver<Advice>,
     clock: &Clock,
 ) -> Result<(Arc<Pipeline>, Option<Forwarder>), ServiceError> {
-    let forward = Forwarder::new(&config.exporters.forward, advice.clone(), clock)?;
+    let settings = &config.exporters.forward;
+    let scrubber = settings.scrub.then(|| config.scrubber());
+    let forward = Forwarder::new(settings, scrubber, advice.clone(), clock)?;
     let (forwarder, entrance) = forward.unzip();
     Ok((Arc::new(pipeline.with_forward(entrance)), forwarder))
 }

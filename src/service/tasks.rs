@@ -193,6 +193,11 @@ fn obey(keeper: &Keeper, command: Command) {
         } => answer(reply, keeper.reject(&name, decision)),
         Command::ListSlos { reply } => answer(reply, keeper.slos()),
         Command::ShowSlo { name, reply } => answer(reply, keeper.slo(&name)),
+        Command::ListIncidents { reply } => answer(reply, keeper.incidents()),
+        Command::ShowIncident { id, reply } => answer(reply, keeper.incident(id)),
+        Command::ConfirmIncident { id, said, reply } => {
+            answer(reply, keeper.confirm_incident(id, said));
+        }
         Command::ListTransitions {
             since,
             limit,
@@ -211,6 +216,9 @@ fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
 }
 
 fn refusal(error: StoreError) -> CommandError {
+    if matches!(error, StoreError::NoIncident { .. }) {
+        return CommandError::Missing(error.to_string());
+    }
     let StoreError::Decision(decision) = error else {
         return CommandError::Failed(error.to_string());
     };

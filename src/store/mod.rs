@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod file;
+mod incidents;
 mod rows;
 mod seed;
 mod slos;
@@ -53,6 +54,9 @@ pub struct Config {
     pub max_transitions: u64,
     /// Changes that each SLO keeps in its history; the oldest go, and are counted in it. Default 100; at least 1.
     pub max_history_per_slo: usize,
+    /// Incidents that are remembered; beyond it the oldest goes, those first whose cause nobody confirmed. Default 1000; at
+    /// least 1.
+    pub max_incidents: u64,
 }
 
 impl Default for Config {
@@ -63,6 +67,7 @@ impl Default for Config {
             history_days: 35,
             max_transitions: 10_000,
             max_history_per_slo: MAX_HISTORY_DEFAULT,
+            max_incidents: 1_000,
         }
     }
 }
@@ -123,6 +128,12 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// No incident has this number.
+    #[error("there is no incident {id}; `slo-copilot incidents list` shows all")]
+    NoIncident {
+        /// The number.
+        id: u64,
+    },
     /// A decision about an SLO cannot be executed.
     #[error(transparent)]
     Decision(#[from] DecisionError),
@@ -159,6 +170,7 @@ impl Store {
         transaction.open_table(COUNTERS)?;
         let last = transitions::prepare(&transaction)?;
         slos::prepare(&transaction)?;
+        incidents::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);
         Ok(Self {

@@ -28,8 +28,6 @@ const TRUNCATED_BYTES: &str = "slo_copilot_forward_truncated_bytes_total";
 const DISK_ERRORS: &str = "slo_copilot_forward_disk_errors_total";
 /// Requests that were refused since the queue was full.
 const REFUSED: &str = "slo_copilot_forward_refused_requests_total";
-/// Personal data that was removed.
-const SCRUBBED: &str = "slo_copilot_forward_scrubbed_values_total";
 /// Requests that wait or are under way.
 const QUEUE_REQUESTS: &str = "slo_copilot_forward_queue_requests";
 /// Bytes of them.
@@ -85,7 +83,6 @@ pub(super) fn describe() {
         REFUSED,
         "Requests that were told to come again since the queue was full."
     );
-    describe_counter!(SCRUBBED, "Values removed from spans that go on.");
     describe_gauge!(
         QUEUE_REQUESTS,
         "Requests that wait for the backend or are under way."
@@ -166,8 +163,6 @@ pub struct ForwardMetrics {
     pub disk_errors: Counter,
     /// Requests that were refused.
     pub refused: Counter,
-    /// Values that were removed.
-    pub scrubbed: Counter,
     /// Requests in the queue.
     pub queue_requests: Gauge,
     /// Their bytes.
@@ -205,7 +200,6 @@ impl ForwardMetrics {
             truncated_bytes: counter!(TRUNCATED_BYTES),
             disk_errors: counter!(DISK_ERRORS),
             refused: counter!(REFUSED),
-            scrubbed: counter!(SCRUBBED),
             queue_requests: gauge!(QUEUE_REQUESTS),
             queue_bytes: gauge!(QUEUE_BYTES),
             queue_limit: gauge!(QUEUE_LIMIT),

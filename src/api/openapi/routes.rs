@@ -247,6 +247,48 @@ pub(in crate::api) const ROUTES: &[Route] = &[
             STOPPING,
         ],
     ),
+    get(
+        "/api/v1/incidents",
+        "What failed before, with root causes",
+        &[],
+        &[
+            ok("The incidents, the oldest first.", "Incidents"),
+            STOPPING,
+        ],
+    ),
+    get(
+        "/api/v1/incidents/{id}",
+        "One incident",
+        &[needed(
+            "id",
+            "Its number.",
+            r#"{"type": "integer", "minimum": 1}"#,
+        )],
+        &[
+            ok("The incident.", "Incident"),
+            refused("404", "There is no such incident."),
+            STOPPING,
+        ],
+    ),
+    post(
+        "/api/v1/incidents/{id}",
+        "Say what the cause of an incident was",
+        &[needed(
+            "id",
+            "Its number, then `:confirm`.",
+            r#"{"type": "string", "pattern": "^[0-9]+:confirm$"}"#,
+        )],
+        json_body("Said", true),
+        &[
+            ok("The incident with what was said.", "Incident"),
+            refused("400", "The body names no cause."),
+            ANOTHER_SITE,
+            refused("404", "There is no such incident."),
+            TOO_LARGE,
+            refused("500", "The store failed."),
+            STOPPING,
+        ],
+    ),
     post(
         "/api/v1/candidates/{name_and_verb}",
         "Accept or reject a candidate",

@@ -32,6 +32,8 @@ const ASKED: &[(&str, &str, u16)] = &[
     ("/api/v1/traces", "/api/v1/traces?min_duration=soon", 400),
     ("/api/v1/traces/{id}", "/api/v1/traces/{trace}", 200),
     ("/api/v1/traces/{id}", "/api/v1/traces/abc", 404),
+    ("/api/v1/incidents", "/api/v1/incidents", 200),
+    ("/api/v1/incidents/{id}", "/api/v1/incidents/7", 404),
     ("/api/v1/store", "/api/v1/store", 200),
     (
         "/api/v1/store/{name}",
