@@ -17,6 +17,7 @@ mod canary;
 mod candidates;
 mod contracts;
 mod exporters;
+mod forward;
 mod gate;
 mod gate_live;
 mod limits;
