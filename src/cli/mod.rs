@@ -11,6 +11,7 @@ pub mod loadgen;
 pub mod rules;
 #[cfg(test)]
 mod schemas;
+pub mod scrub;
 pub mod serve;
 mod source;
 pub mod store;
@@ -84,6 +85,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// Take personal data and secrets out of text, JSON and trace files.
+    Scrub(scrub::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -183,6 +186,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Incidents(args) => runtime.block_on(incidents::run(args, &clock))?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Scrub(args) => scrub::run(&args)?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -3,7 +3,7 @@
 pub mod find;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -27,13 +27,27 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Writes the content beside the file, down to the disk; the file itself is as it was until [`Staged::commit`].
 pub fn stage(path: &Path, content: &[u8]) -> io::Result<Staged> {
+    let (staged, ()) = stage_by(path, |error| error, |out| out.write_all(content))?;
+    Ok(staged)
+}
+
+/// The same with content that `write` makes piece by piece. Failures of the file become errors by `not_written`.
+pub fn stage_by<T, E>(
+    path: &Path,
+    not_written: impl Fn(io::Error) -> E,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<(Staged, T), E> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
-    let mut file = temporary_file(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    let path = path.to_owned();
-    Ok(Staged { file, path })
+    let made = fs::create_dir_all(folder).and_then(|()| temporary_file(folder));
+    let mut out = BufWriter::new(made.map_err(&not_written)?);
+    let result = write(&mut out)?;
+    let written = out.into_inner().map_err(io::IntoInnerError::into_error);
+    let synced = written.and_then(|file| file.as_file().sync_all().map(|()| file));
+    let staged = Staged {
+        file: synced.map_err(&not_written)?,
+        path: path.to_owned(),
+    };
+    Ok((staged, result))
 }
 
 /// Content that waits beside its file. Dropped, it is removed, and the file stays as it was.
@@ -44,6 +58,13 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Gives it the permissions of the file that it is to replace.
+    pub fn with_permissions(self) -> io::Result<Self> {
+        let permissions = fs::metadata(&self.path)?.permissions();
+        self.file.as_file().set_permissions(permissions)?;
+        Ok(self)
+    }
+
     /// Puts the content in place of the file's.
     pub fn commit(self) -> io::Result<()> {
         self.file.persist(self.path)?;

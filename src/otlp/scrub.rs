@@ -161,9 +161,10 @@ mod tests {
         let attributes = resource.resource.as_ref().unwrap().attributes.iter();
         let all = attributes.chain(&span.attributes).map(|own| {
             let value = own.value.as_ref().unwrap().value.as_ref().unwrap();
-            let value = match value {
-                Value::StringValue(text) => text.clone(),
-                _ => format!("{value:?}"),
+            let value = if let Value::StringValue(text) = value {
+                text.clone()
+            } else {
+                format!("{value:?}")
             };
             format!("{}={value}", own.key)
         });

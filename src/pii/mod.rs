@@ -23,6 +23,7 @@ mod replace;
 mod settings;
 mod side;
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "cut where markers and ASCII are")]
 mod tests;
 
 use std::borrow::Cow;

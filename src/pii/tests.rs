@@ -602,7 +602,7 @@ proptest! {
             format!("{small}"),
             format!("{x}.{y}.{z}"),
             format!("v{x}.{y}.{z}.{small}"),
-            format!("{}.{:03}ms", small, z),
+            format!("{small}.{z:03}ms"),
             format!("00-{high:016x}{low:016x}-{high:016x}-01"),
             format!("10.{x}.{y}.7:{small}"),
             (nanos / 1_000_000).to_string(),

@@ -139,7 +139,6 @@ impl Service {
         crate::outgoing::install_crypto_provider();
         let tests = TraceTests::new(&config)?;
         let metrics = install_metrics()?;
-        findings::begin(&config.scrubber());
         exporter::describe();
         let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
@@ -382,7 +381,9 @@ fn trace_buffer(config: &Config, rules: &EventRules) -> Option<Arc<TraceBuffer>>
 }
 
 fn windows(config: &Config) -> Arc<Windows> {
-    let windows = Windows::new(config.windows.clone(), &config.sli).scrubbing(config.scrubber());
+    let scrubber = config.scrubber();
+    findings::begin(&scrubber);
+    let windows = Windows::new(config.windows.clone(), &config.sli).scrubbing(scrubber);
     Arc::new(windows.recording(config.rollouts.clone(), Scope::Rollouts))
 }
 

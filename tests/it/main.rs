@@ -27,6 +27,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod restart;
 mod rules;
+mod scrub;
 mod shutdown;
 mod simulation;
 mod store;

@@ -18,6 +18,7 @@ mod jaeger;
 mod lenient;
 mod otlp_json;
 mod protobuf;
+pub mod scrub;
 mod source;
 mod tags;
 mod whole;
@@ -120,6 +121,14 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
+    /// A file that cannot be scrubbed, from some place on or at all.
+    #[error("{name}: {message}")]
+    Scrub {
+        /// The file.
+        name: String,
+        /// What is wrong with it, and what helps.
+        message: String,
+    },
     /// A file of something else.
     #[error(
         "{name}: begins with {seen}, which is no known format; expected {}, each plain, gzip or zstd",
@@ -217,9 +226,9 @@ pub fn read_traces(
         name: name.to_owned(),
         source,
     };
-    let (reader, disk_bytes) =
-        source::open(input, settings.max_record_bytes).map_err(not_opened)?;
-    let mut buffer = Buffer::new(reader);
+    let opened = source::open(input, settings.max_record_bytes).map_err(not_opened)?;
+    let disk_bytes = opened.disk_bytes;
+    let mut buffer = Buffer::new(opened.reader);
     let is_whole = !buffer.fill_to(DETECTION_BYTES);
     if buffer.unread().is_empty()
         && let Some(failure) = buffer.take_failure()

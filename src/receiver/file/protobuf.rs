@@ -60,7 +60,7 @@ pub(super) fn framing_of(beginning: &[u8], is_whole: bool) -> Option<Framing> {
 
 impl Framing {
     /// Length of what stands before a record, and of the record.
-    fn head(self, bytes: &[u8]) -> Option<(usize, u64)> {
+    pub(super) fn head(self, bytes: &[u8]) -> Option<(usize, u64)> {
         match self {
             Self::FourBytes => {
                 let (head, _) = bytes.split_first_chunk()?;
@@ -76,6 +76,24 @@ impl Framing {
                 Some(_) | None => None,
             },
         }
+    }
+}
+
+impl Framing {
+    /// A message with what stands before it.
+    pub(super) fn framed(self, message: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut framed = Vec::with_capacity(message.len() + VARINT_BYTES_MAX);
+        match self {
+            Self::Single => {}
+            Self::FourBytes => {
+                let length = u32::try_from(message.len());
+                let length = length.map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+                framed.extend(length.to_be_bytes());
+            }
+            Self::Varint => prost::encoding::encode_varint(message.len() as u64, &mut framed),
+        }
+        framed.extend_from_slice(message);
+        Ok(framed)
     }
 }
 

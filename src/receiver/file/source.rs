@@ -31,11 +31,26 @@ impl DiskBytes {
     }
 }
 
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Not at all.
+    Plain,
+    Gzip,
+    Zstd,
+    /// Message by message, see [`FramedZstd`].
+    FramedZstd,
+}
+
+/// What a file says, how much of it was read, and how it is packed.
+pub(super) struct Opened {
+    pub(super) reader: Box<dyn Read>,
+    pub(super) disk_bytes: DiskBytes,
+    pub(super) packing: Packing,
+}
+
 /// Opens a file. `max_record_bytes` bounds what is unpacked in one piece.
-pub(super) fn open(
-    input: &TraceInput,
-    max_record_bytes: usize,
-) -> io::Result<(Box<dyn Read>, DiskBytes)> {
+pub(super) fn open(input: &TraceInput, max_record_bytes: usize) -> io::Result<Opened> {
     let disk_bytes = DiskBytes::default();
     let reader: Box<dyn Read + Send> = match input.place() {
         Where::File(path) => Box::new(File::open(path)?),
@@ -45,14 +60,19 @@ pub(super) fn open(
         reader,
         disk_bytes: disk_bytes.clone(),
     };
-    Ok((unpacked(counted, max_record_bytes)?, disk_bytes))
+    let (packing, reader) = unpacked(counted, max_record_bytes)?;
+    Ok(Opened {
+        reader,
+        disk_bytes,
+        packing,
+    })
 }
 
 /// The content of what is perhaps packed.
 fn unpacked(
     mut reader: impl Read + Send + 'static,
     max_record_bytes: usize,
-) -> io::Result<Box<dyn Read>> {
+) -> io::Result<(Packing, Box<dyn Read>)> {
     let mut magic = Vec::new();
     reader.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic)?;
     let is_gzip = magic.starts_with(&GZIP_MAGIC);
@@ -61,17 +81,20 @@ fn unpacked(
     let whole = Cursor::new(magic).chain(reader);
     if is_gzip {
         let packed = BufReader::with_capacity(CHUNK_BYTES, whole);
-        read_ahead(flate2::bufread::MultiGzDecoder::new(packed))
+        let content = read_ahead(flate2::bufread::MultiGzDecoder::new(packed))?;
+        Ok((Packing::Gzip, content))
     } else if is_zstd {
-        read_ahead(zstd::stream::read::Decoder::new(whole)?)
+        let content = read_ahead(zstd::stream::read::Decoder::new(whole)?)?;
+        Ok((Packing::Zstd, content))
     } else if is_framed_zstd {
-        read_ahead(FramedZstd {
+        let content = read_ahead(FramedZstd {
             reader: BufReader::with_capacity(CHUNK_BYTES, whole),
             message: None,
             max_record_bytes,
-        })
+        })?;
+        Ok((Packing::FramedZstd, content))
     } else {
-        Ok(Box::new(whole))
+        Ok((Packing::Plain, Box::new(whole)))
     }
 }
 
@@ -222,7 +245,7 @@ mod tests {
     fn content(packed: Vec<u8>) -> (Vec<u8>, Option<String>) {
         let mut content = Vec::new();
         let outcome = unpacked(Cursor::new(packed), 1 << 22)
-            .and_then(|mut reader| reader.read_to_end(&mut content));
+            .and_then(|(_, mut reader)| reader.read_to_end(&mut content));
         (content, outcome.err().map(|error| error.to_string()))
     }
 

@@ -440,3 +440,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_reads_a_trace_sees_no_personal_data_and_it_is_counted_once() {
+    let buffer = buffer(&Config::default()).scrubbing(Scrubber::default());
+    assert!(buffer.picks(&batch(&[(5, Outcome::Ok, 1)])));
+    buffer.insert(&ORIGIN, &[raw(5, "a@b.example - ok")], NOW);
+    let name = |trace: &Trace| trace.spans[0].name.to_string();
+    assert_eq!(name(&buffer.trace(&text(&id(5))).unwrap()), "[EMAIL]");
+    assert!(buffer.take_findings().is_empty());
+    let told = buffer.tick(NOW + 5 * SECOND);
+    assert_eq!(name(&told[0]), "[EMAIL]");
+    assert_eq!(*buffer.summaries()[0].operation, *"[EMAIL]");
+    assert_eq!(name(&buffer.trace(&text(&id(5))).unwrap()), "[EMAIL]");
+    assert_eq!(buffer.take_findings().total(), 1);
+}

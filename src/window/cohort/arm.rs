@@ -346,3 +346,21 @@ fn bounded(
     held.insert(name.clone().into_owned());
     name.into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pii::Scrubber;
+
+    #[test]
+    fn names_of_errors_and_dependencies_are_kept_without_personal_data() {
+        let guard = Guard::new(Scrubber::default());
+        let (mut held, refused) = (BTreeSet::new(), Tallied::default());
+        let mut name = |name: &str| bounded(&mut held, name, (2, &refused), &guard);
+        assert_eq!(name("no such user a@b.example"), "no such user [EMAIL]");
+        assert_eq!(name("no such user c@d.example"), "no such user [EMAIL]");
+        assert_eq!(name("timeout"), "timeout");
+        assert_eq!(name("one too many"), OVERFLOW);
+        assert_eq!(guard.take().of("email"), 1);
+    }
+}

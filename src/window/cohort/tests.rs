@@ -21,6 +21,10 @@ const FIRST_MINUTE: u64 = 29_000_000;
 /// One span of a version: its minute, whether it failed, its name.
 type Row = (u64, bool, u8);
 
+fn guard() -> Arc<Guard> {
+    Arc::new(Guard::new(crate::pii::Scrubber::default()))
+}
+
 fn batch_of(version: &str, rows: &[Row]) -> EventBatch {
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let mut resource = ResourceAttributes::default();
@@ -100,7 +104,7 @@ proptest! {
     fn property_a_cohort_holds_the_newest_blocks_and_counts_the_rest(
         rows in proptest::collection::vec((0..150_u64, any::<bool>(), 0..4_u8), 1..200),
     ) {
-        let cohorts = Cohorts::new(an_hour(), Scope::Versions);
+        let cohorts = Cohorts::new(an_hour(), Scope::Versions, guard());
         // One by one, so that blocks are dropped as they would be live.
         let (mut held, mut newest, mut too_old) = (Vec::new(), 0, 0);
         for row in &rows {
@@ -149,7 +153,7 @@ proptest! {
 
 #[test]
 fn nobody_is_recorded_while_nobody_is_watched() {
-    let cohorts = Cohorts::new(RolloutsConfig::default(), Scope::Rollouts);
+    let cohorts = Cohorts::new(RolloutsConfig::default(), Scope::Rollouts, guard());
     assert!(!cohorts.watch().is_on());
     record(&cohorts, "1", &[(0, false, 0)]);
     assert!(cohorts.cohorts().is_empty());
@@ -157,7 +161,7 @@ fn nobody_is_recorded_while_nobody_is_watched() {
 
 #[test]
 fn sets_are_taken_whole_and_named_by_their_versions() {
-    let cohorts = Cohorts::new(an_hour(), Scope::Everything);
+    let cohorts = Cohorts::new(an_hour(), Scope::Everything, guard());
     record(&cohorts, "2", &[(0, false, 0)]);
     record(&cohorts, "1", &[(1, true, 0)]);
     let all = cohorts.cohorts();

@@ -832,3 +832,40 @@ fn an_event_of_584_years_reaches_the_duration_sum_more_than_once() {
     assert!((durations.ok.sum_secs / 55_340_232_221.0 - 1.0).abs() < 1e-6);
     assert_eq!(batch.events[0].outcome, Outcome::Ok);
 }
+
+#[test]
+fn operations_that_differ_in_personal_data_alone_are_one_under_a_name_without_it() {
+    let windows = windows(WindowsConfig::default()).scrubbing(Scrubber::default());
+    for operation in [
+        "GET /people/12345678Z",
+        "GET /people/X1234567L",
+        "GET /people/{id}",
+        "GET /people/12345678Z",
+    ] {
+        let mut batch = batch_of(&one("shop", Span::new(operation)), NOW_SECS);
+        windows.record(&mut batch, NOW);
+        let snapshot = windows.snapshot(NOW, 10);
+        let mut held = snapshot.operations.iter().map(|view| view.key.id());
+        // Whatever goes by the series of an event finds it.
+        assert!(held.any(|id| id == batch.events[0].series), "{operation}");
+    }
+    let snapshot = windows.snapshot(NOW, 10);
+    let mut seen: Vec<(&str, u64)> = snapshot
+        .operations
+        .iter()
+        .map(|view| {
+            (
+                view.key.operation_name().unwrap(),
+                view.since_start.observed_total,
+            )
+        })
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [("GET /people/[NATIONAL_ID]", 3), ("GET /people/{id}", 1)]
+    );
+    check_caps(&windows, &snapshot);
+    assert_eq!(windows.take_findings().of("national_id"), 1);
+    assert!(windows.take_findings().is_empty());
+}
