@@ -70,8 +70,8 @@ impl Answer {
         let asked = status.get_details_retry_info();
         let retry_after = asked.as_ref().and_then(|info| info.retry_delay);
         // Only a status that was made on this side has a source.
-        if asked.is_none() && status.source().is_some() {
-            return Self::Lost(format!("{:?}: {}", status.code(), causes(status)));
+        if let Some(source) = status.source().filter(|_| asked.is_none()) {
+            return Self::Lost(format!("{:?}: {}", status.code(), causes(source)));
         }
         let may_come_again = matches!(
             status.code(),

@@ -153,8 +153,7 @@ impl Service {
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let (adapters, advice) = Surroundings::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
-        let pipeline = pipeline.with_traces(traces.clone());
-        let (pipeline, forwarder) = with_forwarder(pipeline, &config, &advice, &clock)?;
+        let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -357,9 +356,10 @@ fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result
     ended.map_or(Ok(()), |ended| ended?)
 }
 
-/// The pipeline with the forwarder behind it, if there is one.
-fn with_forwarder(
+/// The pipeline with the buffer of traces beside it and the forwarder behind it, if there are any.
+fn completed(
     pipeline: Pipeline,
+    traces: Option<&Arc<TraceBuffer>>,
     config: &Config,
     advice: &watch::Receiver<Advice>,
     clock: &Clock,
@@ -368,6 +368,7 @@ fn with_forwarder(
     let scrubber = settings.scrub.then(|| config.scrubber());
     let forward = Forwarder::new(settings, scrubber, advice.clone(), clock)?;
     let (forwarder, entrance) = forward.unzip();
+    let pipeline = pipeline.with_traces(traces.cloned());
     Ok((Arc::new(pipeline.with_forward(entrance)), forwarder))
 }
 
