@@ -228,7 +228,10 @@ impl Client {
 
 impl Transport {
     fn grpc(channel: Channel, compression: Compression) -> Self {
-        let client = TraceServiceClient::new(channel);
+        // Collectors answer as they were asked, packed, whether or not we said that we take it.
+        let client = TraceServiceClient::new(channel)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
         Self::Grpc(match compression {
             Compression::None => client,
             Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
