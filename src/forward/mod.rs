@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -345,25 +345,12 @@ impl Run {
             last.push(sent);
         }
         self.store(last).await?;
-        let flushed = timeout_at(deadline, self.flush(ticks)).await;
-        if let Ok(flushed) = flushed {
-            flushed?;
-        }
+        self.flush(ticks, deadline).await?;
         // From here on nothing counts as done with: what is under way stays in the queue.
         self.finish(self.done.close()).await?;
         self.under_way.shutdown().await;
         self.ready.clear();
-        let Self { forwarder, .. } = self;
-        let Some(works) = Arc::into_inner(forwarder.works) else {
-            return Ok(());
-        };
-        let works = works.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let left = spawn_blocking(move || {
-            let Works { queue, stage } = works;
-            drop(stage);
-            queue.close()
-        })
-        .await?;
+        let left = self.forwarder.work(|works| works.queue.close()).await?;
         if left > 0 {
             tracing::warn!(
                 requests = left,
@@ -373,8 +360,14 @@ impl Run {
         Ok(())
     }
 
-    /// Until all is sent. A queue that stays is not waited for while the backend is away.
-    async fn flush(&mut self, ticks: &mut tokio::time::Interval) -> Result<(), ForwardError> {
+    /// Until all is sent, or the time is over. A queue that stays is not waited for while the backend is away.
+    ///
+    /// It is not cut short from outside: what a thread is at work on would count as done with.
+    async fn flush(
+        &mut self,
+        ticks: &mut tokio::time::Interval,
+        deadline: Instant,
+    ) -> Result<(), ForwardError> {
         loop {
             self.send().await?;
             let held = self.forwarder.work(|works| works.stage.due(None)).await?;
@@ -383,7 +376,8 @@ impl Run {
                 let works = self.forwarder.works();
                 (works.queue.is_empty(), works.queue.keeps())
             };
-            if is_empty || keeps && self.forwarder.delivery.is_away() {
+            let is_over = Instant::now() >= deadline;
+            if is_empty || is_over || keeps && self.forwarder.delivery.is_away() {
                 return Ok(());
             }
             self.step(ticks, None).await?;

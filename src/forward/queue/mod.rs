@@ -312,7 +312,7 @@ impl Queue {
     }
 
     /// At the end: what is in memory alone goes to the disk. Returns how many requests wait for the next start.
-    pub(super) fn close(mut self) -> u64 {
+    pub(super) fn close(&mut self) -> u64 {
         let handed = std::mem::take(&mut self.handed).into_values();
         let rest = handed.chain(std::mem::take(&mut self.ready));
         let (kept, rest): (Vec<Entry>, Vec<Entry>) = rest.partition(|entry| entry.place.is_some());

@@ -115,6 +115,7 @@ fn at_a_regular_stop_what_was_in_memory_alone_goes_to_the_disk_before_what_is_th
     let under_way = next(&mut queue).unwrap();
     assert_eq!(number_of(&under_way), 0);
     assert_eq!(queue.close(), 12);
+    drop(queue);
     let mut queue = open(Some(dir.path()), |_| ());
     assert_eq!(queue.recover().unwrap().requests, 12);
     assert_eq!(drain(&mut queue), (0..12).collect::<Vec<u64>>());
@@ -294,9 +295,8 @@ proptest! {
                     left.sort_unstable();
                     if matches!(step, Step::Restart) {
                         prop_assert_eq!(queue.close(), left.len() as u64);
-                    } else {
-                        drop(queue);
                     }
+                    drop(queue);
                     let recovered;
                     (queue, recovered) = start();
                     prop_assert_eq!(recovered, left.len() as u64);
