@@ -89,6 +89,8 @@ pub mod tracetest;
 pub mod adapter;
 
 // Out.
+pub mod forward;
+
 pub mod exporter;
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! From one request to the windows, before it is acknowledged.
+//! From one request to the windows, and to the forwarder if there is one, before it is acknowledged.
 //!
 //! Invariant: no queue stands here. A request is read whole into a scratch batch, then counted whole, or not at all.
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Clock;
+use crate::forward::{Entrance, Full, Reservation};
 use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::trace::buffer::TraceBuffer;
@@ -34,7 +35,14 @@ pub struct Consumed {
     pub is_picked: bool,
 }
 
-/// The way of a request: batch → windows, and of a few of its spans: → trace buffer.
+impl Consumed {
+    /// Spans of the request, usable or not.
+    pub fn spans(&self) -> u64 {
+        self.accepted + self.rejected.iter().sum::<u64>()
+    }
+}
+
+/// The way of a request: batch → windows, and of a few of its spans: → trace buffer. Its bytes → forwarder.
 #[derive(Debug)]
 pub struct Pipeline {
     windows: Arc<Windows>,
@@ -42,6 +50,7 @@ pub struct Pipeline {
     clock: Clock,
     roots: AtomicU64,
     traces: Option<Arc<TraceBuffer>>,
+    forward: Option<Entrance>,
 }
 
 impl Pipeline {
@@ -53,7 +62,20 @@ impl Pipeline {
             clock,
             roots: AtomicU64::new(0),
             traces: None,
+            forward: None,
         }
+    }
+
+    /// With a forwarder behind it.
+    #[must_use]
+    pub fn with_forward(self, forward: Option<Entrance>) -> Self {
+        Self { forward, ..self }
+    }
+
+    /// Takes room in the forwarder's queue, before a request is counted; none where nothing is forwarded.
+    pub fn admit(&self, bytes: usize) -> Result<Option<Reservation>, Full> {
+        let forward = self.forward.as_ref();
+        forward.map(|forward| forward.reserve(bytes)).transpose()
     }
 
     /// With a buffer of whole traces beside the windows.

@@ -9,15 +9,16 @@ use std::{fs, io};
 
 /// Each module of `src/` with those that it may import, from the bottom up: a row names earlier rows only, and
 /// `*` stands for all of them. Modules that are still to come have their row already. `traffic` reads `trace` since a
-/// model of traffic is learnt from whole traces.
+/// model of traffic is learnt from whole traces, and `exporter` reads `forward` since its settings stand in section
+/// `exporters`.
 const LAYERS: &str = "
     model:
     telemetry:
     clock:
     disk:
     pii:
-    otlp: pii
     outgoing:
+    otlp: clock outgoing pii
 
     window: model pii
     trace: model pii
@@ -26,14 +27,14 @@ const LAYERS: &str = "
     tracetest: model pii window trace openslo evaluator
 
     adapter: model telemetry clock outgoing pii window trace openslo evaluator tracetest
-    exporter: model telemetry clock disk pii window trace openslo evaluator
+    forward: model telemetry clock disk pii outgoing otlp trace
+    exporter: model telemetry clock disk pii window trace openslo evaluator forward
     store: model disk window
     notify: model telemetry clock outgoing window evaluator
-    forward: model telemetry clock pii otlp trace
     traffic: model telemetry clock outgoing otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
-    receiver: model telemetry clock disk pii otlp window trace pipeline
+    receiver: model telemetry clock disk pii otlp window trace pipeline forward
     api: model telemetry clock window trace openslo evaluator exporter
 
     config: *

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::{canary, candidate};
 use crate::model::slo::Objective;
 use crate::model::window::Window;
+use crate::outgoing::SettingError;
 use crate::telemetry::LogFormat;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::settings::{SliConfig, WindowsConfig};
@@ -237,9 +238,10 @@ impl Config {
         self.check_counts()?;
         self.check_rollouts()?;
         self.objectives.check_policies()?;
-        let notifiers = self.notifiers.check();
-        notifiers
-            .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
+        let outgoing = self.notifiers.check();
+        outgoing
+            .and_then(|()| self.exporters.forward.check())
+            .map_err(|SettingError { key, message }| ConfigError::Value { key, message })?;
         let scrubber = pii::Scrubber::new(&self.pii);
         scrubber
             .map_err(|pii::ConfigProblem { key, message }| ConfigError::Value { key, message })?;

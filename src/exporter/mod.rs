@@ -33,6 +33,7 @@ use crate::exporter::report::ReportExporter;
 use crate::exporter::rules::{RulesConfig, RulesExporter};
 pub use crate::exporter::sampling::SamplingConfig;
 use crate::exporter::sampling::SamplingExporter;
+use crate::forward;
 use crate::model::report::{OutputScope, Report};
 use crate::telemetry::ExporterCounters;
 
@@ -74,8 +75,8 @@ pub enum ExportError {
     Interrupted(#[source] tokio::task::JoinError),
 }
 
-/// `exporters`: which files are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `exporters`: which files are written, and where spans go on to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// `openslo/<service>.yaml` and `openslo/bundle.json`: objectives and candidates as OpenSLO v1.
@@ -90,6 +91,8 @@ pub struct Config {
     pub sampling: SamplingConfig,
     /// `report.json`: everything that the last evaluation found.
     pub report: FileExporterConfig,
+    /// Spans on to a backend.
+    pub forward: forward::Config,
 }
 
 /// Settings of an exporter that writes to the output directory.
@@ -164,6 +167,8 @@ pub fn build(
         rules: rules_config,
         sampling,
         report,
+        // It takes spans, not reports.
+        forward: _,
     } = config;
     let directory = OutputDirectory::new(output.dir.clone(), limits.output_files);
     let mut exporters: Vec<Box<dyn Exporter>> = Vec::new();

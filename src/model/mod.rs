@@ -27,6 +27,7 @@ pub mod span;
 pub mod test_result;
 pub mod topology;
 pub mod trace;
+pub mod trace_state;
 pub mod window;
 
 /// Nanoseconds since the Unix epoch, the unit of every time stamp in OTLP.

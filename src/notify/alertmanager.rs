@@ -14,8 +14,8 @@ use crate::clock::Clock;
 use crate::evaluator::burn_rate::Limits;
 use crate::model::report::Report;
 use crate::notify::alerts::{Alert, Alerts, Frame};
-use crate::notify::{AlertmanagerConfig, NotifyError, text, url};
-use crate::outgoing;
+use crate::notify::{AlertmanagerConfig, NotifyError};
+use crate::outgoing::{self, text, url};
 use crate::telemetry::NotifierCounters;
 
 /// Where alerts are posted, below the URL of an Alertmanager.

@@ -5,9 +5,7 @@
 
 mod alertmanager;
 mod alerts;
-mod backoff;
 mod signature;
-mod text;
 mod webhook;
 
 #[cfg(test)]
@@ -18,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +28,8 @@ use crate::model::slug::is_rfc1123_label;
 use crate::notify::alertmanager::Alertmanagers;
 use crate::notify::webhook::Webhook;
 
-pub use self::text::Text;
+pub use crate::outgoing::SettingError as NotifyError;
+pub use crate::outgoing::text::Text;
 
 /// Section `notifiers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,16 +127,6 @@ impl Default for AlertmanagerConfig {
     }
 }
 
-/// A notifier that cannot be set up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("configuration key {key}: {message}")]
-pub struct NotifyError {
-    /// Configuration key.
-    pub key: String,
-    /// What is wrong, and the remedy.
-    pub message: String,
-}
-
 fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Result<T, NotifyError> {
     Err(NotifyError {
         key: key.into(),
@@ -208,16 +196,6 @@ impl WebhookConfig {
         }
         Ok(())
     }
-}
-
-/// The URL of a key; an error does not quote it, since it may hold a secret.
-fn url(key: &str, text: &Text) -> Result<Url, NotifyError> {
-    let url = Url::parse(&text.resolve(key)?).ok();
-    let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-    url.ok_or_else(|| NotifyError {
-        key: key.to_owned(),
-        message: "must be a URL that begins with http:// or https://".to_owned(),
-    })
 }
 
 /// Why the transitions cannot be read now.

@@ -24,10 +24,10 @@ use crate::evaluator::verdict::timestamp;
 use crate::model::NANOS_PER_SEC;
 use crate::model::record::{Transition, TransitionPage};
 use crate::model::series::ServiceKey;
-use crate::notify::backoff::{delay, retry_after};
 use crate::notify::signature::Signer;
-use crate::notify::{LogError, NotifyError, TransitionLog, WebhookConfig, text, url};
-use crate::outgoing;
+use crate::notify::{LogError, NotifyError, TransitionLog, WebhookConfig};
+use crate::outgoing::backoff::{delay, retry_after};
+use crate::outgoing::{self, text, url};
 use crate::telemetry::NotifierCounters;
 
 /// Version of the body.

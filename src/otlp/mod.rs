@@ -1,7 +1,10 @@
 //! OTLP over gRPC with the messages left as bytes, and the PII guardrail of decoded ones.
 //!
 //! The receiver scans requests without decoding them, and the traffic generator sends requests that it
-//! encoded once. Both need the service without the message types.
+//! encoded once; the forwarder passes on what came in. All need the service without the message types.
+
+pub mod answer;
+pub mod client;
 
 pub mod scrub;
 

@@ -30,6 +30,11 @@ pub enum Refused {
         "too many request bytes are in flight; retry later, or raise receivers.otlp.max_in_flight_bytes"
     )]
     Overload,
+    /// The forwarder's queue is full, and is not to drop anything; come again.
+    #[error(
+        "too much waits to be forwarded; retry later, or raise exporters.forward.queue.max_bytes"
+    )]
+    Backlog,
     /// The request alone is too large; do not come again.
     #[error(
         "the request is larger than {limit} bytes; send smaller batches, or raise receivers.otlp.max_request_bytes"

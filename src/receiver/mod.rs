@@ -150,7 +150,7 @@ impl Receiver {
 
     fn count_refused(&self, refused: Refused) {
         match refused {
-            Refused::Overload => self.counters.refused.overload.increment(0),
+            Refused::Overload | Refused::Backlog => self.counters.refused.overload.increment(0),
             Refused::TooLarge { .. } => self.counters.refused.too_large.increment(0),
         }
     }

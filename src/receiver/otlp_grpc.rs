@@ -21,6 +21,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower_service::Service;
 
+use crate::forward::Full;
+use crate::otlp::client::Encoding;
 use crate::otlp::trace_service_server::{TraceService, TraceServiceServer};
 use crate::receiver::Receiver;
 use crate::receiver::collect::collect_protobuf;
@@ -87,6 +89,10 @@ impl TraceService for Receiver {
         request: tonic::Request<Bytes>,
     ) -> Result<tonic::Response<Bytes>, Status> {
         let message = request.into_inner();
+        let room = self.pipeline.admit(message.len()).map_err(|Full| {
+            self.count_refused(Refused::Backlog);
+            refused_status(Refused::Backlog, &self.intake)
+        })?;
         match self
             .pipeline
             .consume(|rules, batch, scratch| collect_protobuf(&message, rules, batch, scratch))
@@ -96,6 +102,10 @@ impl TraceService for Receiver {
                 self.pipeline.keep(&consumed, |traces, now| {
                     keep_protobuf(&message, traces, now);
                 });
+                if let Some(room) = room {
+                    let spans = consumed.spans();
+                    room.hand_over(message, Encoding::Protobuf, spans).await;
+                }
                 Ok(tonic::Response::new(export_response_bytes(&consumed)))
             }
             Err(malformed) => {
@@ -167,6 +177,10 @@ fn refused_status(refused: Refused, intake: &Intake) -> Status {
         Refused::Overload => {
             let details = ErrorDetails::with_retry_info(Some(intake.retry_after));
             Status::with_error_details(Code::ResourceExhausted, refused.to_string(), details)
+        }
+        Refused::Backlog => {
+            let details = ErrorDetails::with_retry_info(Some(intake.retry_after));
+            Status::with_error_details(Code::Unavailable, refused.to_string(), details)
         }
         Refused::TooLarge { .. } => Status::resource_exhausted(refused.to_string()),
     }

@@ -17,6 +17,8 @@ use prost::Message;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::forward::Full;
+use crate::otlp::client::Encoding;
 use crate::pipeline::Consumed;
 use crate::receiver::Receiver;
 use crate::receiver::collect::collect_protobuf;
@@ -24,9 +26,6 @@ use crate::receiver::intake::{BodyError, Intake, Lease, Refused};
 use crate::receiver::json::collect_json;
 use crate::receiver::respond::{TRACES_ONLY, export_response, export_response_bytes};
 use crate::receiver::whole::keep::{keep_json, keep_protobuf};
-
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
 
 /// Serves until `shutdown` ends, then lets the requests under way finish.
 pub async fn serve(
@@ -50,34 +49,14 @@ pub async fn serve(
 }
 
 /// How a body is encoded, also that of the answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Protobuf,
-    Json,
-}
-
-impl Encoding {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        match content_type
-            .split(';')
-            .next()?
-            .trim()
-            .to_ascii_lowercase()
-            .as_str()
-        {
-            PROTOBUF => Some(Self::Protobuf),
-            JSON => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Protobuf => PROTOBUF,
-            Self::Json => JSON,
-        })
-    }
+fn encoding_of(headers: &HeaderMap) -> Option<Encoding> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let kind = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let encodings = [Encoding::Protobuf, Encoding::Json];
+    let mut named = encodings
+        .into_iter()
+        .filter(|encoding| kind == encoding.content_type());
+    named.next()
 }
 
 /// Why a request is not counted.
@@ -89,11 +68,13 @@ enum Failure {
 }
 
 async fn export(State(receiver): State<Receiver>, request: Request) -> Response {
-    let encoding = Encoding::of(request.headers());
+    let encoding = encoding_of(request.headers());
     let outcome = match encoding {
         Some(encoding) => consume(&receiver, encoding, request).await,
         None => Err(Failure::UnsupportedMediaType(format!(
-            "Content-Type must be {PROTOBUF} or {JSON}"
+            "Content-Type must be {} or {}",
+            Encoding::Protobuf.content_type(),
+            Encoding::Json.content_type()
         ))),
     };
     // Whoever sends something else reads JSON.
@@ -138,6 +119,8 @@ async fn consume(
         Err(_) => return Err(Failure::Timeout),
     };
     let body = compression.unpack(body, &receiver.intake, &lease)?;
+    let room = receiver.pipeline.admit(body.len());
+    let room = room.map_err(|Full| Failure::Refused(Refused::Backlog))?;
     let malformed = |error: String| Failure::Malformed(error);
     let consumed = receiver
         .pipeline
@@ -156,6 +139,9 @@ async fn consume(
             Encoding::Protobuf => keep_protobuf(&body, traces, now),
             Encoding::Json => keep_json(&body, traces, now),
         });
+    if let Some(room) = room {
+        room.hand_over(body, encoding, consumed.spans()).await;
+    }
     Ok(consumed)
 }
 
@@ -267,6 +253,11 @@ fn failed(encoding: Encoding, failure: &Failure, retry_after: Duration) -> Respo
             tonic::Code::ResourceExhausted,
             refused.to_string(),
         ),
+        Failure::Refused(refused @ Refused::Backlog) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            tonic::Code::Unavailable,
+            refused.to_string(),
+        ),
         Failure::Refused(refused @ Refused::TooLarge { .. }) => (
             StatusCode::PAYLOAD_TOO_LARGE,
             tonic::Code::ResourceExhausted,
@@ -292,7 +283,7 @@ fn failed(encoding: Encoding, failure: &Failure, retry_after: Duration) -> Respo
     let mut response = status_response(encoding, code, grpc_code, message);
     if matches!(
         failure,
-        Failure::Refused(Refused::Overload) | Failure::Timeout
+        Failure::Refused(Refused::Overload | Refused::Backlog) | Failure::Timeout
     ) {
         let seconds = retry_after.as_secs_f64().ceil().max(1.0);
         if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
@@ -328,7 +319,7 @@ fn status_response(
 }
 
 async fn not_found(request: Request) -> Response {
-    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    let encoding = encoding_of(request.headers()).unwrap_or(Encoding::Json);
     let other_signal = request.uri().path().starts_with("/v1");
     let message = if other_signal {
         TRACES_ONLY
@@ -344,7 +335,7 @@ async fn not_found(request: Request) -> Response {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    let encoding = encoding_of(request.headers()).unwrap_or(Encoding::Json);
     let message = "traces go to POST /v1/traces".to_owned();
     status_response(
         encoding,

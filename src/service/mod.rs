@@ -35,6 +35,8 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
+use crate::forward::{ForwardError, Forwarder};
+use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
 use crate::pipeline::Pipeline;
@@ -47,7 +49,8 @@ use crate::service::keeper::Keeper;
 use crate::service::manifests::ManifestsError;
 use crate::service::objective_files::{ObjectiveFilesError, configured};
 use crate::service::start::{
-    start_exporters, start_keeping, start_notifiers, start_receivers, start_servers,
+    start_exporters, start_forwarder, start_keeping, start_notifiers, start_receivers,
+    start_servers,
 };
 use crate::service::suite_files::SuiteFilesError;
 use crate::service::tasks::EvaluationTask;
@@ -91,6 +94,9 @@ pub enum ServiceError {
     /// A notifier cannot be set up.
     #[error("{0}")]
     Notify(#[from] NotifyError),
+    /// Spans cannot be forwarded.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// `tests.suites` cannot be used.
     #[error("tests.suites: {0}")]
     Suites(#[from] SuiteFilesError),
@@ -156,14 +162,12 @@ impl Service {
         let (publish, reports) = watch::channel(None);
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
         let (ready_sender, ready) = watch::channel(true);
-        let started_at = timestamp(clock.now());
         let rules = EventRules::new(&config.sli);
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
-        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
-        let pipeline = Arc::new(pipeline.with_traces(traces.clone()));
-        let traces_task = TracesTask::of(traces.clone(), &config, &feed, &clock, &reports);
         let adapters = adapters::build(&config, &keeper, clock.now())?;
         let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
+        let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -175,7 +179,7 @@ impl Service {
             windows,
             pipeline: Arc::clone(&pipeline),
             keeper: Arc::clone(&keeper),
-            clock,
+            clock: clock.clone(),
             publish,
         };
         let parts = Parts {
@@ -183,9 +187,10 @@ impl Service {
             pipeline,
             evaluation,
             notifiers,
-            traces: traces_task,
+            traces: TracesTask::of(traces.clone(), &config, &feed, &clock, &reports),
             tests: tests_task,
             adapters,
+            forwarder,
             keeper: Arc::clone(&keeper),
             inbox,
             api: ApiState {
@@ -196,7 +201,7 @@ impl Service {
                 ready,
                 commands,
                 metrics,
-                started_at,
+                started_at: timestamp(clock.now()),
                 limits: config.evaluator.limits(),
                 canary_executions: config.limits.canary_executions,
             },
@@ -250,6 +255,7 @@ struct Parts {
     traces: Option<TracesTask>,
     tests: Option<TraceTestsTask>,
     adapters: Adapters,
+    forwarder: Option<Forwarder>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Receiver<Command>,
     api: ApiState,
@@ -270,6 +276,7 @@ async fn supervise(
         traces,
         tests,
         adapters,
+        forwarder,
         keeper,
         inbox,
         api,
@@ -298,6 +305,7 @@ async fn supervise(
     }
 
     adapters.start(&mut core, evaluating);
+    start_forwarder(&mut core, forwarder, &config, evaluating);
 
     let mut servers = start_servers(questions, api, &config, serving);
 
@@ -356,6 +364,22 @@ async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), Serv
 
 fn outcome(ended: Option<Result<Result<(), ServiceError>, JoinError>>) -> Result<(), ServiceError> {
     ended.map_or(Ok(()), |ended| ended?)
+}
+
+/// The pipeline with the buffer of traces beside it and the forwarder behind it, if there are any.
+fn completed(
+    pipeline: Pipeline,
+    traces: Option<&Arc<TraceBuffer>>,
+    config: &Config,
+    advice: &watch::Receiver<Advice>,
+    clock: &Clock,
+) -> Result<(Arc<Pipeline>, Option<Forwarder>), ServiceError> {
+    let settings = &config.exporters.forward;
+    let scrubber = settings.scrub.then(|| config.scrubber());
+    let forward = Forwarder::new(settings, scrubber, advice.clone(), clock)?;
+    let (forwarder, entrance) = forward.unzip();
+    let pipeline = pipeline.with_traces(traces.cloned());
+    Ok((Arc::new(pipeline.with_forward(entrance)), forwarder))
 }
 
 /// The buffer of whole traces, which reads spans by the rules of the windows.

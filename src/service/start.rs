@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ApiState, Command, sampling};
 use crate::config::Config;
 use crate::exporter;
+use crate::forward::Forwarder;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, TransitionLog};
 use crate::pipeline::Pipeline;
@@ -128,4 +129,21 @@ pub(super) fn start_notifiers(
             Ok(())
         });
     }
+}
+
+/// What is left to forward has this part of `shutdown.deadline`: one over it.
+const FORWARD_SHARE: u32 = 4;
+
+/// The forwarder, which ends after the receivers.
+pub(super) fn start_forwarder(
+    tasks: &mut JoinSet<Result<(), ServiceError>>,
+    forwarder: Option<Forwarder>,
+    config: &Config,
+    stop: &CancellationToken,
+) {
+    let Some(forwarder) = forwarder else {
+        return;
+    };
+    let (stop, limit) = (stop.clone(), config.shutdown.deadline / FORWARD_SHARE);
+    tasks.spawn(async move { Ok(forwarder.run(stop, limit).await?) });
 }

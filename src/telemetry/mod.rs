@@ -11,6 +11,7 @@
 mod adapter;
 mod coverage;
 mod dependency;
+mod forward;
 mod incident;
 mod pii;
 mod sampling;
@@ -35,6 +36,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 pub use crate::telemetry::adapter::AdapterMetrics;
 pub use crate::telemetry::coverage::CoverageMetrics;
 pub use crate::telemetry::dependency::{DependencyMetrics, DependencySample};
+pub use crate::telemetry::forward::ForwardMetrics;
 pub use crate::telemetry::incident::IncidentMetrics;
 pub use crate::telemetry::pii::count_pii_findings;
 pub use crate::telemetry::sampling::SamplingCounters;
@@ -227,6 +229,7 @@ fn describe() {
     );
     adapter::describe();
     sampling::describe();
+    forward::describe();
     pii::describe();
     coverage::describe();
     dependency::describe();

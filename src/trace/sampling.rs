@@ -4,6 +4,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::model::trace_state;
+
 /// Bits of randomness and threshold.
 const BITS: u32 = 56;
 const ALL: u64 = 1 << BITS;
@@ -49,14 +51,7 @@ impl Randomness {
 
     /// `ot=rv:…` of a W3C tracestate, which holds in place of the trace id.
     pub fn of_trace_state(trace_state: &[u8]) -> Option<Self> {
-        let mut entries = trace_state.split(|byte| *byte == b',');
-        let entry = entries.find_map(|entry| entry.trim_ascii().strip_prefix(b"ot="))?;
-        let mut fields = entry.split(|byte| *byte == b';');
-        let digits = fields.find_map(|field| field.strip_prefix(b"rv:"))?;
-        let digits = std::str::from_utf8(digits)
-            .ok()
-            .filter(|digits| digits.len() == 14)?;
-        u64::from_str_radix(digits, 16).ok().map(Self)
+        trace_state::randomness(trace_state).map(Self)
     }
 }
 
@@ -71,6 +66,11 @@ impl Threshold {
     /// From [`Self::number`].
     pub fn from_number(number: u64) -> Self {
         Self(number.min(ALL))
+    }
+
+    /// `ot=th:…` of a W3C tracestate: what the span was sampled by before.
+    pub fn of_trace_state(trace_state: &[u8]) -> Option<Self> {
+        trace_state::threshold(trace_state).map(Self)
     }
 
     /// T, 2⁵⁶ at most.

@@ -18,6 +18,7 @@ mod candidates;
 mod contracts;
 mod coverage;
 mod exporters;
+mod forward;
 mod gate;
 mod gate_live;
 mod incidents;

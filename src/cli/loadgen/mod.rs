@@ -15,11 +15,11 @@ use clap::ValueEnum;
 use humantime_serde::re::humantime::parse_duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::interval;
-use tonic::codec::CompressionEncoding;
 
 use crate::cli::Usage;
 use crate::cli::loadgen::source::ModelArgs;
 use crate::model::UnixNanos;
+use crate::otlp::client::Compression as SendCompression;
 use crate::traffic::batch::BatchShape;
 use crate::traffic::report::{LoadReport, ProcessUsage};
 use crate::traffic::send::{Load, Protocol as SendProtocol, Sender, Target, Totals};
@@ -203,8 +203,8 @@ impl Args {
                 Protocol::HttpJson => SendProtocol::HttpJson,
             },
             compression: match self.compression {
-                Compression::None => None,
-                Compression::Gzip => Some(CompressionEncoding::Gzip),
+                Compression::None => SendCompression::None,
+                Compression::Gzip => SendCompression::Gzip,
             },
             ..Target::new(self.endpoint.clone())
         }

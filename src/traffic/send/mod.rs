@@ -10,17 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::otlp::answer::Answer;
+use crate::otlp::client::{ClientError, Compression};
 use crate::traffic::generate::span_count;
 use crate::traffic::send::client::Client;
 use crate::traffic::send::run::{Run, send_load};
-use crate::traffic::send::totals::Answer;
+use crate::traffic::send::totals::retry_after;
 use crate::traffic::workload::Workload;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
-use tonic::codec::CompressionEncoding;
 
 pub use client::Protocol;
 pub use run::Load;
@@ -41,7 +42,7 @@ pub struct Target {
     /// Requests in flight on each connection, at least 1.
     pub in_flight: usize,
     /// Compression of the requests.
-    pub compression: Option<CompressionEncoding>,
+    pub compression: Compression,
     /// A request without an answer by then has failed.
     pub timeout: Duration,
 }
@@ -54,7 +55,7 @@ impl Target {
             protocol: Protocol::Grpc,
             connections: 1,
             in_flight: 1,
-            compression: None,
+            compression: Compression::None,
             timeout: Duration::from_secs(30),
         }
     }
@@ -63,30 +64,9 @@ impl Target {
 /// Why nothing could be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The endpoint is no URI.
-    #[error("{endpoint:?} is no endpoint such as http://127.0.0.1:4317")]
-    Endpoint {
-        /// As it was given.
-        endpoint: String,
-        /// What the URI parser or the transport says.
-        source: tonic::transport::Error,
-    },
-    /// Nobody listens there.
-    #[error("cannot connect to {endpoint}")]
-    Connect {
-        /// As it was given.
-        endpoint: String,
-        /// What the transport says.
-        source: tonic::transport::Error,
-    },
-    /// The HTTP endpoint is no URL, or nobody listens there.
-    #[error("cannot connect to {endpoint}: {text}")]
-    Http {
-        /// As it was given.
-        endpoint: String,
-        /// What is wrong.
-        text: String,
-    },
+    /// Nobody can be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// No histogram with these bounds.
     #[error("latency histogram")]
     Histogram(#[from] hdrhistogram::CreationError),
@@ -180,14 +160,14 @@ impl Sender {
 }
 
 async fn send_until_accepted(
-    mut client: Client,
+    client: Client,
     body: Bytes,
     spans: u64,
     mut totals: Totals,
 ) -> Totals {
     for _ in 0..MAX_ATTEMPTS {
         let answer = client.export(body.clone()).await;
-        let Some(pause) = answer.retry_after() else {
+        let Some(pause) = retry_after(&answer) else {
             totals.count(answer, spans);
             return totals;
         };

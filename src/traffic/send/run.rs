@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::model::UnixNanos;
+use crate::otlp::answer::Answer;
 use crate::traffic::send::client::Client;
 use crate::traffic::send::count;
-use crate::traffic::send::totals::{Answer, Totals};
+use crate::traffic::send::totals::{Totals, pause};
 use crate::traffic::workload::{Request, Workload};
 
 /// What a load run sends and when it ends.
@@ -141,7 +142,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// Sends requests of the run, one at a time, until it is over.
-pub(super) async fn send_load(mut client: Client, run: Arc<Run>, mut totals: Totals) -> Totals {
+pub(super) async fn send_load(client: Client, run: Arc<Run>, mut totals: Totals) -> Totals {
     while let Some(Ticket { number, spans, due }) = run.next() {
         let intended = run.wait(due).await;
         let Request { body, spans } = run.workload.request(number, spans, run.event_time());
@@ -162,7 +163,7 @@ pub(super) async fn send_load(mut client: Client, run: Arc<Run>, mut totals: Tot
         }
         totals.elapsed = run.start.elapsed();
 
-        let pause = answer.pause();
+        let pause = pause(&answer);
         let accepted_before = totals.accepted_spans;
         totals.count(answer, count(spans));
         let accepted = totals.accepted_spans - accepted_before;

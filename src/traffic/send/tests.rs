@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -102,9 +103,9 @@ fn batch() -> Workload {
 #[tokio::test]
 async fn a_run_sends_exactly_the_wanted_spans_over_all_connections() {
     for (workload, compression) in [
-        (batch(), None),
-        (batch(), Some(CompressionEncoding::Gzip)),
-        (Workload::model(shop::generator(1)), None),
+        (batch(), Compression::None),
+        (batch(), Compression::Gzip),
+        (Workload::model(shop::generator(1)), Compression::None),
     ] {
         let server = CountingServer::default();
         let spans = Arc::clone(&server.spans);
@@ -214,5 +215,8 @@ async fn nobody_listening_is_an_error_that_names_the_endpoint() {
     let error = Sender::connect(&Target::new("not a uri"))
         .await
         .unwrap_err();
-    assert!(matches!(error, SendError::Endpoint { .. }));
+    assert!(matches!(
+        error,
+        SendError::Client(ClientError::Endpoint { .. })
+    ));
 }

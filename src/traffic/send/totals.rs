@@ -1,15 +1,10 @@
 //! What the server answered, one by one and added up.
 
-use std::error::Error;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message;
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
+use crate::otlp::answer::Answer;
 use crate::traffic::send::SendError;
 
 /// Pause after a refusal that does not say how long, and after a failure.
@@ -93,7 +88,7 @@ impl Totals {
                 self.rejected_spans += rejected;
             }
             Answer::Refused { .. } => self.refused_requests += 1,
-            Answer::Lost(message) | Answer::Failed(message) => {
+            Answer::Lost(message) | Answer::Failed(message) | Answer::Unreadable(message) => {
                 self.failed_requests += 1;
                 self.failure.get_or_insert(message);
             }
@@ -101,71 +96,20 @@ impl Totals {
     }
 }
 
-/// The answer to one request.
-#[derive(Debug, PartialEq)]
-pub(super) enum Answer {
-    Accepted {
-        rejected: u64,
-    },
-    /// The server asks to come back later.
-    Refused {
-        retry_after: Duration,
-    },
-    /// The connection broke; nobody knows whether the spans were counted.
-    Lost(String),
-    /// Trying again would not help.
-    Failed(String),
+/// How long to wait before the same spans may be sent again; none if they must not.
+pub(super) fn retry_after(answer: &Answer) -> Option<Duration> {
+    match answer {
+        Answer::Refused { retry_after, .. } => Some(retry_after.unwrap_or(DEFAULT_PAUSE)),
+        Answer::Lost(_) => Some(DEFAULT_PAUSE),
+        Answer::Accepted { .. } | Answer::Failed(_) | Answer::Unreadable(_) => None,
+    }
 }
 
-impl Answer {
-    pub(super) fn from_result(result: Result<Bytes, Status>) -> Self {
-        match result.map(ExportTraceServiceResponse::decode) {
-            Ok(Ok(response)) => Self::from_response(&response),
-            Ok(Err(error)) => Self::Failed(format!("the answer is no OTLP response: {error}")),
-            Err(status) => Self::from_status(&status),
-        }
-    }
-
-    pub(super) fn from_response(response: &ExportTraceServiceResponse) -> Self {
-        let partial = response.partial_success.as_ref();
-        let rejected = partial.map_or(0, |partial| partial.rejected_spans);
-        Self::Accepted {
-            rejected: u64::try_from(rejected).unwrap_or(0),
-        }
-    }
-
-    /// OTLP's rule: `UNAVAILABLE` may always be tried again, `RESOURCE_EXHAUSTED` only if the server says when.
-    fn from_status(status: &Status) -> Self {
-        let asked = status
-            .get_details_retry_info()
-            .map(|info| info.retry_delay.unwrap_or(DEFAULT_PAUSE));
-        let message = || format!("{:?}: {}", status.code(), status.message());
-        match (status.code(), asked) {
-            // Only a status that was made on this side has a source.
-            (Code::Unavailable, None) if status.source().is_some() => Self::Lost(message()),
-            (Code::Unavailable, asked) => Self::Refused {
-                retry_after: asked.unwrap_or(DEFAULT_PAUSE),
-            },
-            (Code::ResourceExhausted, Some(retry_after)) => Self::Refused { retry_after },
-            _ => Self::Failed(message()),
-        }
-    }
-
-    /// How long to wait before the same spans may be sent again; none if they must not.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after } => Some(*retry_after),
-            Self::Lost(_) => Some(DEFAULT_PAUSE),
-            Self::Accepted { .. } | Self::Failed(_) => None,
-        }
-    }
-
-    /// How long to wait before the next request, so that a server in trouble is not hammered.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        match self {
-            Self::Accepted { .. } => None,
-            Self::Refused { retry_after } => Some(*retry_after),
-            Self::Lost(_) | Self::Failed(_) => Some(DEFAULT_PAUSE),
-        }
+/// How long to wait before the next request, so that a server in trouble is not hammered.
+pub(super) fn pause(answer: &Answer) -> Option<Duration> {
+    match answer {
+        Answer::Accepted { .. } => None,
+        Answer::Refused { .. } | Answer::Lost(_) => retry_after(answer),
+        Answer::Failed(_) | Answer::Unreadable(_) => Some(DEFAULT_PAUSE),
     }
 }

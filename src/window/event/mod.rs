@@ -14,6 +14,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
+use crate::model::trace_state;
 pub use crate::window::event::described::{Described, describe};
 pub use crate::window::event::rules::{EntryKinds, EventRules};
 pub use crate::window::operation::OperationScratch;
@@ -404,21 +405,7 @@ pub fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
 
 /// The adjusted count of the OpenTelemetry entry of a tracestate (OpenTelemetry specification, probability sampling).
 pub fn tracestate_weight(trace_state: &[u8]) -> Option<f64> {
-    let entry = trace_state
-        .split(|byte| *byte == b',')
-        .find_map(|entry| entry.trim_ascii().strip_prefix(b"ot="))?;
-    let digits = entry
-        .split(|byte| *byte == b';')
-        .find_map(|field| field.strip_prefix(b"th:"))?;
-    if digits.is_empty() || digits.len() > 14 {
-        return None;
-    }
-    let mut threshold = 0_u64;
-    for digit in digits {
-        threshold = threshold * 16 + u64::from(char::from(*digit).to_digit(16)?);
-    }
-    // Trailing zeros may be left out.
-    threshold <<= 4 * (14 - digits.len());
+    let threshold = trace_state::threshold(trace_state)?;
     // The difference of the whole numbers: as floats, a threshold near 2⁵⁶ would be 2⁵⁶.
     let all = 1_u64 << 56;
     Some(all as f64 / (all - threshold) as f64)

@@ -46,10 +46,25 @@ pub(crate) const FREE_PORTS: [(&str, &str); 3] = [
     ("SLO_COPILOT__ADMIN__ENDPOINT", "127.0.0.1:0"),
 ];
 
+fn spawn(dir: &TempDir, sets: &[String]) -> Child {
+    let mut command = command(&["serve"]);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    command
+        .current_dir(dir.path())
+        .envs(FREE_PORTS)
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// `serve` on free ports, killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
     dir: TempDir,
+    sets: Vec<String>,
     endpoints: Value,
 }
 
@@ -58,30 +73,34 @@ impl Process {
     pub(crate) async fn serve(sets: &[&str]) -> Self {
         slo_copilot::outgoing::install_crypto_provider();
         let dir = tempfile::tempdir().unwrap();
-        let mut command = command(&["serve"]);
-        for set in sets {
-            command.args(["--set", set]);
-        }
-        let child = command
-            .current_dir(dir.path())
-            .envs(FREE_PORTS)
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let mut process = Self {
-            child,
+            child: spawn(&dir, &sets),
             dir,
+            sets,
             endpoints: Value::Null,
         };
-        process.endpoints = eventually("endpoints.json", async || {
-            let ended = process.child.try_wait().unwrap();
+        process.bound().await;
+        process
+    }
+
+    async fn bound(&mut self) {
+        self.endpoints = eventually("endpoints.json", async || {
+            let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "serve ended: {ended:?}");
-            let text = std::fs::read_to_string(process.output("endpoints.json")).ok()?;
+            let text = std::fs::read_to_string(self.output("endpoints.json")).ok()?;
             serde_json::from_str(&text).ok()
         })
         .await;
-        process
+    }
+
+    /// Kills it, so that it can say nothing more, and starts it again in its directory; its ports are others.
+    pub(crate) async fn kill_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::fs::remove_file(self.output("endpoints.json")).unwrap();
+        self.child = spawn(&self.dir, &self.sets);
+        self.bound().await;
     }
 
     /// A file below `output.dir`, which is left at its default.

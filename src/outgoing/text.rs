@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::notify::NotifyError;
+use crate::outgoing::SettingError;
 
 /// A text, or where it stands: `{env: NAME}` or `{file: PATH}`. What stands elsewhere is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,13 +67,13 @@ impl<'de> Deserialize<'de> for Text {
 
 impl Text {
     /// Whether it stands in the configuration itself, where no secret may stand.
-    pub(super) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
     /// The text. `key` is the configuration key, for the error.
-    pub(super) fn resolve(&self, key: &str) -> Result<String, NotifyError> {
-        let wrong = |message: String| NotifyError {
+    pub fn resolve(&self, key: &str) -> Result<String, SettingError> {
+        let wrong = |message: String| SettingError {
             key: key.to_owned(),
             message,
         };
@@ -89,12 +89,12 @@ impl Text {
 }
 
 /// The headers, whose values no log shows.
-pub(super) fn headers(key: &str, texts: &BTreeMap<String, Text>) -> Result<HeaderMap, NotifyError> {
+pub fn headers(key: &str, texts: &BTreeMap<String, Text>) -> Result<HeaderMap, SettingError> {
     let mut headers = HeaderMap::new();
     for (name, text) in texts {
         let key = format!("{key}.headers.{name}");
         let value = text.resolve(&key)?;
-        let wrong = |what: &str| NotifyError {
+        let wrong = |what: &str| SettingError {
             key: key.clone(),
             message: format!("the {what} is none that HTTP allows"),
         };

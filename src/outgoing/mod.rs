@@ -1,10 +1,35 @@
 //! Requests to others over http and https: one crypto provider, the system's roots, and a certificate file of one's own.
 
+pub mod backoff;
+pub mod text;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
+
+use crate::outgoing::text::Text;
+
+/// A key of the configuration that says nothing that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration key {key}: {message}")]
+pub struct SettingError {
+    /// Configuration key.
+    pub key: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
+}
+
+/// The URL of a key; an error does not quote it, since it may hold a secret.
+pub fn url(key: &str, text: &Text) -> Result<Url, SettingError> {
+    let url = Url::parse(&text.resolve(key)?).ok();
+    let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    url.ok_or_else(|| SettingError {
+        key: key.to_owned(),
+        message: "must be a URL that begins with http:// or https://".to_owned(),
+    })
+}
 
 /// Why nothing can be asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +79,16 @@ pub fn client<'a>(
     builder.build().map_err(OutgoingError::Tls)
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, OutgoingError> {
-    let pem = std::fs::read(path).map_err(|source| OutgoingError::CaFile {
+/// A file of certificates, unread.
+pub fn read_certificates(path: &Path) -> Result<Vec<u8>, OutgoingError> {
+    std::fs::read(path).map_err(|source| OutgoingError::CaFile {
         path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, OutgoingError> {
+    let pem = read_certificates(path)?;
     let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
     if found.is_empty() {
         let path = path.to_owned();
@@ -69,9 +99,13 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, OutgoingError> {
 
 /// What went wrong, without the URL, which may hold a secret, and down to the last cause.
 pub fn said(error: reqwest::Error) -> String {
-    let error = error.without_url();
+    causes(&error.without_url())
+}
+
+/// An error with its causes, each said once.
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = error.source();
     while let Some(next) = cause {
         let text = next.to_string();
         if !said.contains(&text) {

@@ -7,14 +7,14 @@ use jiff::fmt::rfc2822;
 
 /// The wait before a retry, the first one being 0: twice as long each time up to `max`, of which `jitter` (0 to 1) takes
 /// up to a half, so that those who failed together do not come again together.
-pub(super) fn delay(retry: u32, min: Duration, max: Duration, jitter: f64) -> Duration {
+pub fn delay(retry: u32, min: Duration, max: Duration, jitter: f64) -> Duration {
     let factor = 2_u32.saturating_pow(retry);
     let longest = min.saturating_mul(factor).min(max);
     longest.mul_f64(1.0 - 0.5 * jitter.clamp(0.0, 1.0))
 }
 
 /// What `Retry-After` asks for: seconds, or a date.
-pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
