@@ -20,7 +20,7 @@ fn one(random: &mut StdRng, which: u64) -> (&'static str, String) {
         2 => ("traceId", format!("{high:016x}{low:016x}")),
         3 => ("parent", format!("{high:016x}{low:016x}")),
         4 => ("spanId", format!("{high:016x}")),
-        5 => ("app.value", (high as i64).to_string()),
+        5 => ("app.value", high.cast_signed().to_string()),
         6 => ("app.value", low.to_string()),
         7 => ("messaging.message.id", uuid(high, low)),
         8 => ("app.reference", uuid(high, low).to_uppercase()),
@@ -82,9 +82,12 @@ fn one(random: &mut StdRng, which: u64) -> (&'static str, String) {
 }
 
 fn uuid(high: u64, low: u64) -> String {
-    let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
-    let (d, e) = ((low >> 48) & 0x3fff | 0x8000, low & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+    let (time, version) = (
+        format!("{:08x}-{:04x}", high >> 32, (high >> 16) & 0xffff),
+        high & 0xfff,
+    );
+    let (variant, node) = ((low >> 48) & 0x3fff | 0x8000, low & 0xffff_ffff_ffff);
+    format!("{time}-4{version:03x}-{variant:04x}-{node:012x}")
 }
 
 fn base62(mut high: u64, mut low: u64) -> String {

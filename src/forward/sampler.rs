@@ -571,6 +571,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what the watch holds")]
     fn plan() -> Plan {
         let service = |name: &str, default_ratio, operation: &str, ratio| ServiceSampling {
             service: name.to_owned(),
