@@ -571,8 +571,7 @@ mod tests {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "what the watch holds")]
-    fn plan() -> Plan {
+    fn plan() -> Arc<SamplingPlan> {
         let service = |name: &str, default_ratio, operation: &str, ratio| ServiceSampling {
             service: name.to_owned(),
             default_ratio,
@@ -581,13 +580,13 @@ mod tests {
                 ratio,
             }],
         };
-        Some(Arc::new(SamplingPlan {
+        Arc::new(SamplingPlan {
             services: vec![
                 service("cart", 0.5, "GET /cart", 0.25),
                 service("stock", 0.125, "GET /stock", 0.0625),
             ],
             ..SamplingPlan::default()
-        }))
+        })
     }
 
     /// An id of this randomness, a share of 2⁵⁶.
@@ -607,11 +606,16 @@ mod tests {
         let mut sampler = sampler(Share::Plan);
         for (randomness, is_kept) in [(0.74, false), (0.76, true)] {
             let id = id_of(randomness);
-            assert!(take(&mut sampler, "stock", vec![span(id, 2, 1)], &plan()).is_empty());
-            assert!(take(&mut sampler, "cart", vec![span(id, 1, 0)], &plan()).is_empty());
-            let kept = spans_of(sampler.decide_due(None, &plan()));
+            assert!(take(&mut sampler, "stock", vec![span(id, 2, 1)], &Some(plan())).is_empty());
+            assert!(take(&mut sampler, "cart", vec![span(id, 1, 0)], &Some(plan())).is_empty());
+            let kept = spans_of(sampler.decide_due(None, &Some(plan())));
             assert_eq!(kept.len(), if is_kept { 2 } else { 0 });
-            let late = take(&mut sampler, "stock", vec![failed(span(id, 3, 1))], &plan());
+            let late = take(
+                &mut sampler,
+                "stock",
+                vec![failed(span(id, 3, 1))],
+                &Some(plan()),
+            );
             assert_eq!(late.len(), usize::from(is_kept));
             for span in kept.iter().chain(&late) {
                 assert_eq!(span.trace_state, "ot=th:c");
@@ -626,11 +630,21 @@ mod tests {
             &mut sampler,
             "stock",
             vec![span(id_of(0.88), 2, 1)],
-            &plan(),
+            &Some(plan()),
         );
-        take(&mut sampler, "cart", vec![span(id_of(0.51), 2, 1)], &plan());
-        take(&mut sampler, "other", vec![span(id_of(0.0), 2, 1)], &plan());
-        let kept = spans_of(sampler.decide_due(None, &plan()));
+        take(
+            &mut sampler,
+            "cart",
+            vec![span(id_of(0.51), 2, 1)],
+            &Some(plan()),
+        );
+        take(
+            &mut sampler,
+            "other",
+            vec![span(id_of(0.0), 2, 1)],
+            &Some(plan()),
+        );
+        let kept = spans_of(sampler.decide_due(None, &Some(plan())));
         let states: Vec<&str> = kept.iter().map(|span| &*span.trace_state).collect();
         assert_eq!(states, ["ot=th:e", "ot=th:8", "ot=th:0"]);
         take(
