@@ -15,9 +15,9 @@ use crate::adapter::coverage::{
     observe, of_traces, summary,
 };
 use crate::adapter::kubernetes::Inventory;
+use crate::cli::manifests::ManifestArguments;
 use crate::cli::test::source::read_files;
 use crate::cli::text::{print, print_json, table};
-use crate::cli::traces::show_findings;
 use crate::cli::{EXIT_INCONCLUSIVE, Usage};
 use crate::config::Config;
 use crate::disk;
@@ -66,9 +66,8 @@ pub struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
 
-    /// Kubernetes manifests whose workloads should report spans: files, directories or globs.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    manifests: Vec<PathBuf>,
+    #[command(flatten)]
+    manifests: ManifestArguments,
 
     /// An operation or span name that must occur; may be repeated.
     #[arg(long, value_name = "NAME")]
@@ -128,23 +127,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn inventory(&self, config: &CoverageConfig) -> anyhow::Result<Option<Inventory>> {
-        let paths = if self.manifests.is_empty() {
-            &config.manifests
-        } else {
-            &self.manifests
+        let given = self.manifests.read()?;
+        let inventory = match given {
+            Some(given) => Some(given),
+            None => manifests::configured(&config.manifests)?,
         };
-        if paths.is_empty() {
-            return Ok(None);
-        }
-        let (inventory, findings) = manifests::read(paths)?;
-        show_findings(&findings)?;
+        let has_workload = |inventory: &Inventory| !inventory.workloads.is_empty();
         anyhow::ensure!(
-            !inventory.workloads.is_empty(),
+            inventory.as_ref().is_none_or(has_workload),
             Usage(
                 "the manifests hold no workload (Deployment, StatefulSet, DaemonSet …)".to_owned()
             )
         );
-        Ok(Some(inventory))
+        Ok(inventory)
     }
 
     fn host(&self, config: &CoverageConfig) -> anyhow::Result<Option<HostView>> {

@@ -17,28 +17,21 @@ pub enum ManifestsError {
     Broken(Box<Finding>),
 }
 
-/// What files, directories and patterns hold, and what is wrong with it.
-pub fn read(paths: &[PathBuf]) -> Result<(Inventory, Vec<Finding>), ManifestsError> {
+/// The inventory of a configuration; none where it names no manifests. What is broken is refused: workloads that were never
+/// looked for would count as covered.
+pub fn configured(paths: &[PathBuf]) -> Result<Option<Inventory>, ManifestsError> {
+    if paths.is_empty() {
+        return Ok(None);
+    }
     let mut files = Vec::new();
     for path in paths {
         for path in find(path)? {
             files.push(read_file(&path)?);
         }
     }
-    Ok(read_manifests(&files, DEFAULT_NAMESPACE))
-}
-
-/// The inventory of a server's configuration; none where it names no manifests. What is broken keeps the server from
-/// starting: it would call workloads covered that it never looked for.
-pub(super) fn configured(paths: &[PathBuf]) -> Result<Option<Inventory>, ManifestsError> {
-    if paths.is_empty() {
-        return Ok(None);
-    }
-    let (inventory, findings) = read(paths)?;
-    match findings
-        .into_iter()
-        .find(|found| found.level == Level::Error)
-    {
+    let (inventory, findings) = read_manifests(&files, DEFAULT_NAMESPACE);
+    let mut findings = findings.into_iter();
+    match findings.find(|found| found.level == Level::Error) {
         Some(broken) => Err(ManifestsError::Broken(Box::new(broken))),
         None => Ok(Some(inventory)),
     }

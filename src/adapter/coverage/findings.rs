@@ -220,7 +220,7 @@ fn silent_listener(listener: &Listener) -> CoverageFinding {
     );
     let executable = listener.executable.as_deref();
     let program = executable.and_then(|path| path.rsplit('/').next());
-    let language = program.and_then(workloads::language_of);
+    let language = program.and_then(workloads::language_of_program);
     let about = of_peer(&name, language);
     finding(Kind::SilentListener, about, &one(), text)
 }

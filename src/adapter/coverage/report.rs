@@ -244,7 +244,7 @@ fn silent_listeners<'a>(
         .collect();
     let silent = host.listeners.iter().filter(|listener| {
         !listener.is_of_the_system()
-            && !workloads::is_store(&listener.name)
+            && !workloads::is_program_of_others(&listener.name)
             && !called.contains(&listener.pid)
             && !is_known(listener)
     });

@@ -2,62 +2,20 @@
 
 use crate::adapter::coverage::tally::{ServiceTally, Tally};
 use crate::adapter::kubernetes::{Inventory, Workload, WorkloadKind};
+use crate::adapter::zero_touch::{self, Language};
 use crate::model::coverage::WorkloadName;
 use crate::model::series::ServiceKey;
-
-/// Images and commands by the language that they run, as whole words: `mongo` is no Go.
-const LANGUAGES: [(&str, &str); 18] = [
-    ("python", "python"),
-    ("python3", "python"),
-    ("gunicorn", "python"),
-    ("uvicorn", "python"),
-    ("node", "nodejs"),
-    ("nodejs", "nodejs"),
-    ("npm", "nodejs"),
-    ("java", "java"),
-    ("openjdk", "java"),
-    ("temurin", "java"),
-    ("corretto", "java"),
-    ("dotnet", "dotnet"),
-    ("aspnet", "dotnet"),
-    ("golang", "go"),
-    ("go", "go"),
-    ("ruby", "ruby"),
-    ("php", "php"),
-    ("rust", "rust"),
-];
 
 /// Pods of the OpenTelemetry Operator say the language in the name of an annotation.
 const INJECTED: [&str; 5] = ["java", "nodejs", "python", "dotnet", "go"];
 
-/// Images of data stores and brokers, which are seen by their callers.
-const STORES: [&str; 17] = [
-    "postgres",
-    "postgresql",
-    "mysql",
-    "mariadb",
-    "mongo",
-    "mongodb",
-    "redis",
-    "valkey",
-    "memcached",
-    "kafka",
-    "zookeeper",
-    "rabbitmq",
-    "nats",
-    "elasticsearch",
-    "opensearch",
-    "cassandra",
-    "etcd",
-];
-
-/// Whether a workload should report spans: a data store, or what runs once and is gone, need not.
+/// Whether a workload should report spans: a database or infrastructure, and what runs once and is gone, need not.
 pub(super) fn is_expected(workload: &Workload) -> bool {
     let is_job = matches!(workload.kind, WorkloadKind::Job | WorkloadKind::CronJob);
-    let images = workload.containers.iter().map(|container| &container.image);
-    let mut images = images.map(|image| name_of_image(image));
-    let is_store = !workload.containers.is_empty() && images.all(is_store);
-    !is_job && !is_store && workload.replicas != Some(0)
+    let mut images = workload.containers.iter().map(|container| &container.image);
+    let is_of_others =
+        !workload.containers.is_empty() && images.all(|image| zero_touch::is_of_others(image));
+    !is_job && !is_of_others && workload.replicas != Some(0)
 }
 
 /// Whether a service is the one that a workload runs.
@@ -129,41 +87,18 @@ pub(super) fn language(workload: &Workload) -> Option<&'static str> {
         let value = workload.pod_annotations.get(&key);
         value.is_some_and(|value| value != "false")
     });
-    annotated.or_else(|| {
-        let containers = workload.containers.iter();
-        let mut texts = containers.flat_map(|container| {
-            let command = container.command.first().or(container.args.first());
-            let program = command.and_then(|text| text.rsplit('/').next());
-            program.into_iter().chain([name_of_image(&container.image)])
-        });
-        texts.find_map(language_of)
-    })
+    annotated.or_else(|| zero_touch::language_of(workload).map(Language::sdk_language))
 }
 
-/// The language that a program or an image runs. `node-exporter` is about nodes.
-pub(super) fn language_of(name: &str) -> Option<&'static str> {
-    if words(name).any(|word| word == "exporter") {
-        return None;
-    }
-    words(name).find_map(|word| {
-        let known = LANGUAGES.iter().find(|(known, _)| *known == word);
-        known.map(|(_, language)| *language)
-    })
+/// The language that a program of this host runs.
+pub(super) fn language_of_program(program: &str) -> Option<&'static str> {
+    zero_touch::language_of_program(program).map(Language::sdk_language)
 }
 
-/// Whether a program or an image is a data store or a broker.
-pub(super) fn is_store(name: &str) -> bool {
-    words(name).any(|word| STORES.contains(&word))
-}
-
-/// `registry:5000/library/python:3.12-slim` has `python`.
-fn name_of_image(image: &str) -> &str {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split([':', '@']).next().unwrap_or(last)
-}
-
-fn words(name: &str) -> impl Iterator<Item = &str> {
-    name.split(|c: char| !c.is_ascii_alphanumeric())
+/// Whether a program is a database, a broker or infrastructure; daemons have a `d` at their end.
+pub(super) fn is_program_of_others(program: &str) -> bool {
+    let bare = program.strip_suffix('d');
+    zero_touch::is_of_others(program) || bare.is_some_and(zero_touch::is_of_others)
 }
 
 #[cfg(test)]
@@ -233,19 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn languages_are_whole_words() {
-        for (name, language) in [
-            ("python", Some("python")),
-            ("eclipse-temurin", Some("java")),
-            ("mongo", None),
-            ("cargo-runner", None),
-            ("javascript-app", None),
-            ("node-exporter", None),
+    fn a_program_is_known_by_its_name() {
+        for (program, language, is_of_others) in [
+            ("python3", Some("python"), false),
+            ("node", Some("nodejs"), false),
+            ("mongod", None, true),
+            ("redis-server", None, true),
+            ("postgres", None, true),
+            ("pricing", None, false),
         ] {
-            assert_eq!(language_of(name), language, "{name}");
+            assert_eq!(language_of_program(program), language, "{program}");
+            assert_eq!(is_program_of_others(program), is_of_others, "{program}");
         }
-        assert_eq!(name_of_image("host:5000/a/python:3.12-slim"), "python");
-        assert_eq!(name_of_image("php@sha256:12"), "php");
     }
 
     #[test]

@@ -117,6 +117,22 @@ impl Language {
         }
     }
 
+    /// The value of `telemetry.sdk.language`.
+    pub fn sdk_language(self) -> &'static str {
+        match self {
+            Self::Java => "java",
+            Self::Nodejs => "nodejs",
+            Self::Python => "python",
+            Self::Dotnet => "dotnet",
+            Self::Go => "go",
+            Self::Ruby => "ruby",
+            Self::Php => "php",
+            Self::Rust => "rust",
+            Self::Cpp => "cpp",
+            Self::Elixir => "erlang",
+        }
+    }
+
     /// The Operator's word for it; none where no released Operator injects anything.
     pub fn injected_as(self) -> Option<&'static str> {
         match self {
@@ -339,6 +355,28 @@ fn distinct(found: Vec<Evidence>) -> Vec<Evidence> {
         }
     }
     kept
+}
+
+/// The language of a workload's first container that is one's own, as far as the manifest tells it.
+pub fn language_of(workload: &Workload) -> Option<Language> {
+    let mut own = workload.containers.iter();
+    let main = own.find(|container| !is_of_others(&container.image))?;
+    let line = CommandLine::of(&main.command, &main.args);
+    match guess(&evidence(workload, main, &line, true)) {
+        Guess::One(language, _) => Some(language),
+        Guess::Several(..) | Guess::None => None,
+    }
+}
+
+/// The language of a program that runs its code, for example `python3`.
+pub fn language_of_program(program: &str) -> Option<Language> {
+    of_program(program)
+}
+
+/// Whether an image, or a program, is a database or infrastructure: nobody instruments it himself.
+pub fn is_of_others(image: &str) -> bool {
+    let image = ImageName::of(image);
+    image.database().is_some() || image.infrastructure().is_some()
 }
 
 /// What the hints come to. Of one place (two variables, two words of a name) the strongest counts: they are not independent.

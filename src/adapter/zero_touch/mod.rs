@@ -33,7 +33,9 @@ use crate::adapter::kubernetes::{Inventory, Workload, WorkloadKind};
 use crate::openslo::read::SourceFile;
 
 pub use edit::FileChange;
-pub use language::{Evidence, EvidenceSource, Language};
+pub use language::{
+    Evidence, EvidenceSource, Language, is_of_others, language_of, language_of_program,
+};
 pub use model::{
     ContainerPlan, EnvSetting, Mode, Outcome, Plan, PlannedFile, Route, SCHEMA_VERSION, Step,
     WorkloadPlan,
