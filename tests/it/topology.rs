@@ -71,15 +71,14 @@ fn the_graph_of_the_shop_counts_what_the_windows_count() {
     let mut compared = 0;
     for service in report["services"].as_array().unwrap() {
         let name = service["service"]["name"].as_str().unwrap();
-        let window = &service["windows"].as_array().unwrap().last().unwrap()["sums"];
+        let window = &service["windows"].as_array().unwrap().last().unwrap();
         let nodes = graph["nodes"].as_array().unwrap();
         let node = nodes
             .iter()
             .find(|node| node["key"]["name"] == name)
             .unwrap();
         assert_eq!(node["traffic"]["calls"], window["total"], "{name}");
-        let errors = window["total"].as_f64().unwrap() - window["good"].as_f64().unwrap();
-        assert_eq!(node["traffic"]["errors"].as_f64(), Some(errors), "{name}");
+        assert_eq!(node["traffic"]["errors"], window["bad"], "{name}");
         compared += 1;
     }
     assert_eq!(compared, 6);
@@ -145,7 +144,7 @@ fn what_cannot_be_read_is_named_with_code_2() {
         ),
         (
             vec!["topology", trace, "--manifests", broken],
-            "--manifests",
+            "broken.yaml",
         ),
         (
             vec!["topology", trace, "--baseline", "no/such.json"],
@@ -299,7 +298,11 @@ async fn edges_have_metrics_within_their_bound() {
         "slo_copilot_dependency_calls_per_second",
         &[("caller", "web")],
     );
-    assert_eq!(calls, Some(1.0));
+    // One, over at least a second and until now.
+    assert!(
+        calls.is_some_and(|calls| calls > 0.0 && calls <= 1.0),
+        "{calls:?}"
+    );
     assert_eq!(
         page.sum("slo_copilot_dependency_error_ratio", &[("caller", "web")]),
         Some(0.0)

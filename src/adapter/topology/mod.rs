@@ -12,6 +12,7 @@ mod analysis;
 mod graph;
 mod manifests;
 mod observe;
+mod sent;
 mod state;
 mod tally;
 #[cfg(test)]

@@ -5,11 +5,9 @@
 //! delivered. A call failed if its callee failed, or its caller for a reason of its own, such as a time-out; an answer such as 404 is
 //! no failure. Where nobody names the destination, producer and consumer are joined directly: by parent, else by link.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
+use crate::adapter::topology::sent::Sent;
 use crate::model::UnixNanos;
 use crate::model::series::ServiceKey;
 use crate::model::span::SpanKind;
@@ -84,51 +82,6 @@ pub(super) struct Seen {
 pub(super) struct Observed {
     pub(super) calls: Vec<SeenCall>,
     pub(super) requests: Vec<SeenRequest>,
-}
-
-/// Sent messages by their spans, for consumers that link to them from another trace. The oldest ones go.
-#[derive(Debug)]
-pub(super) struct Sent {
-    most: usize,
-    by_span: HashMap<u128, (NodeRef, Option<NodeRef>)>,
-    order: VecDeque<u128>,
-    /// Links that lead to no span that is remembered.
-    pub(super) unresolved: u64,
-}
-
-impl Sent {
-    pub(super) fn new(most: usize) -> Self {
-        Self {
-            most: most.max(1),
-            by_span: HashMap::new(),
-            order: VecDeque::new(),
-            unresolved: 0,
-        }
-    }
-
-    fn remember(&mut self, (trace, span): (&str, &str), sender: NodeRef, to: Option<NodeRef>) {
-        let id = id_of(trace, span);
-        if self.by_span.insert(id, (sender, to)).is_none() {
-            self.order.push_back(id);
-        }
-        while self.order.len() > self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_span.remove(&oldest);
-            }
-        }
-    }
-
-    fn sender(&self, trace: &str, span: &str) -> Option<&(NodeRef, Option<NodeRef>)> {
-        self.by_span.get(&id_of(trace, span))
-    }
-}
-
-fn id_of(trace: &str, span: &str) -> u128 {
-    let mut hash = Xxh3Default::new();
-    hash.update(trace.as_bytes());
-    hash.update(&[0]);
-    hash.update(span.as_bytes());
-    hash.digest128()
 }
 
 /// All that a trace shows.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::adapter::topology::observe::{NodeRef, Seen, SeenCall, SeenRequest, Sent, observe};
+use crate::adapter::topology::observe::{NodeRef, Seen, SeenCall, SeenRequest, observe};
+use crate::adapter::topology::sent::Sent;
 use crate::adapter::topology::tally::{Facts, Slots, Tally};
 use crate::model::UnixNanos;
 use crate::model::topology::{EdgeKind, NodeKind};
