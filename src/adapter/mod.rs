@@ -5,6 +5,7 @@
 //! its `impl Adapter`, a line in [`crate::service`]'s `adapters`, a documented section of `adapters`.
 
 pub mod coverage;
+pub mod sampling;
 
 use std::sync::Arc;
 
@@ -34,4 +35,7 @@ pub trait Adapter: Send {
 /// Section `adapters`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// What telemetry may cost, and how sampling follows.
+    pub sampling: sampling::Config,
+}

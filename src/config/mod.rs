@@ -232,6 +232,9 @@ impl Config {
             .map_err(|notify::NotifyError { key, message }| ConfigError::Value { key, message })?;
         let (key, message) = self.tests.check().err().unwrap_or_default();
         require(key.is_empty(), key, message)?;
+        let sampling = self.adapters.sampling.check();
+        let (key, message) = sampling.err().unwrap_or_default();
+        require(sampling.is_ok(), key, message)?;
         let trace_buffer = self.trace_buffer.check();
         let (key, message) = trace_buffer.err().unwrap_or_default();
         require(trace_buffer.is_ok(), key, message)?;

@@ -232,7 +232,7 @@ impl Evaluator {
             fault_cases: None,
             coverage: self.advice.coverage.clone(),
             input: None,
-            telemetry_recommendation: None,
+            telemetry_recommendation: self.advice.telemetry.clone(),
             rca: self.advice.rca.clone(),
             integrations: integrations(self.tests.as_ref(), &self.advice),
             verdict: overall,

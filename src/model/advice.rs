@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::coverage::CoverageReport;
 use crate::model::rca::RcaReport;
+use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::sampling::SamplingPlan;
 
 /// The newest finished advice of each adapter.
@@ -16,6 +17,8 @@ pub struct Advice {
     pub rca: Option<Arc<RcaReport>>,
     /// The shares that are to be sampled now; without one, all is.
     pub sampling: Option<Arc<SamplingPlan>>,
+    /// What the telemetry will cost, and what to do about it.
+    pub telemetry: Option<Arc<TelemetryRecommendation>>,
     /// State of each neighbour in words, by its name in the report's `integrations`.
     pub states: BTreeMap<&'static str, String>,
 }

@@ -15,6 +15,7 @@ pub mod history;
 pub mod input;
 pub mod period;
 pub mod rca;
+pub mod recommendation;
 pub mod record;
 pub mod report;
 pub mod sampling;

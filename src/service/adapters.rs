@@ -8,16 +8,42 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapter::Adapter;
+use crate::adapter::sampling::{Sampling, Sources};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
+use crate::pipeline::Pipeline;
+use crate::service::keeper::Keeper;
 use crate::service::{ServiceError, TraceBatch, TraceFeed};
 use crate::telemetry::AdapterMetrics;
 
 /// The adapters that are enabled.
-pub(super) fn build(_config: &Config) -> Vec<Box<dyn Adapter>> {
-    Vec::new()
+pub(super) fn build(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    keeper: &Arc<Keeper>,
+) -> Vec<Box<dyn Adapter>> {
+    let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    if config.adapters.sampling.enabled {
+        let sources = sampling_sources(pipeline, keeper);
+        adapters.push(Box::new(Sampling::new(&config.adapters.sampling, sources)));
+    }
+    adapters
+}
+
+/// What the telemetry budget reads beside reports: what arrived, and the hours that the history knows.
+fn sampling_sources(pipeline: &Arc<Pipeline>, keeper: &Arc<Keeper>) -> Sources {
+    let (pipeline, keeper) = (Arc::clone(pipeline), Arc::clone(keeper));
+    Sources {
+        volume: Box::new(move || pipeline.volume()),
+        past: Box::new(move || {
+            keeper.hourly_entries().unwrap_or_else(|error| {
+                tracing::warn!(%error, "Cannot read the traffic of the past; it is forecast from here on.");
+                Vec::new()
+            })
+        }),
+    }
 }
 
 /// What the adapters listen to, and where their advice goes.

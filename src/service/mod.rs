@@ -282,7 +282,7 @@ async fn supervise(
         core.spawn(traces.run(evaluating.clone()));
     }
 
-    let enabled = adapters::build(&config);
+    let enabled = adapters::build(&config, &pipeline, &keeper);
     adapters::start(&mut core, enabled, surroundings, evaluating);
 
     let mut admins: JoinSet<Result<(), ServiceError>> = JoinSet::new();

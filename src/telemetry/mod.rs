@@ -8,6 +8,7 @@
 //! Labels are bounded by this file, except `exporter` and `receiver`, which are bounded by the configuration.
 
 mod adapter;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod trace_buffer;
@@ -27,6 +28,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
+pub use crate::telemetry::sampling::SamplingMetrics;
 pub use crate::telemetry::trace_buffer::TraceBufferMetrics;
 pub use crate::telemetry::trace_tests::TraceTestMetrics;
 
@@ -215,6 +217,7 @@ fn describe() {
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     adapter::describe();
+    sampling::describe();
     trace_buffer::describe();
     trace_tests::describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

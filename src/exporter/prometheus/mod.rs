@@ -11,6 +11,7 @@ pub mod negotiate;
 pub mod openmetrics;
 pub mod query;
 pub mod read;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod trace_tests;
@@ -57,6 +58,7 @@ pub fn render(report: &Report) -> String {
     verdicts::verdicts(&mut page, report);
     verdicts::canaries(&mut page, report);
     trace_tests::render(&mut page, report);
+    sampling::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page
