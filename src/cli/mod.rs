@@ -8,6 +8,7 @@ mod endpoint;
 pub mod gate;
 pub mod loadgen;
 pub mod rules;
+pub mod sampling;
 #[cfg(test)]
 mod schemas;
 pub mod serve;
@@ -81,6 +82,8 @@ pub enum CliCommand {
     Candidates(candidates::Args),
     /// SLOs with their history: list, export, merge, replace; in a store or on a running server.
     Store(store::Args),
+    /// What telemetry will cost, and which sampling rates a budget allows; of volumes, trace files, or a running server.
+    Sampling(sampling::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -179,6 +182,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Rules(args) => rules::run(&args)?,
         CliCommand::Candidates(args) => runtime.block_on(candidates::run(args, &clock))?,
         CliCommand::Store(args) => runtime.block_on(store::run(args, &clock))?,
+        CliCommand::Sampling(args) => runtime.block_on(sampling::run(args))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

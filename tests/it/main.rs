@@ -26,6 +26,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod restart;
 mod rules;
+mod sampling;
 mod shutdown;
 mod simulation;
 mod store;
