@@ -88,34 +88,22 @@ fn volumes_and_traces_are_answered_in_tables_and_json() {
         "{said}"
     );
 
-    let requests = |service, failing| Requests {
-        service,
+    let requests = Requests {
+        service: "shop",
         count: 3_000,
-        failing,
+        failing: 50,
         duration_millis: 20,
     };
-    let path = write(
-        dir.path(),
-        "traces.jsonl",
-        &[requests("good", 0), requests("bad", 50)],
-    );
-    // Ten traces a second of each service, 864 000 a day.
+    let path = write(dir.path(), "traces.jsonl", &[requests]);
+    // Ten traces a second, 864 000 a day, of which errors and one in a hundred are kept anyway.
     let (made, said) = answer(&["sampling", &path, "--spans-per-day", "100000"]);
-    let rates = made["rates"].as_array().unwrap();
-    let kept: f64 = rates
-        .iter()
-        .map(|rate| rate["kept_spans_per_day"].as_f64().unwrap())
-        .sum();
+    let rate = &made["rates"][0];
+    let kept = rate["kept_spans_per_day"].as_f64().unwrap();
     assert!((kept / 100_000.0 - 1.0).abs() < 0.01, "{made}");
-    let rate = |service: &str| {
-        let own = rates
-            .iter()
-            .find(|rate| rate["service"] == service)
-            .unwrap();
-        own["ratio"].as_f64().unwrap()
-    };
-    assert!(rate("bad") > rate("good"), "{said}");
-    assert_eq!(made["plan"]["services"].as_array().unwrap().len(), 2);
+    let ratio = rate["ratio"].as_f64().unwrap();
+    assert!((0.08..0.1).contains(&ratio), "{made}");
+    assert!((rate["error_ratio"].as_f64().unwrap() - 0.02).abs() < 1e-9);
+    assert_eq!(made["plan"]["services"].as_array().unwrap().len(), 1);
     assert!(
         said.contains("ROOT OPERATION") && said.contains("decrease_sampling"),
         "{said}"
