@@ -44,3 +44,50 @@ pub(super) fn render(page: &mut String, report: &Report) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::exporter::prometheus::fixture::report;
+    use crate::exporter::prometheus::render;
+    use crate::model::recommendation::{ForecastDay, TelemetryRecommendation};
+    use crate::model::sampling::{SamplingPlan, ServiceSampling};
+
+    #[test]
+    fn the_budget_is_on_the_page_while_it_is_known() {
+        let mut report = report();
+        assert!(!render(&report).contains("slo_copilot_sampling"));
+        report.telemetry_recommendation = Some(Arc::new(TelemetryRecommendation {
+            unit: "bytes".to_owned(),
+            budget_per_day: Some(50.0),
+            probability_over_budget: Some(0.75),
+            forecast: vec![ForecastDay {
+                day: 1,
+                mean: 60.0,
+                lower: 40.0,
+                upper: 80.0,
+                probability_over_budget: Some(0.7),
+            }],
+            plan: Some(Arc::new(SamplingPlan {
+                services: vec![ServiceSampling {
+                    service: "checkout".to_owned(),
+                    default_ratio: 0.25,
+                    operations: Vec::new(),
+                }],
+                ..SamplingPlan::default()
+            })),
+            ..TelemetryRecommendation::default()
+        }));
+        let page = render(&report);
+        for line in [
+            "slo_copilot_telemetry_budget_ratio{unit=\"bytes\"} 1.2",
+            "slo_copilot_telemetry_over_budget_probability{unit=\"bytes\"} 0.75",
+            "slo_copilot_telemetry_forecast_volume{unit=\"bytes\"} 60",
+            "slo_copilot_sampling_rate_ratio{service=\"checkout\"} 0.25",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        assert!(!page.contains("slo_copilot_sampling_kept_ratio{"), "{page}");
+    }
+}

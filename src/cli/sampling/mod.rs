@@ -1,14 +1,15 @@
 //! `sampling`: what telemetry will cost, and which rates a budget allows.
 
-use std::fmt::Write as _;
+mod summary;
+mod volumes;
+
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Parser;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::adapter::sampling::Config;
 use crate::adapter::sampling::outlook::{HOURS_PER_DAY, Outlook, hour_of};
@@ -18,13 +19,15 @@ use crate::adapter::sampling::roots::Roots;
 use crate::adapter::sampling::settings::{Budget, Unit};
 use crate::cli::Usage;
 use crate::cli::endpoint::AdminEndpoint;
-use crate::cli::text::{print_json, table};
-use crate::cli::traces::{TraceArgs, read_each, show_findings};
-use crate::exporter::ci::visible;
+use crate::cli::sampling::summary::summary;
+use crate::cli::sampling::volumes::{check_volumes, read_volumes};
+use crate::cli::text::print_json;
+use crate::cli::traces::{read_each, show_findings};
 use crate::model::NANOS_PER_SEC;
 use crate::model::recommendation::{SamplingAction, TelemetryRecommendation};
 use crate::model::report::Report;
 use crate::model::trace::Trace;
+use crate::receiver::file::find_inputs;
 use crate::service::whole_traces::WholeTraces;
 
 const EXAMPLES: &str = "\
@@ -48,15 +51,22 @@ const SECS_TRUSTED: f64 = 3_600.0;
 
 const SECS_PER_DAY: f64 = 86_400.0;
 
-/// Operations that are listed for people.
-const RATES_SHOWN: usize = 40;
-
 /// Arguments of `sampling`.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[command(flatten)]
-    traces: TraceArgs,
+    /// Trace files, directories or globs; `-` reads standard input. OTLP (JSON, JSON lines, protobuf), span lists,
+    /// Jaeger and Zipkin JSON, each plain, gzip or zstd; told apart by content.
+    #[arg(value_name = "TRACE")]
+    traces: Vec<String>,
+
+    /// Configuration file (YAML), as `serve` takes it.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Set one configuration key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
 
     /// Telemetry of one day, the oldest first: in multiples of the budget, or in its unit where one is given. May be
     /// repeated.
@@ -77,7 +87,7 @@ pub struct Args {
     bytes_per_span: Option<f64>,
 
     /// Ask the admin endpoint of a running server.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["volume", "volumes", "traces", "more_traces"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["volume", "volumes", "traces"])]
     endpoint: Option<String>,
 
     /// Certificates in PEM form that https trusts beside the system's.
@@ -142,22 +152,10 @@ pub(super) fn of_budgets(
     ))
 }
 
-fn check_volumes(volumes: &[f64], source: &str) -> anyhow::Result<()> {
-    let wrong = volumes
-        .iter()
-        .find(|volume| !volume.is_finite() || **volume < 0.0);
-    match wrong {
-        None => Ok(()),
-        Some(wrong) => Err(Usage(format!(
-            "{source}: {wrong} is no volume; it must be a number of at least 0"
-        ))
-        .into()),
-    }
-}
-
 impl Args {
     fn config(&self) -> anyhow::Result<crate::config::Config> {
-        let mut config = self.traces.load_config()?;
+        let mut config =
+            crate::config::Config::load(self.config.as_deref(), std::env::vars(), &self.sets)?;
         let sampling = &mut config.adapters.sampling;
         if self.spans_per_day.is_some() {
             sampling.budget.spans_per_day = self.spans_per_day;
@@ -171,7 +169,7 @@ impl Args {
     fn answer(&self) -> anyhow::Result<Answer> {
         let config = self.config()?;
         let sampling = &config.adapters.sampling;
-        let has_traces = !self.traces.traces.is_empty() || !self.traces.more_traces.is_empty();
+        let has_traces = !self.traces.is_empty();
         let told = match &self.volumes {
             Some(path) => Some((read_volumes(path)?, path.display().to_string())),
             None if self.volume.is_empty() => None,
@@ -207,7 +205,7 @@ impl Args {
     }
 
     fn of_traces(&self, config: &crate::config::Config) -> anyhow::Result<Answer> {
-        let inputs = self.traces.inputs()?;
+        let inputs = find_inputs(&self.traces)?;
         let mut whole = WholeTraces::new(config);
         read_each(&inputs, |input, progress| whole.read(input, progress))?;
         show_findings(whole.findings())?;
@@ -340,192 +338,5 @@ impl Measured {
             recommendation: made,
             rates,
         }
-    }
-}
-
-/// One day of a JSON file.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Day {
-    Volume(f64),
-    Named { volume: f64 },
-}
-
-fn read_volumes(path: &Path) -> anyhow::Result<Vec<f64>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Usage(format!("cannot read {}: {error}", path.display())))?;
-    if text.trim_start().starts_with('[') {
-        let days: Vec<Day> = serde_json::from_str(&text)
-            .map_err(|error| {
-                Usage(format!(
-                    "{}: {error}; expected an array of numbers, or of objects with `volume`",
-                    path.display()
-                ))
-            })
-            .context("the volumes cannot be read")?;
-        let volumes = days.into_iter().map(|day| match day {
-            Day::Volume(volume) | Day::Named { volume } => volume,
-        });
-        return Ok(volumes.collect());
-    }
-    let mut volumes = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        let last = line.rsplit([',', ';', '\t']).next().unwrap_or_default();
-        let last = last.trim().trim_matches('"');
-        match last.parse() {
-            Ok(volume) => volumes.push(volume),
-            // A head, and empty lines.
-            Err(_) if last.is_empty() || (number == 1 && volumes.is_empty()) => {}
-            Err(_) => {
-                let message = format!(
-                    "{}:{number}: `{last}` is no number; the last column holds the volume of a day",
-                    path.display()
-                );
-                return Err(Usage(message).into());
-            }
-        }
-    }
-    anyhow::ensure!(
-        !volumes.is_empty(),
-        Usage(format!("{} holds no volumes", path.display()))
-    );
-    Ok(volumes)
-}
-
-/// The same for people; ends with a newline.
-fn summary(answer: &Answer) -> String {
-    let made = &answer.recommendation;
-    let mut text = String::new();
-    if !made.forecast.is_empty() {
-        let rows: Vec<[String; 5]> = made
-            .forecast
-            .iter()
-            .map(|day| {
-                [
-                    day.day.to_string(),
-                    amount(day.mean),
-                    amount(day.lower),
-                    amount(day.upper),
-                    day.probability_over_budget.map(percent).unwrap_or_default(),
-                ]
-            })
-            .collect();
-        text.push_str(&table(
-            ["DAY", &made.unit, "10 %", "90 %", "OVER BUDGET"],
-            &rows,
-        ));
-        text.push('\n');
-    }
-    text.push_str(&rates_table(&answer.rates));
-    write!(text, "{}", made.sampling_action.label()).ok();
-    if let (Some(over), Some(budget)) = (made.probability_over_budget, made.budget_per_day) {
-        let days = made.forecast.len();
-        let alert = if made.budget_alert { " (alert)" } else { "" };
-        write!(
-            text,
-            ": {days} days exceed their budget of {} {} a day with a probability of {}{alert}",
-            amount(budget),
-            made.unit,
-            percent(over)
-        )
-        .ok();
-    }
-    if let Some(method) = &made.method {
-        write!(text, "; method: {method}").ok();
-    }
-    text.push('\n');
-    for note in &made.notes {
-        writeln!(text, "  {note}").ok();
-    }
-    text
-}
-
-/// The operations with the most spans, and their rates; nothing without any.
-fn rates_table(rates: &[Rate]) -> String {
-    if rates.is_empty() {
-        return String::new();
-    }
-    let mut sorted: Vec<&Rate> = rates.iter().collect();
-    let volume = |rate: &Rate| rate.traces_per_day * rate.spans_per_trace;
-    sorted.sort_by(|a, b| volume(b).total_cmp(&volume(a)));
-    let rows: Vec<[String; 6]> = sorted
-        .iter()
-        .take(RATES_SHOWN)
-        .map(|rate| {
-            [
-                visible(&rate.service),
-                visible(&rate.operation),
-                amount(rate.traces_per_day),
-                format!("{:.1}", rate.spans_per_trace),
-                format!("{:.3} %", 100.0 * rate.error_ratio),
-                format!("{:.4}", rate.ratio),
-            ]
-        })
-        .collect();
-    let heads = [
-        "SERVICE",
-        "ROOT OPERATION",
-        "TRACES/DAY",
-        "SPANS",
-        "ERRORS",
-        "RATE",
-    ];
-    let mut text = table(heads, &rows);
-    if rates.len() > RATES_SHOWN {
-        writeln!(text, "and {} more operations", rates.len() - RATES_SHOWN).ok();
-    }
-    text.push('\n');
-    text
-}
-
-/// A volume for people.
-fn amount(volume: f64) -> String {
-    let scaled = |by: f64, unit: &str| format!("{:.2}{unit}", volume / by);
-    if volume >= 1e9 {
-        scaled(1e9, " G")
-    } else if volume >= 1e6 {
-        scaled(1e6, " M")
-    } else if volume >= 1e4 {
-        scaled(1e3, " k")
-    } else if volume >= 100.0 {
-        format!("{volume:.0}")
-    } else {
-        format!("{volume:.3}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn volumes(text: &str) -> Result<Vec<f64>, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("volumes");
-        std::fs::write(&path, text).unwrap();
-        read_volumes(&path).map_err(|error| format!("{error:#}"))
-    }
-
-    #[test]
-    fn volumes_are_read_from_csv_and_json() {
-        for text in [
-            "day,spans\n2026-01-01,12\n2026-01-02,\"13.5\"\n\n",
-            "12\n13.5\n",
-            "[12, 13.5]",
-            r#"[{"volume": 12, "day": "2026-01-01"}, {"volume": 13.5}]"#,
-        ] {
-            assert_eq!(volumes(text), Ok(vec![12.0, 13.5]), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_broken_volume_is_named_by_its_line() {
-        let error = volumes("day,spans\na,12\nb,many\n").unwrap_err();
-        assert!(error.contains(":3: `many`"), "{error}");
-        assert!(volumes("day,spans\n").unwrap_err().contains("no volumes"));
-        assert!(
-            volumes("[1, \"x\"]")
-                .unwrap_err()
-                .contains("array of numbers")
-        );
     }
 }
