@@ -3,7 +3,7 @@
 //! The state is how much of the budget is being spent (ten bins up to twice the budget) and whether something is wrong. An
 //! action halves the share that is kept, leaves it, or doubles it. The reward is what was really kept of errors and slow
 //! traces, less the distance from the budget. It is judged against the fixed rule of [`super::controller`] in the study
-//! (`cargo bench --bench sampling_study`) and nowhere used otherwise, since it does not beat that rule there.
+//! (`cargo bench --bench sampling_study`) and nowhere used otherwise.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
