@@ -7,8 +7,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::disallowed_methods,
-    reason = "a study may panic and measures real time"
+    reason = "a study may panic and measures real time; its numbers are small"
 )]
 
 use std::collections::BTreeMap;
@@ -275,17 +277,18 @@ impl Week {
     }
 }
 
+/// What was kept of a minute.
+#[derive(Clone, Copy)]
+struct Kept {
+    spans: f64,
+    /// The share of the traces with an error and of the slow ones; `None` without any.
+    bad_share: Option<f64>,
+}
+
 /// Who decides which share of the traces is kept.
 trait Sampler {
-    /// Told the traffic of a minute that is over, with the spans that were kept of it, and the share of the bad traces.
-    fn minute(
-        &mut self,
-        week: &Week,
-        digests: &[Digest],
-        kept_spans: f64,
-        bad_kept: Option<f64>,
-        now: u64,
-    );
+    /// Told the traffic of a minute that is over, and what was kept of it.
+    fn minute(&mut self, week: &Week, digests: &[Digest], kept: Kept, now: u64);
     fn ratio(&self, root: usize) -> f64;
 }
 
@@ -424,7 +427,7 @@ fn trace_of(own: &Digest, (service, name): &(String, String)) -> Trace {
 }
 
 impl Sampler for Fixed {
-    fn minute(&mut self, week: &Week, digests: &[Digest], _: f64, _: Option<f64>, now: u64) {
+    fn minute(&mut self, week: &Week, digests: &[Digest], _: Kept, now: u64) {
         for own in digests {
             let count = &mut self.counters[usize::from(own.root)];
             if own.is_error {
@@ -464,7 +467,7 @@ struct Uniform {
 }
 
 impl Sampler for Uniform {
-    fn minute(&mut self, _: &Week, _: &[Digest], _: f64, _: Option<f64>, now: u64) {
+    fn minute(&mut self, _: &Week, _: &[Digest], _: Kept, now: u64) {
         self.day = usize::try_from((now - START) / DAY)
             .unwrap()
             .min(self.by_day.len() - 1);
@@ -504,16 +507,9 @@ impl Learned {
 }
 
 impl Sampler for Learned {
-    fn minute(
-        &mut self,
-        week: &Week,
-        _: &[Digest],
-        kept_spans: f64,
-        bad_kept: Option<f64>,
-        now: u64,
-    ) {
-        self.spent += kept_spans;
-        if let Some(kept) = bad_kept {
+    fn minute(&mut self, week: &Week, _: &[Digest], kept: Kept, now: u64) {
+        self.spent += kept.spans;
+        if let Some(kept) = kept.bad_share {
             self.bad.0 += kept;
             self.bad.1 += 1.0;
         }
@@ -670,19 +666,17 @@ fn replay(week: &Week, sampler: &mut impl Sampler, has_tail: bool) -> Outcomes {
             kept_spans += if is_kept { f64::from(own.spans) } else { 0.0 };
         }
         outcomes.kept_by_day[usize::try_from(minute / 1_440).unwrap()] += kept_spans;
-        sampler.minute(
-            week,
-            now,
-            kept_spans,
-            (bad.1 > 0.0).then(|| bad.0 / bad.1),
-            end,
-        );
+        let kept = Kept {
+            spans: kept_spans,
+            bad_share: (bad.1 > 0.0).then(|| bad.0 / bad.1),
+        };
+        sampler.minute(week, now, kept, end);
         if (minute + 1).is_multiple_of(60) {
             for (root, limit) in slow.iter_mut().enumerate() {
                 let times = hours
                     .get(&root)
                     .map(|hour| hour.all.iter().map(|own| own.1).collect());
-                *limit = quantile(&mut times.unwrap_or_else(Vec::new), 0.99);
+                *limit = quantile(&mut times.unwrap_or_default(), 0.99);
             }
             outcomes.judge(&mut hours);
         }
