@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::forward::{Entrance, Full, Reservation};
 use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
+use crate::model::sampling::TelemetryVolume;
 use crate::trace::buffer::TraceBuffer;
 use crate::window::event::{EventRules, OperationScratch};
 use crate::window::{Recorded, Windows};
@@ -49,6 +50,8 @@ pub struct Pipeline {
     rules: EventRules,
     clock: Clock,
     roots: AtomicU64,
+    spans: AtomicU64,
+    bytes: AtomicU64,
     traces: Option<Arc<TraceBuffer>>,
     forward: Option<Entrance>,
 }
@@ -61,6 +64,8 @@ impl Pipeline {
             windows,
             clock,
             roots: AtomicU64::new(0),
+            spans: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             traces: None,
             forward: None,
         }
@@ -109,6 +114,7 @@ impl Pipeline {
     fn count(&self, batch: &mut EventBatch) -> Consumed {
         let recorded = self.windows.record(batch, self.clock.now());
         self.roots.fetch_add(batch.roots, Ordering::Relaxed);
+        self.spans.fetch_add(batch.spans, Ordering::Relaxed);
         Consumed {
             accepted: batch.spans,
             rejected: batch.rejected,
@@ -117,6 +123,19 @@ impl Pipeline {
                 .traces
                 .as_ref()
                 .is_some_and(|traces| traces.picks(batch)),
+        }
+    }
+
+    /// Notes the size of a request that was counted.
+    pub fn note_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What came in so far.
+    pub fn volume(&self) -> TelemetryVolume {
+        TelemetryVolume {
+            spans: self.spans.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
 

@@ -15,8 +15,8 @@ mod corpus;
 mod numbers;
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::fmt::Write as _;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

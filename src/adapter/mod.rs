@@ -9,6 +9,7 @@ pub mod fixed_sampling;
 pub mod incident;
 pub mod kubernetes;
 pub mod rca;
+pub mod sampling;
 pub mod topology;
 pub mod zero_touch;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub incident: incident::Config,
     /// Root causes.
     pub rca: rca::Settings,
+    /// What telemetry may cost, and how sampling follows.
+    pub sampling: sampling::Config,
 }
 
 impl Config {
@@ -65,6 +68,7 @@ impl Config {
         self.coverage.check()?;
         self.topology.check()?;
         self.incident.check()?;
-        self.rca.check()
+        self.rca.check()?;
+        self.sampling.check()
     }
 }

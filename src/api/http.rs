@@ -20,6 +20,7 @@ use super::{
     Shared, candidates, flagger, incidents, kayenta, metrics, openapi, overview, query, store,
     topology, traces,
 };
+use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, VerdictReport};
 use crate::model::sampling::SamplingPlan;
 
@@ -158,7 +159,7 @@ async fn tests(State(shared): State<Arc<Shared>>) -> Response {
 struct Sampling<'a> {
     /// Null while there is none: everything is sampled.
     plan: Option<&'a SamplingPlan>,
-    telemetry_recommendation: Option<&'a serde_json::Value>,
+    telemetry_recommendation: Option<&'a TelemetryRecommendation>,
 }
 
 /// The plan that senders follow now, which may be newer than the report's.
@@ -170,7 +171,7 @@ async fn sampling(State(shared): State<Arc<Shared>>) -> Response {
         serde_json::to_vec(&Sampling {
             plan: plan.as_deref(),
             telemetry_recommendation: recommendation
-                .and_then(|report| report.telemetry_recommendation.as_ref()),
+                .and_then(|report| report.telemetry_recommendation.as_deref()),
         })
     })
     .await

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 
 use crate::cli::Usage;
+use crate::cli::sampling::of_budgets;
 use crate::cli::summary::summary;
 use crate::cli::traces::{TraceArgs, read_all, show_findings};
 use crate::clock::Clock;
@@ -20,8 +22,9 @@ use crate::exporter::slo_export::SloExport;
 use crate::model::candidate::CandidateState;
 use crate::model::finding::Level;
 use crate::model::input::JudgedAgainst;
+use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::record::{Actor, Edit, RecordState, SloRecord};
-use crate::model::report::Report;
+use crate::model::report::{Report, Verdict};
 use crate::model::simulation::FaultReport;
 use crate::model::slo::{Objective, ObjectiveSource};
 use crate::openslo::read::{SourceFile, read};
@@ -132,6 +135,7 @@ pub fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
     analysis.compare_versions(None, None);
     let candidates = analysis.candidates();
     let mut report = analysis.report(candidates, against, &neighbours, timestamp(clock.now()));
+    report.telemetry_recommendation = args.telemetry(&config, &report)?;
     report.fault_cases = args.fault_cases(&config, &inputs, &report);
     let is_valid = args.validate(&report)?;
     args.export(&report)?;
@@ -173,19 +177,32 @@ impl Args {
         Some(recording.try_defaults(&objectives))
     }
 
+    /// What is to be done about sampling, where volumes were given.
+    fn telemetry(
+        &self,
+        config: &Config,
+        report: &Report,
+    ) -> anyhow::Result<Option<Arc<TelemetryRecommendation>>> {
+        if self.disable_caat || self.telemetry_volume.is_empty() {
+            return Ok(None);
+        }
+        let is_incident = matches!(report.verdict.verdict, Verdict::Warn | Verdict::Fail);
+        let sampling = &config.adapters.sampling;
+        let made = of_budgets(&self.telemetry_volume, sampling, is_incident)?;
+        Ok(Some(Arc::new(made)))
+    }
+
     fn neighbours(&self) -> Neighbours {
         let mut integrations = BTreeMap::new();
         let mut say = |name: &str, text: String| integrations.insert(name.to_owned(), text);
         if self.disable_caat {
             say("caat", "off: --disable-caat".to_owned());
-        } else if !self.telemetry_volume.is_empty() {
-            let days = self.telemetry_volume.len();
-            say(
-                "caat",
-                format!(
-                    "{days} telemetry volumes were given; the forecast is not part of this build yet"
-                ),
-            );
+        } else if self.telemetry_volume.is_empty() {
+            let text = "no recommendation: say the volumes of past days with --telemetry-volume";
+            say("caat", text.to_owned());
+        } else {
+            let text = "on: the volumes that were given are forecast and held against their budget";
+            say("caat", text.to_owned());
         }
         let root_causes = if self.disable_trag {
             "off: --disable-trag"

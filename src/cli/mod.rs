@@ -13,6 +13,7 @@ pub mod manifests;
 pub mod plan;
 pub mod rca;
 pub mod rules;
+pub mod sampling;
 #[cfg(test)]
 mod schemas;
 pub mod scrub;
@@ -101,6 +102,8 @@ pub enum CliCommand {
     Scrub(scrub::Args),
     /// What reports no spans, how well the rest is instrumented, and which probes would see the gaps.
     Coverage(coverage::Args),
+    /// What telemetry will cost, and which sampling rates a budget allows; of volumes, trace files, or a running server.
+    Sampling(sampling::Args),
     /// Send synthetic traffic to an OTLP endpoint and measure.
     Loadgen(loadgen::Args),
 }
@@ -206,6 +209,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         CliCommand::Plan(args) => plan::run(&args)?,
         CliCommand::Scrub(args) => scrub::run(&args)?,
         CliCommand::Coverage(args) => coverage::run(&args).map_err(Failure::broken_input)?,
+        CliCommand::Sampling(args) => runtime.block_on(sampling::run(args))?,
         CliCommand::Loadgen(args) => runtime.block_on(loadgen::run(args, clock.now()))?,
     };
     // A blocking task that hangs must not hold up the exit.

@@ -75,6 +75,21 @@ fn write_summary(out: &mut String, report: &Report) -> std::fmt::Result {
             writeln!(out, "  instrument `{}` first: {}", next.target, next.reason)?;
         }
     }
+    if let Some(telemetry) = &report.telemetry_recommendation {
+        writeln!(
+            out,
+            "\ntelemetry: {}{}",
+            telemetry.sampling_action.label(),
+            if telemetry.budget_alert {
+                ", the budget will not hold"
+            } else {
+                ""
+            }
+        )?;
+        for note in &telemetry.notes {
+            writeln!(out, "  {note}")?;
+        }
+    }
     write_candidates(out, report)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::coverage::CoverageReport;
 use crate::model::rca::RcaReport;
+use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::sampling::SamplingPlan;
 use crate::model::topology::ServiceGraph;
 
@@ -19,6 +20,8 @@ pub struct Advice {
     pub sampling: Option<Arc<SamplingPlan>>,
     /// The service graph. It is no part of the report: `/api/v1/topology` has it.
     pub topology: Option<Arc<ServiceGraph>>,
+    /// What the telemetry will cost, and what to do about it.
+    pub telemetry: Option<Arc<TelemetryRecommendation>>,
     /// State of each neighbour in words, by its name in the report's `integrations`.
     pub states: BTreeMap<&'static str, String>,
 }

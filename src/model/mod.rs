@@ -16,6 +16,7 @@ pub mod incident;
 pub mod input;
 pub mod period;
 pub mod rca;
+pub mod recommendation;
 pub mod record;
 pub mod report;
 pub mod sampling;

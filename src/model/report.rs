@@ -13,6 +13,7 @@ use crate::model::coverage::CoverageReport;
 use crate::model::input::TraceInputReport;
 use crate::model::period::Period;
 use crate::model::rca::RcaReport;
+use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::sampling::SamplingPlan;
 use crate::model::series::ServiceKey;
 use crate::model::simulation::FaultReport;
@@ -438,11 +439,11 @@ pub struct Report {
     pub fault_cases: Option<FaultReport>,
     /// Coverage of the expected signals; null where none are.
     pub coverage: Option<Arc<CoverageReport>>,
-    /// Sampling advice; null while the adapter is off.
-    pub telemetry_recommendation: Option<serde_json::Value>,
     /// The shares that senders are told to sample; null while they are told to sample everything.
     #[serde(default)]
     pub sampling: Option<Arc<SamplingPlan>>,
+    /// The telemetry budget; null while its adapter is off, and in commands that were told no volumes.
+    pub telemetry_recommendation: Option<Arc<TelemetryRecommendation>>,
     /// Root causes of the incident that is under way, or of the last one; null while there was none.
     pub rca: Option<Arc<RcaReport>>,
     /// Guardrail policies of the first hundred objectives: `<objective>.cel`, `<objective>.rego`, `<objective>.promql`.

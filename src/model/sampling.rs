@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
 
+/// What came in so far, of every kind of span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TelemetryVolume {
+    /// Spans.
+    pub spans: u64,
+    /// Bytes of the requests that brought them, unpacked.
+    pub bytes: u64,
+}
+
 /// Sampling of all services.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

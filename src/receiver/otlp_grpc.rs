@@ -99,6 +99,7 @@ impl TraceService for Receiver {
         {
             Ok(consumed) => {
                 self.count(&consumed);
+                self.pipeline.note_bytes(message.len());
                 self.pipeline.keep(&consumed, |traces, now| {
                     keep_protobuf(&message, traces, now);
                 });

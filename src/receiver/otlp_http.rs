@@ -133,6 +133,7 @@ async fn consume(
             Encoding::Json => collect_json(&body, rules, batch, scratch)
                 .map_err(|error| malformed(format!("the body is not OTLP/JSON: {error}"))),
         })?;
+    receiver.pipeline.note_bytes(body.len());
     receiver
         .pipeline
         .keep(&consumed, |traces, now| match encoding {

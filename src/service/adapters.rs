@@ -12,6 +12,7 @@ use crate::adapter::coverage::Coverage;
 use crate::adapter::fixed_sampling::FixedSampling;
 use crate::adapter::incident::IncidentAdapter;
 use crate::adapter::incident::explain::ExplainError;
+use crate::adapter::sampling::{Sampling, Sources};
 use crate::adapter::topology::Topology;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,6 +21,7 @@ use crate::model::advice::Advice;
 use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
 use crate::pii::Counts;
+use crate::pipeline::Pipeline;
 use crate::service::keeper::Keeper;
 use crate::service::{ServiceError, TraceBatch, TraceFeed, findings, manifests};
 use crate::telemetry::AdapterMetrics;
@@ -27,13 +29,18 @@ use crate::telemetry::AdapterMetrics;
 /// The adapters that are enabled. Incidents are remembered by `keeper`.
 pub(super) fn build(
     config: &Config,
+    pipeline: &Arc<Pipeline>,
     keeper: &Arc<Keeper>,
     now: UnixNanos,
 ) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
     let (all, trace_buffer) = (&config.adapters, &config.trace_buffer);
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
+    // One of the two says what is sampled.
     if let Some(file) = &all.fixed_sampling.file {
         adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
+    } else if all.sampling.enabled {
+        let sources = sampling_sources(pipeline, keeper);
+        adapters.push(Box::new(Sampling::new(&all.sampling, sources)));
     }
     if all.coverage.enabled {
         let inventory = manifests::configured(&all.coverage.manifests)?;
@@ -47,6 +54,20 @@ pub(super) fn build(
         adapters.push(Box::new(incidents(config, keeper)?));
     }
     Ok(adapters)
+}
+
+/// What the telemetry budget reads beside reports: what arrived, and the hours that the history knows.
+fn sampling_sources(pipeline: &Arc<Pipeline>, keeper: &Arc<Keeper>) -> Sources {
+    let (pipeline, keeper) = (Arc::clone(pipeline), Arc::clone(keeper));
+    Sources {
+        volume: Box::new(move || pipeline.volume()),
+        past: Box::new(move || {
+            keeper.hourly_entries().unwrap_or_else(|error| {
+                tracing::warn!(%error, "Cannot read the traffic of the past; it is forecast from here on.");
+                Vec::new()
+            })
+        }),
+    }
 }
 
 fn incidents(config: &Config, keeper: &Arc<Keeper>) -> Result<IncidentAdapter, ExplainError> {
@@ -78,25 +99,28 @@ pub(super) struct Adapters {
 }
 
 impl Adapters {
-    /// With the other end of their advice.
+    /// None yet; with the other end of their advice.
     pub(super) fn new(
-        adapters: Vec<Box<dyn Adapter>>,
         feed: &TraceFeed,
         reports: &watch::Receiver<Option<Arc<Report>>>,
         clock: &Clock,
     ) -> (Self, watch::Receiver<Advice>) {
         let (advice, newest) = watch::channel(Advice::default());
-        let surroundings = Surroundings {
-            feed: feed.clone(),
-            reports: reports.clone(),
-            advice,
-            clock: clock.clone(),
-        };
         let adapters = Self {
-            adapters,
-            surroundings,
+            adapters: Vec::new(),
+            surroundings: Surroundings {
+                feed: feed.clone(),
+                reports: reports.clone(),
+                advice,
+                clock: clock.clone(),
+            },
         };
         (adapters, newest)
+    }
+
+    /// These.
+    pub(super) fn with(self, adapters: Vec<Box<dyn Adapter>>) -> Self {
+        Self { adapters, ..self }
     }
 
     /// One task for each; they end at `stop`.

@@ -164,10 +164,10 @@ impl Service {
         let (ready_sender, ready) = watch::channel(true);
         let rules = EventRules::new(&config.sli);
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
-        let adapters = adapters::build(&config, &keeper, clock.now())?;
-        let (adapters, advice) = Adapters::new(adapters, &feed, &reports, &clock);
+        let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
+        let adapters = adapters.with(adapters::build(&config, &pipeline, &keeper, clock.now())?);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,

@@ -9,6 +9,7 @@
 //! those of `dependency`, which bounds them itself.
 
 mod adapter;
+mod budget;
 mod coverage;
 mod dependency;
 mod forward;
@@ -34,6 +35,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 pub use crate::telemetry::adapter::AdapterMetrics;
+pub use crate::telemetry::budget::SamplingMetrics;
 pub use crate::telemetry::coverage::CoverageMetrics;
 pub use crate::telemetry::dependency::{DependencyMetrics, DependencySample};
 pub use crate::telemetry::forward::ForwardMetrics;
@@ -228,6 +230,7 @@ fn describe() {
         "Messages to webhooks and Alertmanagers: delivered, failed attempts, and dropped for good."
     );
     adapter::describe();
+    budget::describe();
     sampling::describe();
     forward::describe();
     pii::describe();

@@ -13,6 +13,7 @@
 
 mod analyze;
 mod binary;
+mod budget;
 mod canary;
 mod candidates;
 mod contracts;

@@ -12,6 +12,7 @@ pub mod negotiate;
 pub mod openmetrics;
 pub mod query;
 pub mod read;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod trace_tests;
@@ -59,6 +60,7 @@ pub fn render(report: &Report) -> String {
     verdicts::canaries(&mut page, report);
     trace_tests::render(&mut page, report);
     coverage::render(&mut page, report);
+    sampling::render(&mut page, report);
     // The page is kept until the next report.
     page.shrink_to_fit();
     page

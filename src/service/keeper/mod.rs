@@ -3,6 +3,7 @@
 //! Its calls block on the disk, except those that a tick makes; tasks run them on blocking threads.
 
 mod fits;
+mod hours;
 mod incidents;
 mod slos;
 mod told;
