@@ -673,7 +673,7 @@ fn replay(week: &Week, sampler: &mut impl Sampler, has_tail: bool) -> Outcomes {
         sampler.minute(week, now, kept, end);
         if (minute + 1).is_multiple_of(60) {
             for (root, limit) in slow.iter_mut().enumerate() {
-                let times = hours
+                let times: Option<Vec<f32>> = hours
                     .get(&root)
                     .map(|hour| hour.all.iter().map(|own| own.1).collect());
                 *limit = quantile(&mut times.unwrap_or_default(), 0.99);
