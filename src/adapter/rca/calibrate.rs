@@ -29,6 +29,9 @@ const RISE_WORTH: f64 = 1.5;
 /// Shares must rise by so many deviations to be significant, however quiet the time before was.
 const RISE_LEAST: f64 = 3.0;
 
+/// The limit of so many spans is √2 times that of many: what is rare is seen too seldom in halves to be calibrated.
+const FEW_SPANS: f64 = 8.0;
+
 /// Euler's constant: the mean of Gumbel's distribution with location 0 and scale 1.
 const EULER: f64 = 0.577_215_664_901_532_9;
 
@@ -79,7 +82,9 @@ impl Calibration {
         let statistic = finding.statistic;
         finding.strength = (statistic / normal.worth).ln().max(0.0);
         finding.deviations = statistic / normal.deviation;
-        finding.is_significant = statistic > normal.limit;
+        let (n, m) = finding.spans;
+        let rarity = (1.0 + FEW_SPANS / n.min(m)).sqrt();
+        finding.is_significant = statistic > normal.limit * rarity;
     }
 }
 
