@@ -332,8 +332,8 @@ fn write_edges(text: &mut String, seen: &Instrumentation) {
     let between = seen
         .edges
         .iter()
-        .filter(|edge| edge.kind != PeerKind::Service || edge.answered < edge.calls);
-    let rows: Vec<[String; 5]> = between
+        .filter(|edge| edge.kind != PeerKind::Service || edge.answered + edge.failed < edge.calls);
+    let rows: Vec<[String; 6]> = between
         .take(ROWS_SHOWN)
         .map(|edge| {
             [
@@ -342,13 +342,14 @@ fn write_edges(text: &mut String, seen: &Instrumentation) {
                 edge.kind.label().to_owned(),
                 edge.calls.to_string(),
                 edge.answered.to_string(),
+                edge.failed.to_string(),
             ]
         })
         .collect();
     if !rows.is_empty() {
         text.push_str("\ncalls that end where no span answers:\n");
         text.push_str(&table(
-            ["CALLER", "PEER", "KIND", "CALLS", "ANSWERED"],
+            ["CALLER", "PEER", "KIND", "CALLS", "ANSWERED", "FAILED"],
             &rows,
         ));
     }
