@@ -203,8 +203,8 @@ impl Slots {
         since: UnixNanos,
     ) -> bool {
         let (mut before, mut after) = (Outcomes::default(), Outcomes::default());
-        for slot in self.calm() {
-            if slot.start < began_at {
+        for (slot, end) in self.with_ends().filter(|(slot, _)| !slot.is_troubled) {
+            if end <= began_at {
                 before.add(slot.outcomes(badness));
             } else if slot.start >= since {
                 after.add(slot.outcomes(badness));
@@ -216,9 +216,20 @@ impl Slots {
 
     /// Nothing will be compared with what was between these times.
     pub(super) fn mark_trouble(&mut self, from: UnixNanos, to: UnixNanos) {
-        for slot in &mut self.all {
-            slot.is_troubled |= (from..to).contains(&slot.start);
+        let troubled: Vec<bool> = self
+            .with_ends()
+            .map(|(slot, end)| slot.start < to && end > from)
+            .collect();
+        for (slot, is_troubled) in self.all.iter_mut().zip(troubled) {
+            slot.is_troubled |= is_troubled;
         }
+    }
+
+    /// The slots with their ends: a wide one may hold both sides of an onset, and then belongs to none.
+    fn with_ends(&self) -> impl Iterator<Item = (&Slot, UnixNanos)> {
+        let starts = self.all.iter().skip(1).map(|next| next.start);
+        let ends = starts.chain(std::iter::once(UnixNanos::MAX));
+        self.all.iter().zip(ends)
     }
 
     /// What was before the incident and what came with it, at most `recent` of it.
@@ -229,12 +240,12 @@ impl Slots {
         };
         let recent = u64::try_from(recent.as_nanos()).unwrap_or(u64::MAX);
         let newest = self.all.back().map_or(0, |slot| slot.start);
-        for slot in &self.all {
-            if slot.start >= began_at && !slot.is_troubled {
+        for (slot, end) in self.with_ends().filter(|(slot, _)| !slot.is_troubled) {
+            if slot.start >= began_at {
                 if newest - slot.start <= recent {
                     sides.incident.merge(&slot.summary, &self.settings);
                 }
-            } else if !slot.is_troubled {
+            } else if end <= began_at {
                 sides.baseline.merge(&slot.summary, &self.settings);
             }
         }
