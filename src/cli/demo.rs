@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::model::NANOS_PER_SEC;
 use crate::model::fault::{Fault, FaultTarget, LatencyChange};
+use crate::model::incident::Incident;
 use crate::model::rca::{Conclusion, RcaReport};
 use crate::model::report::{Report, Verdict, VerdictReport};
 use crate::model::slo::Sli;
@@ -347,31 +348,32 @@ async fn show_second_occurrence(
     say("\n   The fault is healed; waiting until the traces say so, too.")?;
     let endpoint = AdminEndpoint::new(&admin.to_string(), None)?;
     let until = Instant::now() + PAGE_DEADLINE;
-    loop {
+    let id = loop {
         let list: IncidentList = endpoint.get(&["api", "v1", "incidents"]).await?;
-        if list
-            .incidents
-            .last()
-            .is_some_and(|own| own.ended_at.is_some())
-        {
-            break;
+        let found = |own: &&Incident| own.rca.conclusion == Conclusion::Found;
+        let newest = list.incidents.iter().rfind(found);
+        if let Some(over) = newest.filter(|own| own.ended_at.is_some()) {
+            break over.id;
         }
         if timeout_at(until, next_report(reports)).await.is_err() {
             say("   the incident did not end within three minutes: something is wrong")?;
             return Ok(false);
         }
-    }
+    };
     let said = Said {
         cause: FAULTY.to_owned(),
         resolution: "healed by the demo".to_owned(),
         by: Some("demo".to_owned()),
     };
-    let path = ["api", "v1", "incidents", "1:confirm"];
+    let verb = format!("{id}:confirm");
+    let path = ["api", "v1", "incidents", &verb];
     let _: serde_json::Value = endpoint.post(&path, &said).await?;
-    say("   Incident 1 is over, and its cause is confirmed. The same fault again:")?;
+    say(&format!(
+        "   Incident {id} is over, and its cause is confirmed. The same fault again:"
+    ))?;
     fault.send_replace(harm());
     show_root_cause(reports, |rca| {
-        rca.conclusion == Conclusion::Found && !rca.similar.is_empty()
+        rca.conclusion == Conclusion::Found && rca.similar.iter().any(|own| own.id == id)
     })
     .await
 }
