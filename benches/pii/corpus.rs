@@ -233,8 +233,8 @@ fn phone(random: &mut StdRng) -> String {
             digits(random, 4)
         ),
         1 => format!("+49 151 {}", random.random_range(20_000_000..69_999_999)),
-        2 => format!("+44 7911 {}", random.random_range(100_000..999_999)),
-        3 => format!("+336{}", digits(random, 8)),
+        2 => format!("+44 7400 {}", random.random_range(100_000..999_999)),
+        3 => format!("+33612{}", digits(random, 6)),
         4 => format!(
             "+34 6{} {} {}",
             digits(random, 2),
