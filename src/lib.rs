@@ -10,7 +10,9 @@
 //!                 │                       │                    │            │            └─ API, /metrics, gRPC
 //!                 │                       │                 results     transitions ─ store ─ notifiers
 //!                 │                       └─ closed minutes ─ store ─ candidates
-//!                 └─ a sample ─ trace buffer ─ whole traces ─ trace tests
+//!                 ├─ a sample ─ trace buffer ─ whole traces ─ trace tests
+//!                 │                                        └─ adapters ─ advice ─ the next report, the sampling server
+//!                 └─ all of it ─ forward ─ a backend
 //! ```
 //!
 //! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request. [`receiver::intake`] lets it in
@@ -41,11 +43,18 @@
 //! 8. **Whole traces.** [`trace::buffer`] keeps a sample of whole traces, of the bytes as they came. [`trace::tree`] knows
 //!    self times, critical paths and where errors come from; [`tracetest`] judges traces by suites and puts faults into
 //!    them; [`traffic`] makes traces from a model of services, and such models from traces.
+//! 9. **Neighbours.** Each [`adapter::Adapter`] runs in a task of its own, on whole traces and reports, and what it found last
+//!    joins the next report: [`adapter::coverage`] says what is not seen, [`adapter::topology`] who calls whom,
+//!    [`adapter::sampling`] what telemetry will cost and which share to sample, and [`adapter::incident`] what broke when a verdict
+//!    fails, by [`adapter::rca`], with the incidents that looked alike. [`adapter::kubernetes`] reads manifests for them and for
+//!    the plans of [`adapter::zero_touch`].
+//! 10. **On.** [`forward`] sends counted requests on to a backend, as the bytes that came. [`pii`] takes personal data out of what
+//!    is kept, shown and sent.
 //!
 //! Invariant: acknowledged means counted. No queue stands between a receiver and the windows, and a request counts
 //! wholly, less its rejected spans, or not at all.
 //!
-//! Invariant: the core is pure. [`window`], [`trace`], [`evaluator`], [`openslo`] and [`tracetest`] take `now` as an argument, do no I/O and
+//! Invariant: the core is pure. [`window`], [`trace`], [`evaluator`], [`openslo`], [`tracetest`] and [`pii`] take `now` as an argument, do no I/O and
 //! start no task. [`clock`] alone reads the time.
 //!
 //! Invariant: everything that grows with what is sent has a bound, a counter for what went over it, and a key in
@@ -61,9 +70,7 @@ pub mod clock;
 pub mod disk;
 pub mod model;
 pub mod outgoing;
-
 pub mod pii;
-
 pub mod telemetry;
 
 // In.
