@@ -49,7 +49,7 @@
 //!    fails, by [`adapter::rca`], with the incidents that looked alike. [`adapter::kubernetes`] reads manifests for them and for
 //!    the plans of [`adapter::zero_touch`].
 //! 10. **On.** [`forward`] sends counted requests on to a backend, as the bytes that came. [`pii`] takes personal data out of what
-//!    is kept, shown and sent.
+//!     is kept, shown and sent.
 //!
 //! Invariant: acknowledged means counted. No queue stands between a receiver and the windows, and a request counts
 //! wholly, less its rejected spans, or not at all.

@@ -1,8 +1,8 @@
 //! Coverage: what should report spans and does not, how well the rest is instrumented, and what to do about it.
 //!
-//! The way of a trace: [`observe`] looks at its resources, spans and calls and counts into a [`tally`], which is bounded and
+//! The way of a trace: `observe` looks at its resources, spans and calls and counts into a `tally`, which is bounded and
 //! merges. [`of_traces`] makes the report of it: the Instrumentation Score by the rules of its specification ([`score`]) and
-//! nothing else; the calls with their peers resolved ([`edges`]); findings with their remedies; gaps by what they hide
+//! nothing else; the calls with their peers resolved (`edges`); findings with their remedies; gaps by what they hide
 //! ([`probes`]). What surrounds the traces, manifests and the sockets of this host, joins there.
 
 mod conventions;

@@ -1,6 +1,6 @@
 //! T-RAG: from a failed verdict to its cause, with the memory of what was alike before.
 //!
-//! The traces of the last hour stand in [`slots`] of time. When a verdict fails, [`onset`] says when it began, the root cause
+//! The traces of the last hour stand in `slots` of time. When a verdict fails, `onset` says when it began, the root cause
 //! analysis compares what came since with what was before, [`memory`] finds past incidents that looked alike, and, if
 //! somebody turned it on, [`explain`] has a language model put it into words. The incident is kept when it begins, with each
 //! new analysis and when it ends; a person confirms its cause later.

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 
 use crate::adapter::rca::cells::{CELLS, Half};
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::signals::{self, Family, Finding, Sides};
+use crate::adapter::rca::signals::{self, Family, Finding, Sides, share};
 use crate::adapter::rca::summary::Summary;
 
 /// Any number does: the same traces are always dealt in the same ways.
@@ -37,7 +37,10 @@ const EULER: f64 = 0.577_215_664_901_532_9;
 
 /// What is seen when nothing is wrong.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Calibration(BTreeMap<Family, Normal>);
+pub struct Calibration {
+    normal: BTreeMap<Family, Normal>,
+    false_alarm: f64,
+}
 
 /// The same of one family of signals.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +72,7 @@ impl Family {
 impl Calibration {
     /// Of one family.
     pub fn of(&self, family: Family) -> Normal {
-        self.0.get(&family).copied().unwrap_or(Normal {
+        self.normal.get(&family).copied().unwrap_or(Normal {
             worth: family.worth(),
             limit: family.least_limit(),
             deviation: family.least_limit() / 3.0,
@@ -84,7 +87,11 @@ impl Calibration {
         finding.deviations = statistic / normal.deviation;
         let (n, m) = finding.spans;
         let rarity = (1.0 + FEW_SPANS / n.min(m)).sqrt();
-        finding.is_significant = statistic > normal.limit * rarity;
+        let shares = (finding.before, finding.after);
+        // Of shares that were never seen in the time before, its halves tell nothing; counting does.
+        let is_beyond_chance = finding.signal.family() == Family::Time
+            || share::chance(shares, finding.spans) <= self.false_alarm;
+        finding.is_significant = statistic > normal.limit * rarity && is_beyond_chance;
     }
 }
 
@@ -126,12 +133,13 @@ pub fn calibrate(baseline: &Summary, settings: &Settings) -> Calibration {
             deviation: seen.max(family.least_limit() / 3.0),
         }
     };
-    Calibration(
-        Family::ALL
+    Calibration {
+        normal: Family::ALL
             .into_iter()
             .map(|family| (family, normal(family)))
             .collect(),
-    )
+        false_alarm: settings.false_alarm,
+    }
 }
 
 /// Halves of the cells: by time, and by chance.

@@ -6,7 +6,7 @@
 pub mod errors;
 pub mod events;
 pub mod self_time;
-mod share;
+pub(super) mod share;
 pub mod structure;
 
 use std::collections::BTreeSet;
