@@ -1,11 +1,17 @@
 //! From a failed verdict to its cause, over real OTLP, and back from the memory.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
 use serde_json::{Value, json};
+use slo_copilot::config::Config;
 use slo_copilot::model::fault::{Fault, FaultTarget, LatencyChange};
 use slo_copilot::model::{NANOS_PER_SEC, UnixNanos};
 use slo_copilot::traffic::generate::{Faults, Generator, export_requests};
 use slo_copilot::traffic::shop;
-use std::time::Duration;
 
 use crate::support::eventually;
 use crate::support::grpc::accepted;
@@ -23,8 +29,9 @@ struct Shop {
 }
 
 impl Shop {
-    async fn open() -> Self {
+    async fn open(adjust: impl FnOnce(&mut Config)) -> Self {
         let server = Server::start(|config| {
+            adjust(config);
             config.objectives.list = vec![availability("frontend", 0.98)];
             config.adapters.incident.recovery = Duration::from_secs(45);
             // The clock stands while traces become over.
@@ -81,7 +88,7 @@ fn is_found(incident: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_culprit_behind_a_failing_frontend_is_ranked_first_and_found_again_in_the_memory() {
-    let mut shop = Shop::open().await;
+    let mut shop = Shop::open(|_| {}).await;
     shop.trade(4, &Faults::none()).await;
     shop.trade(3, &broken()).await;
     let first = shop.incident(1, is_found).await;
@@ -127,5 +134,57 @@ async fn the_culprit_behind_a_failing_frontend_is_ranked_first_and_found_again_i
     assert_eq!(similar["confirmed_cause"], "payment");
     assert_eq!(similar["resolution"], "rolled back");
     assert!(similar["similarity"].as_f64().unwrap() > 0.7, "{similar}");
+    shop.server.stop().await;
+}
+
+/// What a language model was asked.
+type Asked = Arc<Mutex<Vec<Value>>>;
+
+/// An OpenAI-compatible server that cites the first fact, and its address.
+async fn model() -> (Asked, String) {
+    let asked = Asked::default();
+    let complete = async |State(asked): State<Asked>, Json(question): Json<Value>| {
+        asked.lock().unwrap().push(question);
+        Json(json!({
+            "id": "1", "object": "chat.completion", "created": 1, "model": "local",
+            "choices": [{
+                "index": 0, "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "payment is slow [E1]"},
+            }],
+        }))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let app = Router::new()
+        .route("/v1/chat/completions", post(complete))
+        .with_state(Arc::clone(&asked));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (asked, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_model_explains_the_ranking_once_and_sees_no_span() {
+    let (asked, url) = model().await;
+    let mut shop = Shop::open(|config| {
+        config.adapters.incident.llm.enabled = true;
+        config.adapters.incident.llm.url = url;
+        config.adapters.incident.llm.model = "local".to_owned();
+    })
+    .await;
+    shop.trade(4, &Faults::none()).await;
+    shop.trade(3, &broken()).await;
+    let explained = |incident: &Value| !incident["rca"]["explanation"].is_null();
+    let incident = shop.incident(1, explained).await;
+    assert_eq!(
+        incident["rca"]["explanation"],
+        json!({"model": "local", "text": "payment is slow [E1]", "cited": ["E1"]})
+    );
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 1);
+    let facts = asked[0]["messages"][1]["content"].as_str().unwrap();
+    assert!(facts.contains("Rank 1: payment"), "{facts}");
+    assert!(facts.contains("checkout -> payment"), "{facts}");
+    let trace = incident["rca"]["ranked"][0]["evidence"][0]["example_trace_ids"][0].as_str();
+    assert!(!facts.contains(trace.unwrap()), "{facts}");
     shop.server.stop().await;
 }
