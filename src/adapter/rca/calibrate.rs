@@ -32,15 +32,16 @@ const RISE_LEAST: f64 = 3.0;
 /// The limit of so many spans is √2 times that of many: what is rare is seen too seldom in halves to be calibrated.
 const FEW_SPANS: f64 = 8.0;
 
+/// Rises of shares that chance makes more often than this, by counting spans, are not significant. Not less, since the spans
+/// of a sample are fewer than those they stand for.
+const CHANCE: f64 = 0.005;
+
 /// Euler's constant: the mean of Gumbel's distribution with location 0 and scale 1.
 const EULER: f64 = 0.577_215_664_901_532_9;
 
 /// What is seen when nothing is wrong.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Calibration {
-    normal: BTreeMap<Family, Normal>,
-    false_alarm: f64,
-}
+pub struct Calibration(BTreeMap<Family, Normal>);
 
 /// The same of one family of signals.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,7 +73,7 @@ impl Family {
 impl Calibration {
     /// Of one family.
     pub fn of(&self, family: Family) -> Normal {
-        self.normal.get(&family).copied().unwrap_or(Normal {
+        self.0.get(&family).copied().unwrap_or(Normal {
             worth: family.worth(),
             limit: family.least_limit(),
             deviation: family.least_limit() / 3.0,
@@ -90,7 +91,7 @@ impl Calibration {
         let shares = (finding.before, finding.after);
         // Of shares that were never seen in the time before, its halves tell nothing; counting does.
         let is_beyond_chance = finding.signal.family() == Family::Time
-            || share::chance(shares, finding.spans) <= self.false_alarm;
+            || share::chance(shares, finding.spans) <= CHANCE;
         finding.is_significant = statistic > normal.limit * rarity && is_beyond_chance;
     }
 }
@@ -133,13 +134,12 @@ pub fn calibrate(baseline: &Summary, settings: &Settings) -> Calibration {
             deviation: seen.max(family.least_limit() / 3.0),
         }
     };
-    Calibration {
-        normal: Family::ALL
+    Calibration(
+        Family::ALL
             .into_iter()
             .map(|family| (family, normal(family)))
             .collect(),
-        false_alarm: settings.false_alarm,
-    }
+    )
 }
 
 /// Halves of the cells: by time, and by chance.
