@@ -32,9 +32,8 @@ const RISE_LEAST: f64 = 3.0;
 /// The limit of so many spans is √2 times that of many: what is rare is seen too seldom in halves to be calibrated.
 const FEW_SPANS: f64 = 8.0;
 
-/// Rises of shares that chance makes more often than this, by counting spans, are not significant. Not less, since the spans
-/// of a sample are fewer than those they stand for.
-const CHANCE: f64 = 0.005;
+/// Rises of shares that chance makes more often than this, by counting spans, are not significant.
+const CHANCE: f64 = 0.001;
 
 /// Euler's constant: the mean of Gumbel's distribution with location 0 and scale 1.
 const EULER: f64 = 0.577_215_664_901_532_9;
@@ -90,7 +89,8 @@ impl Calibration {
         let rarity = (1.0 + FEW_SPANS / n.min(m)).sqrt();
         let shares = (finding.before, finding.after);
         // Of shares that were never seen in the time before, its halves tell nothing; counting does.
-        let is_beyond_chance = finding.signal.family() == Family::Time
+        // Errors are weighed, so that of a sample more is seen than its shares say.
+        let is_beyond_chance = matches!(finding.signal.family(), Family::Time | Family::Errors)
             || share::chance(shares, finding.spans) <= CHANCE;
         finding.is_significant = statistic > normal.limit * rarity && is_beyond_chance;
     }
