@@ -5,7 +5,7 @@ use redb::{
     ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
-use crate::model::incident::{Confirmation, Incident, IncidentMemory, MemoryError};
+use crate::model::incident::{Confirmation, Incident};
 use crate::store::{Store, StoreError, unreadable};
 
 const TABLE: &str = "incidents";
@@ -96,16 +96,6 @@ impl Store {
         };
         transaction.commit()?;
         Ok(incident)
-    }
-}
-
-impl IncidentMemory for Store {
-    fn incidents(&self) -> Result<Vec<Incident>, MemoryError> {
-        Ok(Self::incidents(self)?)
-    }
-
-    fn keep(&self, incident: &Incident) -> Result<u64, MemoryError> {
-        Ok(self.keep_incident(incident)?)
     }
 }
 
