@@ -236,6 +236,8 @@ async fn a_server_answers_with_the_graph_of_what_came_in() {
         page.contains("<h2>Topology</h2>") && page.contains("orders-db"),
         "{page}"
     );
+    // The states stand in the report as of its evaluation.
+    server.fresh_report().await;
     let report = server.json("/api/v1/report").await;
     let state = report["integrations"]["topology-rca"].as_str().unwrap();
     assert!(state.starts_with("on: 1 services and 1 edges"), "{state}");
