@@ -1,6 +1,6 @@
 //! Takes a whole trace into a summary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::adapter::rca::cells::Cell;
@@ -127,6 +127,7 @@ impl Observer<'_> {
     }
 
     fn links(&self, summary: &mut Summary) {
+        let mut weights: BTreeMap<LinkId, f64> = BTreeMap::new();
         for (callee, to) in self.tree.trace().spans.iter().enumerate() {
             let Some((caller, waited)) = self.waited(callee) else {
                 continue;
@@ -143,10 +144,16 @@ impl Observer<'_> {
             match summary.link(id, self.settings, key) {
                 Some(link) => {
                     link.calls.add(self.cell, 1.0);
+                    *weights.entry(id).or_default() += to.weight;
                     link.times.add(self.cell, waited, to.weight);
                     link.examples.slow(waited, self.trace_id());
                 }
                 None => summary.refused.calls += 1,
+            }
+        }
+        for (id, weight) in weights {
+            if let Some(link) = summary.links.get_mut(&id) {
+                link.squares.add(self.cell, weight * weight);
             }
         }
     }
@@ -154,6 +161,7 @@ impl Observer<'_> {
     fn operations(&self, summary: &mut Summary) {
         let below = self.logged_below();
         let mut seen: Option<&Arc<TraceResource>> = None;
+        let mut held: BTreeMap<SeriesId, (f64, bool)> = BTreeMap::new();
         for (index, span) in self.tree.trace().spans.iter().enumerate() {
             if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &span.resource)) {
                 seen = Some(&span.resource);
@@ -162,6 +170,9 @@ impl Observer<'_> {
                 summary.version(service, &span.resource.version, self.settings);
                 summary.instance(service, instance, self.settings);
             }
+            let (weight, has_failed) = held.entry(self.id(index)).or_default();
+            *weight += span.weight;
+            *has_failed |= self.is_origin(index);
             let refused = match summary.operation(self.id(index), self.settings, || key(span)) {
                 Some(operation) => self.operation(operation, (index, span), &below),
                 None => Refused {
@@ -171,6 +182,20 @@ impl Observer<'_> {
             };
             summary.refused.add(refused);
         }
+        for (id, (weight, has_failed)) in held {
+            if let Some(operation) = summary.operations.get_mut(&id) {
+                operation.traces.add(self.cell, 1.0);
+                operation.squares.add(self.cell, weight * weight);
+                let failed = f64::from(u8::from(has_failed));
+                operation.failed_traces.add(self.cell, failed);
+            }
+        }
+    }
+
+    /// Whether an error begins in a span.
+    fn is_origin(&self, index: usize) -> bool {
+        let mut children = self.tree.children(index).iter();
+        self.tree.is_failed(index) && !children.any(|child| self.tree.is_failed(*child))
     }
 
     fn operation(
@@ -183,8 +208,7 @@ impl Observer<'_> {
         operation.spans.add(cell, 1.0);
         operation.weight.add(cell, weight);
         let children = self.tree.children(index);
-        let is_origin =
-            self.tree.is_failed(index) && !children.iter().any(|child| self.tree.is_failed(*child));
+        let is_origin = self.is_origin(index);
         if is_origin {
             operation.origins.add(cell, weight);
             few(&mut operation.examples.failed, self.trace_id());

@@ -1,5 +1,7 @@
 //! A sketch of durations, for each cell: log-linear buckets, a middle at most 1.6 % off.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::rca::cells::{Cell, Half};
@@ -43,6 +45,54 @@ impl Times {
         }
     }
 
+    /// The shares of two sets of durations that lie above one cut through both together, each set counting for so many. The
+    /// cut has below it as nearly as may be as many as the first set counts for, at most half: it depends on both together,
+    /// so that chance alone deals what is above it to the sets by their sizes.
+    pub fn above(
+        (one, half): (&Self, Half),
+        (other, other_half): (&Self, Half),
+        (n, m): (f64, f64),
+    ) -> (f64, f64) {
+        let (one, other) = (one.bins(half), other.bins(other_half));
+        let sum = |bins: &[(u16, f64)]| bins.iter().map(|bin| bin.1).sum::<f64>();
+        let totals = (sum(&one), sum(&other));
+        if totals.0 <= 0.0 || totals.1 <= 0.0 {
+            return (0.0, 0.0);
+        }
+        let mut both: BTreeMap<u16, (f64, f64)> = BTreeMap::new();
+        for (bucket, weight) in one {
+            both.entry(bucket).or_default().0 += weight / totals.0;
+        }
+        for (bucket, weight) in other {
+            both.entry(bucket).or_default().1 += weight / totals.1;
+        }
+        let wanted = n.min(f64::midpoint(n, m));
+        let (mut below, mut nearest, mut shares) = ((0.0, 0.0), f64::INFINITY, (0.0, 0.0));
+        for (first, second) in both.into_values() {
+            below = (below.0 + first, below.1 + second);
+            let off = (below.0 * n + below.1 * m - wanted).abs();
+            if off < nearest {
+                nearest = off;
+                shares = (1.0 - below.0, 1.0 - below.1);
+            }
+        }
+        shares
+    }
+
+    /// What all of them weigh over some cells.
+    pub fn total(&self, half: Half) -> f64 {
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        chosen.map(|bin| bin.2).sum()
+    }
+
+    /// The weights of some cells by bucket, in order.
+    fn bins(&self, half: Half) -> Vec<(u16, f64)> {
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        let mut bins: Vec<(u16, f64)> = chosen.map(|bin| (bin.1, bin.2)).collect();
+        bins.sort_unstable_by_key(|(bucket, _)| *bucket);
+        bins
+    }
+
     fn add_bin(&mut self, bin: Bin) {
         match self.0.binary_search_by_key(&bin.place(), Bin::place) {
             Ok(place) => {
@@ -56,9 +106,7 @@ impl Times {
 
     /// The quartiles over some cells; `None` without durations.
     pub fn quartiles(&self, half: Half) -> Option<Quartiles> {
-        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
-        let mut bins: Vec<(u16, f64)> = chosen.map(|bin| (bin.1, bin.2)).collect();
-        bins.sort_unstable_by_key(|(bucket, _)| *bucket);
+        let bins = self.bins(half);
         let total: f64 = bins.iter().map(|(_, weight)| weight).sum();
         let at = |is_reached: &dyn Fn(f64) -> bool| {
             let mut sum = 0.0;

@@ -15,8 +15,12 @@ use std::sync::Arc;
 use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::keys::{LinkId, OperationKey};
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::summary::{Operation, Summary};
+use crate::adapter::rca::summary::{Instance, Operation, Summary};
+use crate::adapter::rca::times::Times;
 use crate::model::series::{SeriesId, ServiceKey};
+
+/// Shares of an operation that are compared: of spans that fail, log errors, log in another way, and call in another way.
+const SHARES: usize = 4;
 
 /// Traces of one side.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +79,80 @@ impl<'a> Sides<'a> {
             after: side(half.other()),
             settings,
         }
+    }
+
+    /// Comparisons that are made, or could be: a chance that is taken so often is taken in any one of them seldom.
+    pub fn comparisons(&self) -> f64 {
+        let of_operation = |pair: Pair<'a>| {
+            let instances = pair.after.instances.len();
+            SHARES + 1 + instances + pair.after.calls.iter().count()
+        };
+        let links = self.before.summary.links.len();
+        let operations: usize = self.operations().map(of_operation).sum();
+        (operations + links).max(1) as f64
+    }
+
+    /// Probability that chance alone makes a change as large as that of a finding, were the traces of both sides alike. Spans
+    /// of one trace count as one.
+    pub fn chance(&self, finding: &Finding) -> f64 {
+        self.look_up(finding).unwrap_or(1.0)
+    }
+
+    fn look_up(&self, finding: &Finding) -> Option<f64> {
+        let (before, after) = (self.before, self.after);
+        let (was, is) = match finding.subject {
+            Subject::Operation(id) => (
+                before.summary.operations.get(&id)?,
+                after.summary.operations.get(&id)?,
+            ),
+            Subject::Link(id) => {
+                let was = before.summary.links.get(&id)?;
+                let is = after.summary.links.get(&id)?;
+                let sizes = (was.effective(before.half), is.effective(after.half));
+                let (one, other) = ((&was.times, before.half), (&is.times, after.half));
+                return Some(share::chance(Times::above(one, other, sizes), sizes));
+            }
+        };
+        let sizes = (was.effective(before.half), is.effective(after.half));
+        Some(match finding.signal {
+            Signal::SelfTime | Signal::LinkTime => {
+                let instance = match &finding.detail {
+                    Detail::Instance(name) => Some(name),
+                    _ => None,
+                };
+                let now = instance.and_then(|name| is.instances.get(name));
+                let past = instance.and_then(|name| was.instances.get(name));
+                let past = past.filter(|past| self.is_past(past));
+                let one = (past.map_or(&was.times, |past| &past.times), before.half);
+                let other = (now.map_or(&is.times, |now| &now.times), after.half);
+                // Of the spans of an instance as many are independent as of all.
+                let (all_before, all_after) = (was.spans.sum(before.half), is.spans.sum(after.half));
+                let sizes = (
+                    sizes.0 * finding.spans.0 / all_before,
+                    sizes.1 * finding.spans.1 / all_after,
+                );
+                share::chance(Times::above(one, other, sizes), sizes)
+            }
+            // Errors are weighed, so that of a sample more is seen than its shares say.
+            Signal::ErrorOrigin => {
+                let traces = (was.traces.sum(before.half), is.traces.sum(after.half));
+                let failed = (
+                    was.failed_traces.sum(before.half) / traces.0,
+                    is.failed_traces.sum(after.half) / traces.1,
+                );
+                share::chance(failed, traces)
+            }
+            Signal::ErrorEvents
+            | Signal::MissingCalls
+            | Signal::MissingAnswers
+            | Signal::NewCalls
+            | Signal::EventOrder => share::chance((finding.before, finding.after), sizes),
+        })
+    }
+
+    /// Whether an instance was seen often enough before to be compared with itself.
+    pub(super) fn is_past(&self, past: &Instance) -> bool {
+        past.spans.sum(self.before.half) >= self.settings.min_spans as f64
     }
 
     /// Whether both sides hold enough spans to be compared.

@@ -125,8 +125,8 @@ fn instances(sides: &Sides<'_>, pair: &Pair<'_>) -> Vec<Shift> {
     }
     let shift = |(name, instance, spans): (&Arc<str>, &Instance, f64)| {
         let past = pair.before.instances.get(name);
+        let past = past.filter(|past| sides.is_past(past));
         let past = past.map(|past| (&past.times, past.spans.sum(before)));
-        let past = past.filter(|(_, spans)| *spans >= sides.settings.min_spans as f64);
         let (times, spans_before) = past.unwrap_or((&pair.before.times, pair.spans.0));
         let finding = Finding {
             spans: (spans_before, spans),
