@@ -51,14 +51,22 @@ impl Family {
     fn worth(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty => RISE_WORTH,
+            Self::Errors
+            | Self::ErrorEvents
+            | Self::Missing
+            | Self::Novelty
+            | Self::Repeats => RISE_WORTH,
         }
     }
 
     fn least_limit(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty => RISE_LEAST,
+            Self::Errors
+            | Self::ErrorEvents
+            | Self::Missing
+            | Self::Novelty
+            | Self::Repeats => RISE_LEAST,
         }
     }
 }
@@ -73,15 +81,21 @@ impl Calibration {
         })
     }
 
-    /// Says how surprising a finding is. It must also be beyond what chance makes of all comparisons with that probability.
-    pub fn judge(&self, finding: &mut Finding, sides: &Sides<'_>, probability: f64) {
+    /// Says how surprising a finding is. It must also be beyond chance with the probability `false_alarm`: of durations
+    /// and of counts that of any among all, so many are compared; of shares, that of each.
+    pub fn judge(&self, finding: &mut Finding, sides: &Sides<'_>, numbers: f64) {
+        let probability = match finding.signal.family() {
+            Family::Time | Family::Repeats => sides.settings.false_alarm / numbers,
+            Family::Errors | Family::ErrorEvents | Family::Missing | Family::Novelty => {
+                sides.settings.false_alarm
+            }
+        };
         let normal = self.of(finding.signal.family());
         let statistic = finding.statistic;
         finding.strength = (statistic / normal.worth).ln().max(0.0);
         finding.deviations = statistic / normal.deviation;
-        // What is rare is seen too seldom in halves to be calibrated; counting tells how often chance does it.
-        finding.is_significant =
-            statistic > normal.limit && sides.chance(finding) <= probability;
+        // What is rare, or has two modes, is seen too seldom in halves to be calibrated; a test tells how often chance does it.
+        finding.is_significant = statistic > normal.limit && sides.chance(finding) <= probability;
     }
 }
 

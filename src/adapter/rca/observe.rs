@@ -31,8 +31,20 @@ const GRAVE: [&str; 4] = ["error", "fatal", "critical", "severe"];
 struct Segment {
     /// Operations of the service itself, and those that it calls.
     calls: BTreeSet<SeriesId>,
+    /// How often each of them was called.
+    counts: BTreeMap<SeriesId, Repeats>,
     /// The call that was answered last.
     last: Option<(UnixNanos, SeriesId)>,
+}
+
+/// Calls to one operation on behalf of one request.
+struct Repeats {
+    /// One of the called spans.
+    callee: usize,
+    count: u64,
+    has_failed: bool,
+    /// Whether one failed and another one followed.
+    is_retried: bool,
 }
 
 impl Summary {
@@ -245,7 +257,7 @@ impl Observer<'_> {
             .events
             .add((labels, None), counted, trace_id, most);
         let mut refused = u64::from(!is_kept);
-        if span.kind == SpanKind::Client {
+        if matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
             let called = self
                 .tree
                 .children(index)
@@ -314,6 +326,9 @@ impl Observer<'_> {
                 if !is_call || self.tree.children(index).is_empty() {
                     insert(&mut segments, entry, self.id(index), None);
                 }
+                if is_call && self.tree.children(index).is_empty() {
+                    self.repeat(&mut segments, entry, (index, self.tree.is_failed(index)));
+                }
             } else if let Some(parent) = self.tree.parent(index) {
                 let caller = entries.get(parent).copied().unwrap_or(parent);
                 let answered = self.tree.span(parent).map_or(span.end, |parent| {
@@ -325,15 +340,20 @@ impl Observer<'_> {
                 });
                 let answered = (span.kind != SpanKind::Consumer).then_some(answered);
                 insert(&mut segments, caller, self.id(index), answered);
+                let is_failed = self.tree.is_failed(index) || self.tree.is_failed(parent);
+                self.repeat(&mut segments, caller, (index, is_failed));
             }
         }
         for (index, segment) in segments.into_iter().enumerate() {
             let Some(span) = self.tree.span(index) else {
                 continue;
             };
-            if entries.get(index) != Some(&index) || span.kind == SpanKind::Client {
+            // Of those the operation has what answers them.
+            let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+            if entries.get(index) != Some(&index) || is_call {
                 continue;
             }
+            self.repeats(summary, span, &segment.counts);
             let last = segment.last.map(|(_, callee)| callee);
             let shape = (segment.calls.into_iter().collect(), last);
             let counted = (self.cell, span.weight);
@@ -341,6 +361,60 @@ impl Observer<'_> {
             if let Some(operation) = summary.operations.get_mut(&self.id(index)) {
                 let is_kept = operation.calls.add(shape, counted, self.trace_id(), most);
                 summary.refused.shapes += u64::from(!is_kept);
+            }
+        }
+    }
+}
+
+impl Observer<'_> {
+    /// Counts a call on behalf of a request. Spans come by their start.
+    fn repeat(&self, segments: &mut [Segment], entry: usize, (callee, is_failed): (usize, bool)) {
+        let Some(segment) = segments.get_mut(entry) else {
+            return;
+        };
+        let repeats = segment
+            .counts
+            .entry(self.id(callee))
+            .or_insert_with(|| Repeats {
+                callee,
+                count: 0,
+                has_failed: false,
+                is_retried: false,
+            });
+        repeats.count += 1;
+        repeats.is_retried |= repeats.has_failed;
+        repeats.has_failed |= is_failed;
+    }
+
+    fn repeats(
+        &self,
+        summary: &mut Summary,
+        entry: &TraceSpan,
+        counts: &BTreeMap<SeriesId, Repeats>,
+    ) {
+        let caller = &entry.resource.service;
+        for (id, repeats) in counts {
+            let Some(callee) = self.tree.span(repeats.callee) else {
+                continue;
+            };
+            let make = || LinkKey {
+                caller: caller.clone(),
+                callee: key(callee),
+            };
+            match summary.link(LinkId::of(caller, *id), self.settings, make) {
+                Some(link) => {
+                    link.requests.add(self.cell, 1.0);
+                    link.repeats.add_count(self.cell, repeats.count, entry.weight);
+                    link.busiest.slow(repeats.count, self.trace_id());
+                    if repeats.is_retried {
+                        link.retried.add(self.cell, entry.weight);
+                    }
+                }
+                // Those that are waited for were refused before.
+                None if self.waited(repeats.callee).is_none() => {
+                    summary.refused.calls += repeats.count;
+                }
+                None => {}
             }
         }
     }

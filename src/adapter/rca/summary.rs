@@ -70,7 +70,8 @@ pub struct Operation {
     pub examples: Examples,
 }
 
-/// Calls of a service to an operation of another one.
+/// Calls of a service to an operation of another one, or calls of its own that nothing in the trace answers, such as those to
+/// a database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// Between whom.
@@ -81,8 +82,16 @@ pub struct Link {
     pub squares: Cells,
     /// How long the caller waited beyond what the callee took; of a message, how long it waited to be taken.
     pub times: Times,
+    /// Requests to the caller that made such calls.
+    pub requests: Cells,
+    /// How many calls each of them made.
+    pub repeats: Times,
+    /// Weight of those that called again after a call had failed.
+    pub retried: Cells,
     /// Traces to look at.
     pub examples: Examples,
+    /// Those with the most calls for one request, with their number.
+    pub busiest: Examples,
 }
 
 /// One instance of an operation.
@@ -315,6 +324,10 @@ impl Summary {
                 Some(mine) => {
                     mine.calls.merge(&link.calls);
                     mine.squares.merge(&link.squares);
+                    mine.requests.merge(&link.requests);
+                    mine.repeats.merge(&link.repeats);
+                    mine.retried.merge(&link.retried);
+                    mine.busiest.merge(&link.busiest);
                     mine.times.merge(&link.times);
                     mine.examples.merge(&link.examples);
                 }
@@ -365,7 +378,11 @@ impl Summary {
             calls: Cells::default(),
             squares: Cells::default(),
             times: Times::default(),
+            requests: Cells::default(),
+            repeats: Times::default(),
+            retried: Cells::default(),
             examples: Examples::default(),
+            busiest: Examples::default(),
         }))
     }
 

@@ -38,6 +38,11 @@ impl Times {
         self.add_bin(Bin(cell, bucket_of(nanos / 1_000), weight));
     }
 
+    /// Adds a count of something in place of a duration: 1 stands as a microsecond.
+    pub fn add_count(&mut self, cell: Cell, count: u64, weight: f64) {
+        self.add_bin(Bin(cell, bucket_of(count), weight));
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
         for bin in &other.0 {
@@ -45,26 +50,24 @@ impl Times {
         }
     }
 
-    /// The shares of two sets of durations that lie above one cut through both together, each set counting for so many. The
-    /// cut has below it as nearly as may be as many as the first set counts for, at most half: it depends on both together,
-    /// so that chance alone deals what is above it to the sets by their sizes.
+    /// The shares of two sets that lie above one cut through both together, each set counting for so many. Below the cut are
+    /// as nearly as may be as many as the first set counts for, at most half. It depends on both sets together, so that chance
+    /// deals what is above it by their sizes.
     pub fn above(
         (one, half): (&Self, Half),
         (other, other_half): (&Self, Half),
         (n, m): (f64, f64),
     ) -> (f64, f64) {
-        let (one, other) = (one.bins(half), other.bins(other_half));
-        let sum = |bins: &[(u16, f64)]| bins.iter().map(|bin| bin.1).sum::<f64>();
-        let totals = (sum(&one), sum(&other));
+        let totals = (one.total(half), other.total(other_half));
         if totals.0 <= 0.0 || totals.1 <= 0.0 {
             return (0.0, 0.0);
         }
         let mut both: BTreeMap<u16, (f64, f64)> = BTreeMap::new();
-        for (bucket, weight) in one {
-            both.entry(bucket).or_default().0 += weight / totals.0;
+        for bin in one.0.iter().filter(|bin| half.holds(bin.0)) {
+            both.entry(bin.1).or_default().0 += bin.2 / totals.0;
         }
-        for (bucket, weight) in other {
-            both.entry(bucket).or_default().1 += weight / totals.1;
+        for bin in other.0.iter().filter(|bin| other_half.holds(bin.0)) {
+            both.entry(bin.1).or_default().1 += bin.2 / totals.1;
         }
         let wanted = n.min(f64::midpoint(n, m));
         let (mut below, mut nearest, mut shares) = ((0.0, 0.0), f64::INFINITY, (0.0, 0.0));
@@ -79,18 +82,33 @@ impl Times {
         shares
     }
 
+    /// The mean over some cells, in microseconds; `None` without any.
+    pub fn mean(&self, half: Half) -> Option<f64> {
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        let sum: f64 = chosen.map(|bin| middle(bin.1) * bin.2).sum();
+        let total = self.total(half);
+        (total > 0.0).then(|| sum / total)
+    }
+
+    /// Mean and variance of the logarithms over some cells, durations far below `least` microseconds being all the same;
+    /// `None` without durations.
+    pub fn logarithms(&self, half: Half, least: f64) -> Option<(f64, f64)> {
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        let values = chosen.map(|bin| ((middle(bin.1) + least).ln(), bin.2));
+        let (mut weight, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for (value, more) in values {
+            weight += more;
+            let off = value - mean;
+            mean += off * more / weight;
+            squares += more * off * (value - mean);
+        }
+        (weight > 0.0).then(|| (mean, squares / weight))
+    }
+
     /// What all of them weigh over some cells.
     pub fn total(&self, half: Half) -> f64 {
         let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
         chosen.map(|bin| bin.2).sum()
-    }
-
-    /// The weights of some cells by bucket, in order.
-    fn bins(&self, half: Half) -> Vec<(u16, f64)> {
-        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
-        let mut bins: Vec<(u16, f64)> = chosen.map(|bin| (bin.1, bin.2)).collect();
-        bins.sort_unstable_by_key(|(bucket, _)| *bucket);
-        bins
     }
 
     fn add_bin(&mut self, bin: Bin) {
@@ -106,7 +124,9 @@ impl Times {
 
     /// The quartiles over some cells; `None` without durations.
     pub fn quartiles(&self, half: Half) -> Option<Quartiles> {
-        let bins = self.bins(half);
+        let chosen = self.0.iter().filter(|bin| half.holds(bin.0));
+        let mut bins: Vec<(u16, f64)> = chosen.map(|bin| (bin.1, bin.2)).collect();
+        bins.sort_unstable_by_key(|(bucket, _)| *bucket);
         let total: f64 = bins.iter().map(|(_, weight)| weight).sum();
         let at = |is_reached: &dyn Fn(f64) -> bool| {
             let mut sum = 0.0;

@@ -5,6 +5,7 @@
 
 pub mod errors;
 pub mod events;
+pub mod repeats;
 pub mod self_time;
 pub(super) mod share;
 pub mod structure;
@@ -16,11 +17,7 @@ use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::keys::{LinkId, OperationKey};
 use crate::adapter::rca::settings::Settings;
 use crate::adapter::rca::summary::{Instance, Operation, Summary};
-use crate::adapter::rca::times::Times;
 use crate::model::series::{SeriesId, ServiceKey};
-
-/// Shares of an operation that are compared: of spans that fail, log errors, log in another way, and call in another way.
-const SHARES: usize = 4;
 
 /// Traces of one side.
 #[derive(Clone, Copy, Debug)]
@@ -81,19 +78,15 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Comparisons that are made, or could be: a chance that is taken so often is taken in any one of them seldom.
-    pub fn comparisons(&self) -> f64 {
-        let of_operation = |pair: Pair<'a>| {
-            let instances = pair.after.instances.len();
-            SHARES + 1 + instances + pair.after.calls.iter().count()
-        };
+    /// Numbers that are compared: durations of operations, of their instances and of links, and counts of links.
+    pub fn numbers(&self) -> f64 {
+        let of_operation = |pair: Pair<'a>| 1 + pair.after.instances.len();
         let links = self.before.summary.links.len();
         let operations: usize = self.operations().map(of_operation).sum();
-        (operations + links).max(1) as f64
+        (operations + 2 * links).max(1) as f64
     }
 
-    /// Probability that chance alone makes a change as large as that of a finding, were the traces of both sides alike. Spans
-    /// of one trace count as one.
+    /// Probability that chance alone makes a change as large as that of a finding, were the traces of both sides alike.
     pub fn chance(&self, finding: &Finding) -> f64 {
         self.look_up(finding).unwrap_or(1.0)
     }
@@ -108,9 +101,12 @@ impl<'a> Sides<'a> {
             Subject::Link(id) => {
                 let was = before.summary.links.get(&id)?;
                 let is = after.summary.links.get(&id)?;
+                if finding.signal == Signal::RepeatedCalls {
+                    return Some(repeats::chance(self, was, is));
+                }
                 let sizes = (was.effective(before.half), is.effective(after.half));
                 let (one, other) = ((&was.times, before.half), (&is.times, after.half));
-                return Some(share::chance(Times::above(one, other, sizes), sizes));
+                return self_time::chance(one, other, sizes);
             }
         };
         let sizes = (was.effective(before.half), is.effective(after.half));
@@ -131,7 +127,7 @@ impl<'a> Sides<'a> {
                     sizes.0 * finding.spans.0 / all_before,
                     sizes.1 * finding.spans.1 / all_after,
                 );
-                share::chance(Times::above(one, other, sizes), sizes)
+                self_time::chance(one, other, sizes)?
             }
             // Errors are weighed, so that of a sample more is seen than its shares say.
             Signal::ErrorOrigin => {
@@ -146,7 +142,8 @@ impl<'a> Sides<'a> {
             | Signal::MissingCalls
             | Signal::MissingAnswers
             | Signal::NewCalls
-            | Signal::EventOrder => share::chance((finding.before, finding.after), sizes),
+            | Signal::EventOrder
+            | Signal::RepeatedCalls => share::chance((finding.before, finding.after), finding.spans),
         })
     }
 
@@ -214,6 +211,8 @@ pub enum Signal {
     NewCalls,
     /// Events come in sequences that were rare or unknown.
     EventOrder,
+    /// Calls are made more often on behalf of one request.
+    RepeatedCalls,
 }
 
 /// Signals whose statistics are alike share what is seen of them when nothing is wrong.
@@ -229,16 +228,19 @@ pub enum Family {
     Missing,
     /// New ways to do the work.
     Novelty,
+    /// Calls on behalf of one request.
+    Repeats,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Time,
         Self::Errors,
         Self::ErrorEvents,
         Self::Missing,
         Self::Novelty,
+        Self::Repeats,
     ];
 }
 
@@ -254,6 +256,7 @@ impl Signal {
             Self::MissingAnswers => "missing_answers",
             Self::NewCalls => "new_calls",
             Self::EventOrder => "event_order",
+            Self::RepeatedCalls => "repeated_calls",
         }
     }
 
@@ -265,6 +268,7 @@ impl Signal {
             Self::ErrorEvents => Family::ErrorEvents,
             Self::MissingCalls | Self::MissingAnswers => Family::Missing,
             Self::NewCalls | Self::EventOrder => Family::Novelty,
+            Self::RepeatedCalls => Family::Repeats,
         }
     }
 }
@@ -296,6 +300,13 @@ pub enum Detail {
     },
     /// Of missing answers and failed calls: who calls.
     Unanswered(OperationKey),
+    /// Of repeated calls.
+    Repeated {
+        /// Who calls.
+        caller: ServiceKey,
+        /// Whether it does since calls fail.
+        is_retry: bool,
+    },
     /// Of events of a service that logged none in the time before.
     LoggedNothingBefore,
 }
@@ -359,6 +370,7 @@ impl Finding {
             | Detail::Instance(_)
             | Detail::Missing { .. }
             | Detail::Unanswered(_)
+            | Detail::Repeated { .. }
             | Detail::LoggedNothingBefore => None,
         }
     }
@@ -370,5 +382,6 @@ pub fn all(sides: &Sides<'_>) -> Vec<Finding> {
     findings.extend(errors::findings(sides));
     findings.extend(structure::findings(sides));
     findings.extend(events::findings(sides));
+    findings.extend(repeats::findings(sides));
     findings
 }

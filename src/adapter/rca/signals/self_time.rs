@@ -10,6 +10,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, Subject};
 use crate::adapter::rca::summary::{Examples, Instance};
 use crate::adapter::rca::times::{Quartiles, Times};
@@ -91,6 +94,27 @@ pub(in crate::adapter::rca) fn statistic(
     let floor = (SPREAD_OF_MEDIAN * before.median).max(SPREAD_MICROS);
     let shift = (median - before.median) / spread.sqrt().max(floor);
     shift / (1.0 + 4.0 / n + 4.0 / m).sqrt()
+}
+
+/// Probability that chance alone makes durations so much longer: Student's test of their logarithms. They are seldom normal;
+/// but long tails make it err on the side of silence, as do modes that the median would jump between. Differences
+/// below a twentieth are noise of the clocks, and a few equal durations no proof that they always are.
+pub(in crate::adapter::rca) fn chance(
+    (one, half): (&Times, Half),
+    (other, other_half): (&Times, Half),
+    (n, m): (f64, f64),
+) -> Option<f64> {
+    let before = one.logarithms(half, SPREAD_MICROS)?;
+    let after = other.logarithms(other_half, SPREAD_MICROS)?;
+    let freedom = n + m - 2.0;
+    if freedom < 1.0 {
+        return None;
+    }
+    let usual = USUAL_WEIGHS * SPREAD_OF_MEDIAN * SPREAD_OF_MEDIAN;
+    let variance = (n * before.1 + m * after.1 + usual) / (freedom + USUAL_WEIGHS);
+    let statistic = (after.0 - before.0) / (variance * (1.0 / n + 1.0 / m)).sqrt();
+    let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
+    Some(student.sf(statistic))
 }
 
 /// The spread of the middle half as a share of the median that is usual: the median over everything that is compared.
