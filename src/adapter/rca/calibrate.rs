@@ -51,22 +51,18 @@ impl Family {
     fn worth(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors
-            | Self::ErrorEvents
-            | Self::Missing
-            | Self::Novelty
-            | Self::Repeats => RISE_WORTH,
+            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty | Self::Repeats => {
+                RISE_WORTH
+            }
         }
     }
 
     fn least_limit(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors
-            | Self::ErrorEvents
-            | Self::Missing
-            | Self::Novelty
-            | Self::Repeats => RISE_LEAST,
+            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty | Self::Repeats => {
+                RISE_LEAST
+            }
         }
     }
 }

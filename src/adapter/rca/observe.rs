@@ -404,7 +404,8 @@ impl Observer<'_> {
             match summary.link(LinkId::of(caller, *id), self.settings, make) {
                 Some(link) => {
                     link.requests.add(self.cell, 1.0);
-                    link.repeats.add_count(self.cell, repeats.count, entry.weight);
+                    link.repeats
+                        .add_count(self.cell, repeats.count, entry.weight);
                     link.busiest.slow(repeats.count, self.trace_id());
                     if repeats.is_retried {
                         link.retried.add(self.cell, entry.weight);

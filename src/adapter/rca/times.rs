@@ -151,3 +151,35 @@ fn middle(bucket: u16) -> f64 {
     let (low, high) = bucket_bounds_micros(bucket);
     f64::midpoint(low as f64, high as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(numbers: &[u64]) -> Times {
+        let mut times = Times::default();
+        for number in numbers {
+            times.add_count(Cell::of("t", 0, 1), *number, 1.0);
+        }
+        times
+    }
+
+    #[test]
+    fn the_cut_lies_below_what_is_larger_in_either_set() {
+        let above = |one: &[u64], other: &[u64]| {
+            let (one, other) = (counts(one), counts(other));
+            let sizes = (one.total(Half::ALL), other.total(Half::ALL));
+            Times::above((&one, Half::ALL), (&other, Half::ALL), sizes)
+        };
+        for (one, other, shares) in [
+            (&[1, 1, 1, 1][..], &[2, 2, 2, 2][..], (0.0, 1.0)),
+            (&[1, 1, 1, 1], &[1, 1, 1, 5], (0.0, 0.25)),
+            (&[1, 1, 1, 5], &[5, 5, 5, 5], (0.25, 1.0)),
+            (&[1], &[2, 3, 4, 5], (0.0, 1.0)),
+            (&[3, 3], &[3, 3], (0.0, 0.0)),
+            (&[], &[1], (0.0, 0.0)),
+        ] {
+            assert_eq!(above(one, other), shares, "{one:?} {other:?}");
+        }
+    }
+}

@@ -122,7 +122,8 @@ impl<'a> Sides<'a> {
                 let one = (past.map_or(&was.times, |past| &past.times), before.half);
                 let other = (now.map_or(&is.times, |now| &now.times), after.half);
                 // Of the spans of an instance as many are independent as of all.
-                let (all_before, all_after) = (was.spans.sum(before.half), is.spans.sum(after.half));
+                let (all_before, all_after) =
+                    (was.spans.sum(before.half), is.spans.sum(after.half));
                 let sizes = (
                     sizes.0 * finding.spans.0 / all_before,
                     sizes.1 * finding.spans.1 / all_after,
@@ -143,7 +144,9 @@ impl<'a> Sides<'a> {
             | Signal::MissingAnswers
             | Signal::NewCalls
             | Signal::EventOrder
-            | Signal::RepeatedCalls => share::chance((finding.before, finding.after), finding.spans),
+            | Signal::RepeatedCalls => {
+                share::chance((finding.before, finding.after), finding.spans)
+            }
         })
     }
 
