@@ -20,6 +20,7 @@ use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
+use crate::model::topology::EdgeMemory;
 use crate::pii::Counts;
 use crate::pipeline::Pipeline;
 use crate::service::keeper::Keeper;
@@ -47,7 +48,10 @@ pub(super) fn build(
         adapters.push(Box::new(Coverage::new(&all.coverage, inventory)));
     }
     if all.topology.enabled && trace_buffer.enabled {
-        let topology = Topology::new(&all.topology, trace_buffer.quiet);
+        let inventory = manifests::configured(&all.topology.manifests)?;
+        let memory = Arc::clone(keeper) as Arc<dyn EdgeMemory>;
+        let quiet = trace_buffer.quiet;
+        let topology = Topology::new(&all.topology, quiet, inventory, memory, now);
         adapters.push(Box::new(topology));
     }
     if all.incident.enabled {

@@ -9,6 +9,7 @@ mod incidents;
 mod rows;
 mod seed;
 mod slos;
+mod topology;
 mod transitions;
 
 use std::path::{Path, PathBuf};
@@ -171,6 +172,7 @@ impl Store {
         let last = transitions::prepare(&transaction)?;
         slos::prepare(&transaction)?;
         incidents::prepare(&transaction)?;
+        topology::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);
         Ok(Self {
