@@ -2,7 +2,7 @@
 //! composite, and of slices of time.
 
 use crate::model::period::Period;
-use crate::model::slo::{Budgeting, EmptySlices, Objective, exact_ratio};
+use crate::model::slo::{Budgeting, EmptySlices, Objective};
 use crate::openslo::text::{events_selector, promql_newest, promql_range};
 
 /// What one budget counts.
@@ -20,11 +20,12 @@ impl Counted<'_> {
     pub(super) fn missing(&self) -> Option<&'static str> {
         match (self.window, self.budgeting.slice()) {
             (Period::Calendar(_), _) => Some(
-                "The budget itself is not part of it: no range of Prometheus follows a calendar.",
+                "The budget itself is not part of it, since no range of Prometheus follows a calendar; \
+                 slo_copilot_error_budget_remaining_ratio has it.",
             ),
             (Period::Rolling(_), Some(_)) => Some(
-                "The budget itself is not part of it: so many slices are too many for one question. Record them by \
-                 prometheus/<service>.rules.yaml and ask for slo:period_error_budget_remaining:ratio.",
+                "The budget itself is not part of it, since its slices are too many for one question; \
+                 slo_copilot_error_budget_remaining_ratio has it.",
             ),
             (Period::Rolling(_), None) => None,
         }
@@ -49,7 +50,7 @@ impl Counted<'_> {
             return format!("  avg_over_time((\n{slices}  )[{range}]) {comparison} {limit}\n");
         }
         if self.is_composite {
-            let burn_limit = exact_ratio(limit / self.budget);
+            let burn_limit = (limit / self.budget * 1e9).round() / 1e9;
             return format!("{} {comparison} {burn_limit}\n", self.burn_rate(&range));
         }
         let (bad, all) = (self.sum(Some("bad"), &range), self.sum(None, &range));

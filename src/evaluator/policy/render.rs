@@ -336,20 +336,23 @@ fn description(objective: &Objective) -> String {
     };
     let operation = objective.operation.as_deref();
     let of = operation.map_or(String::new(), |operation| format!("{operation} of "));
-    let counted = match objective.budgeting {
-        Budgeting::Occurrences => String::new(),
+    let target = percent(objective.target);
+    let promised = match objective.budgeting {
+        Budgeting::Occurrences => target,
         Budgeting::Timeslices {
             slice,
             slice_target,
             ..
-        } => format!("of the slices of {slice} {} ", percent(slice_target)),
+        } => format!(
+            "in {target} of the slices of {slice}, {}",
+            percent(slice_target)
+        ),
         Budgeting::RatioTimeslices { slice, .. } => {
-            format!("in the mean of the slices of {slice} ")
+            format!("in the mean of the slices of {slice}, {target}")
         }
     };
     format!(
-        "{} {counted}of the events of {of}{} over {} {indicator}",
-        percent(objective.target),
+        "{promised} of the events of {of}{} over {} {indicator}",
         objective.service,
         objective.window.label(),
     )

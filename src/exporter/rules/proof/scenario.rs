@@ -1,6 +1,6 @@
 //! Courses of events that make each alert fire and end, with the minutes at which it does.
 
-use crate::exporter::rules::alerts::METRIC_HOLD;
+use crate::exporter::rules::alerts::{METRIC_HOLD, least_events};
 use crate::exporter::rules::proof::simulate::Traffic;
 use crate::exporter::rules::slices::{SliceCounting, slice_counting};
 use crate::exporter::rules::slo::{Counting, Pair, Slo, counting};
@@ -14,9 +14,6 @@ const TRIES: u64 = 300;
 
 /// Healthy steps before slices burn.
 const HEALTHY_STEPS_MAX: u64 = 1_440;
-
-/// So many bad slices are tried to spend a budget: one does where a budget allows a whole number of slices, two elsewhere.
-const BAD_SLICES_MAX: u64 = 2;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -155,8 +152,7 @@ fn tries(slo: &Slo, limit: f64) -> Vec<Try> {
 /// A course that spends the budget, and earns it back by traffic: the period is longer than any test.
 pub(super) fn spending(slo: &Slo, period_secs: u64) -> Option<Course> {
     if let Some(slice_secs) = slo.slice_secs() {
-        let mut numbers = 1..=BAD_SLICES_MAX;
-        return numbers.find_map(|bad| spending_slices(slo, period_secs, bad * slice_secs));
+        return spending_slices(slo, period_secs, slice_secs);
     }
     let every = match counting(period_secs) {
         Counting::Direct => 1,
@@ -173,10 +169,14 @@ pub(super) fn spending(slo: &Slo, period_secs: u64) -> Option<Course> {
 }
 
 /// Bad slices, then healthy ones until there are enough to judge by, and on until the budget allows the bad ones.
-fn spending_slices(slo: &Slo, period_secs: u64, bad_secs: u64) -> Option<Course> {
+fn spending_slices(slo: &Slo, period_secs: u64, slice_secs: u64) -> Option<Course> {
     const TOTAL: u64 = 1_000;
+    // Slices are counted so many at a time, and as many are bad as spend the budget of the first that are enough.
+    let at_once = align_secs(period_secs, slice_secs) / slice_secs;
+    let enough = whole(least_events(slo.budget())).next_multiple_of(at_once);
+    let bad = whole((slo.budget() * enough as f64 - 1e-6).ceil());
     let mut traffic = Traffic::new(step_secs(slo));
-    traffic.go_on(bad_secs / traffic.step_secs, TOTAL, TOTAL);
+    traffic.go_on(bad * slice_secs / traffic.step_secs, TOTAL, TOTAL);
     let spent = |traffic: &Traffic| traffic.spent(slo, period_secs);
     if spent(&traffic)? {
         return None;

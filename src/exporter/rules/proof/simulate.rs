@@ -241,7 +241,11 @@ impl Traffic {
         let at = self.now();
         let budget = slo.budget();
         agreed(|reading| {
-            let factor = reading.limit_factor(slo);
+            // The slices that spend a budget here are wholly bad or wholly good, so that their ratio is exact.
+            let factor = match slo.slice_secs() {
+                None => reading.limit_factor,
+                Some(_) => 1.0,
+            };
             let counted = self.counted(slo, secs, at, reading.start);
             counted.is_some_and(|(total, bad)| {
                 total > 0.0
