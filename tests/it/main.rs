@@ -37,6 +37,7 @@ mod sampling;
 mod scrub;
 mod shutdown;
 mod simulation;
+mod slices;
 mod store;
 mod support;
 mod topology;
