@@ -52,9 +52,6 @@ const NEIGHBOUR: &str = "caat";
 /// Slow traces are those above the 99th percentile of their operation.
 pub(crate) const SLOW_SHARE: f64 = 0.01;
 
-/// So long the present rate is believed rather than the forecast.
-const PRESENT_NANOS: u64 = 3_600 * NANOS_PER_SEC;
-
 const SECS_PER_DAY: f64 = 86_400.0;
 
 /// What arrived so far.
@@ -226,7 +223,7 @@ impl Sampling {
                 let present = self.meter.spans_per_second().unwrap_or(0.0) / per_entry;
                 let outlook = &self.outlook;
                 self.last = self.controller.step(now, &demands, budget, |from, to| {
-                    per_entry * outlook.expected((from, to), present, now + PRESENT_NANOS)
+                    per_entry * outlook.expected((from, to), present, now)
                 });
                 self.pace.stepped = now;
             }
@@ -245,7 +242,8 @@ impl Sampling {
             } else {
                 1.0
             };
-            self.controller.spend(now, kept * interval.spans / budget);
+            let offered = interval.spans / budget;
+            self.controller.spend(now, kept * offered, offered);
         }
     }
 
@@ -328,7 +326,7 @@ impl Sampling {
             let names: Vec<&str> = incidents.iter().map(|own| &**own).collect();
             text.push_str("; what touches ");
             text.push_str(&names.join(", "));
-            text.push_str(" is sampled in full since something is wrong");
+            text.push_str(" is sampled as fully as the budget allows since something is wrong");
         }
         text
     }
