@@ -38,6 +38,7 @@ pub trait Sampler {
 pub struct Fixed {
     adapter: Sampling,
     arrived: Arc<Mutex<TelemetryVolume>>,
+    kept: Arc<Mutex<f64>>,
     blank: Report,
     counters: Vec<(f64, f64)>,
     entries: f64,
@@ -50,6 +51,8 @@ pub struct Fixed {
 impl Fixed {
     pub fn new(week: &Week, has_tail: bool) -> Self {
         let arrived = Arc::new(Mutex::new(TelemetryVolume::default()));
+        let kept = Arc::new(Mutex::new(0.0));
+        let counted = Arc::clone(&kept);
         let (volume, history) = (Arc::clone(&arrived), week.history.clone());
         let config = Config {
             budget: BudgetConfig {
@@ -62,11 +65,14 @@ impl Fixed {
         let sources = Sources {
             volume: Box::new(move || *volume.lock().unwrap()),
             past: Box::new(move || history),
+            kept: Box::new(move || has_tail.then(|| counted.lock().unwrap().floor() as u64)),
+            asked: Arc::default(),
         };
         let mut evaluator = Evaluator::new(evaluator::Config::default(), OutputScope::default());
         Self {
             adapter: Sampling::new(&config, sources),
             arrived,
+            kept,
             blank: evaluator.report(Snapshot::default(), Vec::new(), Vec::new(), 0),
             counters: vec![(0.0, 0.0); week.roots.len()],
             entries: 0.0,
@@ -169,7 +175,8 @@ fn trace_of(own: &Digest, (service, name): &(String, String)) -> Trace {
 }
 
 impl Sampler for Fixed {
-    fn minute(&mut self, week: &Week, digests: &[Digest], _: Kept, now: u64) {
+    fn minute(&mut self, week: &Week, digests: &[Digest], kept: Kept, now: u64) {
+        *self.kept.lock().unwrap() += kept.spans;
         for own in digests {
             let count = &mut self.counters[usize::from(own.root)];
             if own.is_error {

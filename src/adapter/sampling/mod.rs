@@ -38,13 +38,14 @@ use crate::adapter::sampling::recommend::{Rule, fill, percent};
 use crate::adapter::sampling::roots::Roots;
 use crate::adapter::sampling::settings::Budget;
 pub use crate::adapter::sampling::settings::Config;
+use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::report::Report;
 use crate::model::sampling::TelemetryVolume;
 use crate::model::trace::Trace;
-use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::telemetry::SamplingMetrics;
+use crate::window::event::asked::Asked;
 
 /// Its name in the report's `integrations`, which is the seed's.
 const NEIGHBOUR: &str = "caat";
@@ -57,6 +58,9 @@ const SECS_PER_DAY: f64 = 86_400.0;
 /// What arrived so far.
 pub type Arrived = Box<dyn Fn() -> TelemetryVolume + Send>;
 
+/// Spans that were kept so far by the plan, where somebody counts them.
+pub type KeptSoFar = Box<dyn Fn() -> Option<u64> + Send>;
+
 /// Adjusted entry spans of all services by the hour since the Unix epoch, from before this start; asked once.
 pub type Past = Box<dyn FnOnce() -> Vec<(u32, f64)> + Send>;
 
@@ -64,8 +68,12 @@ pub type Past = Box<dyn FnOnce() -> Vec<(u32, f64)> + Send>;
 pub struct Sources {
     /// What arrived.
     pub volume: Arrived,
+    /// What was kept of it.
+    pub kept: KeptSoFar,
     /// What was before.
     pub past: Past,
+    /// What senders were asked, which is told what those inherit whom they call.
+    pub asked: Arc<Asked>,
 }
 
 /// The adapter.
@@ -73,7 +81,10 @@ pub struct Sampling {
     config: Config,
     budget: Option<Budget>,
     volume: Arrived,
+    kept: KeptSoFar,
+    kept_before: Option<u64>,
     past: Option<Past>,
+    asked: Arc<Asked>,
     meter: Meter,
     roots: Roots,
     outlook: Outlook,
@@ -122,7 +133,10 @@ impl Sampling {
             config: config.clone(),
             budget,
             volume: sources.volume,
+            kept: sources.kept,
+            kept_before: None,
             past: Some(sources.past),
+            asked: sources.asked,
             meter: Meter::default(),
             roots: Roots::new(config.max_operations),
             outlook: Outlook::default(),
@@ -232,18 +246,37 @@ impl Sampling {
         self.tell(now);
     }
 
-    /// Notes what was kept since the last report, were the plan followed.
+    /// Says what those inherit that are called by services which were asked for less.
+    fn inherit(&self, now: UnixNanos) {
+        let demands = self.demands();
+        let traffic = demands.iter().map(|own| (&own.name, own.stratum.traces));
+        self.asked
+            .inherit(&self.roots.reach(traffic, &self.asked), now);
+    }
+
+    /// Notes what was kept since the last report: as counted, else as it would be, were the plan followed.
     fn spend(&mut self, interval: Interval, now: UnixNanos) {
-        if let Some(budget) = self.budget_spans() {
-            let demands = self.demands();
-            let all: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
-            let kept = if all > 0.0 {
-                self.controller.kept_spans(&demands) / all
-            } else {
-                1.0
-            };
-            let offered = interval.spans / budget;
-            self.controller.spend(now, kept * offered, offered);
+        let counted = (self.kept)();
+        let before = std::mem::replace(&mut self.kept_before, counted);
+        let Some(budget) = self.budget_spans() else {
+            return;
+        };
+        let kept = match counted {
+            Some(counted) => counted.saturating_sub(before.unwrap_or(counted)) as f64,
+            None => interval.spans * self.planned_ratio(),
+        };
+        self.controller
+            .spend(now, kept / budget, interval.spans / budget);
+    }
+
+    /// The share of all spans that the plan keeps.
+    fn planned_ratio(&self) -> f64 {
+        let demands = self.demands();
+        let all: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
+        if all > 0.0 {
+            self.controller.kept_spans(&demands) / all
+        } else {
+            1.0
         }
     }
 
@@ -376,6 +409,9 @@ impl Adapter for Sampling {
         self.incidents.update(report, now);
         self.outlook.refresh(now, self.config.horizon_days);
         self.spend(interval, now);
+        if self.is_due(now) {
+            self.inherit(now);
+        }
         self.advance(now);
     }
 

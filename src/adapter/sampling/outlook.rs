@@ -100,9 +100,7 @@ impl Outlook {
         };
         let present = at_present(0, HOUR_NANOS);
         let forecast_now = self.per_hour(hour_of(now)).filter(|mean| *mean > 0.0);
-        let off = forecast_now.map_or(1.0, |mean| {
-            (present / mean).clamp(1.0 / OFF_MAX, OFF_MAX)
-        });
+        let off = forecast_now.map_or(1.0, |mean| (present / mean).clamp(1.0 / OFF_MAX, OFF_MAX));
         let (mut sum, mut at) = (0.0, from);
         while at < to {
             let hour = hour_of(at);
@@ -174,7 +172,11 @@ mod tests {
             expected * 3_600.0 / outlook.per_hour(hour_of(from)).unwrap()
         };
         for (ahead, factor) in [(0, 3.0), (6, 2.0), (24, 1.125)] {
-            assert!((hour(ahead) - factor).abs() < 1e-3, "{ahead} {}", hour(ahead));
+            assert!(
+                (hour(ahead) - factor).abs() < 1e-3,
+                "{ahead} {}",
+                hour(ahead)
+            );
         }
         assert!(outlook.expected((now, now), 5.0, now).abs() < 1e-12);
     }

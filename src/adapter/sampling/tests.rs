@@ -22,6 +22,8 @@ const START: u64 = 20_000 * DAY;
 struct World {
     adapter: Sampling,
     arrived: Arc<Mutex<TelemetryVolume>>,
+    asked: Arc<Asked>,
+    kept: Arc<Mutex<Option<u64>>>,
     visits: f64,
     now: u64,
     verdict: Verdict,
@@ -41,13 +43,19 @@ impl World {
     fn new(config: &Config, past: Vec<(u32, f64)>) -> Self {
         let arrived = Arc::new(Mutex::new(TelemetryVolume::default()));
         let volume = Arc::clone(&arrived);
+        let (asked, kept) = (Arc::default(), Arc::new(Mutex::new(None)));
+        let counted = Arc::clone(&kept);
         let sources = Sources {
             volume: Box::new(move || *volume.lock().unwrap()),
             past: Box::new(move || past),
+            asked: Arc::clone(&asked),
+            kept: Box::new(move || *counted.lock().unwrap()),
         };
         Self {
             adapter: Sampling::new(config, sources),
             arrived,
+            asked,
+            kept,
             visits: 0.0,
             now: START,
             verdict: Verdict::Pass,
@@ -87,6 +95,9 @@ impl World {
                 let mut arrived = self.arrived.lock().unwrap();
                 arrived.spans += 3 * visits;
                 arrived.bytes += 3 * visits * 400;
+            }
+            if let Some(kept) = &mut *self.kept.lock().unwrap() {
+                *kept += 3 * visits / 5;
             }
             if visits > 0 {
                 let visit = self.visit();
@@ -306,4 +317,38 @@ fn operations_beyond_the_bound_are_said() {
     // What is not listed is sampled as its service is.
     let plan = world.advice().sampling.unwrap();
     assert!((plan.ratio("shop", "other") - plan.ratio("shop", "page")).abs() < 1e-9);
+}
+
+/// The forwarder keeps a fifth, whatever the plan says: half of the budget would be spent by noon.
+#[test]
+fn what_was_counted_as_kept_is_spent_rather_than_what_was_planned() {
+    let spent_by_noon = |kept: Option<u64>| {
+        let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+        world.run(60, 10);
+        *world.kept.lock().unwrap() = kept;
+        world.run(120, 10);
+        world.ratio()
+    };
+    let (planned, counted) = (spent_by_noon(None), spent_by_noon(Some(0)));
+    assert!(counted < 0.95 * planned, "{counted} {planned}");
+}
+
+#[test]
+fn whoever_is_called_by_a_service_that_was_asked_for_less_inherits_its_share() {
+    let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+    world.run(2, 10);
+    let plan = world.advice().sampling.unwrap();
+    world
+        .asked
+        .answered("shop", plan.service("shop"), world.now);
+    world.run(2, 10);
+    let called = crate::window::event::SpanInput {
+        has_parent: true,
+        end: 1,
+        ..Default::default()
+    };
+    let weight = |service: &[u8]| world.asked.service(service).unwrap().weight(&called);
+    let served = plan.ratio("shop", "page");
+    assert!(served < 0.3, "{served}");
+    assert!((weight(b"cart") * served - 1.0).abs() < 1e-9);
 }

@@ -40,8 +40,6 @@ const UNUSED_BITS: u32 = 36;
 /// What a held span costs beside its own bytes, about.
 const OVERHEAD_BYTES: u64 = 256;
 
-/// A request that is made becomes about so large.
-const REQUEST_BYTES: u64 = 1 << 20;
 type TraceId = Vec<u8>;
 
 /// The plan that holds; none keeps all.

@@ -155,7 +155,7 @@ impl Controller {
     fn account_at(&mut self, now: UnixNanos) -> &mut Account {
         let day = now / DAY_NANOS;
         let missed = (now % DAY_NANOS) as f64 / DAY_NANOS as f64;
-        let account = self.account.get_or_insert_with(|| Account {
+        let account = self.account.get_or_insert(Account {
             day,
             spent: missed,
             offered: 0.0,
@@ -183,8 +183,8 @@ impl Controller {
         let left = account.left();
         let of_tomorrow = share(beyond, outlook(tomorrow, tomorrow + DAY_NANOS));
         let available = (left.max(REST_MIN * even) + of_tomorrow) * budget;
-        let for_incidents = left + self.config.incident_overdraft
-            - (1.0 - self.config.incident_share) * even;
+        let for_incidents =
+            left + self.config.incident_overdraft - (1.0 - self.config.incident_share) * even;
         let expected = today + beyond;
         let per_day: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
         // The mix of the present, as often as is expected.

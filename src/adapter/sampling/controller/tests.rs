@@ -121,10 +121,16 @@ fn an_incident_is_sampled_in_full_at_once_and_the_rest_of_the_day_pays() {
     assert!((replay.ratio("b") - 1.0).abs() < 1e-12);
     replay.run(60, &two(false));
     let after = replay.ratio("a");
-    assert!((0.5 * before..0.9 * before).contains(&after), "{after} {before}");
+    assert!(
+        (0.5 * before..0.9 * before).contains(&after),
+        "{after} {before}"
+    );
     replay.run(1_440 - 242, &two(false));
     let (spent, debt) = replay.controller.spent();
-    assert!((0.95..1.02).contains(&spent) && debt.abs() < 1e-12, "{spent}");
+    assert!(
+        (0.95..1.02).contains(&spent) && debt.abs() < 1e-12,
+        "{spent}"
+    );
 }
 
 /// Half of what is left is for the incident, half for the rest of the day.
