@@ -208,3 +208,98 @@ impl Scenario {
         model
     }
 }
+
+fn digest(spans: &[(Arc<Reporter>, Span)], roots: &mut Vec<(String, String)>) -> Digest {
+    let is_failed = |span: &Span| span.status.as_ref().is_some_and(|status| status.code == 2);
+    let (reporter, root) = spans
+        .iter()
+        .find(|(_, span)| span.parent_span_id.is_empty())
+        .unwrap();
+    let name = (reporter.service.clone(), root.name.clone());
+    let at = roots
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or_else(|| {
+            roots.push(name);
+            roots.len() - 1
+        });
+    let touches = spans.iter().fold(0_u8, |mask, (reporter, _)| {
+        let at = SERVICES
+            .iter()
+            .position(|service| *service == reporter.service)
+            .unwrap();
+        mask | 1 << at
+    });
+    let entries = spans
+        .iter()
+        .filter(|(_, span)| matches!(span.kind, 2 | 5))
+        .count();
+    let nanos = root.end_time_unix_nano - root.start_time_unix_nano;
+    Digest {
+        start: root.start_time_unix_nano,
+        root: u8::try_from(at).unwrap(),
+        touches,
+        spans: u16::try_from(spans.len()).unwrap(),
+        entries: u16::try_from(entries).unwrap(),
+        is_error: is_failed(root),
+        has_error: spans.iter().any(|(_, span)| is_failed(span)),
+        seconds: (nanos as f64 / NANOS_PER_SEC as f64) as f32,
+        randomness: Randomness::of_trace_id(&root.trace_id).number(),
+    }
+}
+
+impl Week {
+    pub fn new(scenario: Scenario, days: u64, seed: u64) -> Self {
+        let incidents = scenario.incidents(days, seed);
+        let plan = Arc::new(Plan::new(&scenario.model(&incidents)));
+        let per_minute = plan.traces_per_minute() * SCALE;
+        let mut generator = Generator::new(plan, seed);
+        let (mut roots, mut digests) = (Vec::new(), Vec::new());
+        let period = START..START + days * DAY;
+        for trace in generator.scheduled(period, START, SCALE, &Faults::none()) {
+            digests.push(digest(trace.spans(), &mut roots));
+        }
+        let count = digests.len() as f64;
+        let mean = |of: &dyn Fn(&Digest) -> u16| {
+            digests.iter().map(|own| f64::from(of(own))).sum::<f64>() / count
+        };
+        let (spans, entries) = (mean(&|own| own.spans), mean(&|own| own.entries));
+        let calm = scenario.shape(true);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let first = (START - HISTORY_DAYS * DAY) / (60 * MINUTE);
+        let history = (first..START / (60 * MINUTE)).map(|hour| {
+            let secs = hour as f64 * 3_600.0 + 1_800.0;
+            // The scatter of a sum of many visits, with a little more from day to day.
+            let scatter = 1.0 + 0.03 * (rng.random::<f64>() + rng.random::<f64>() - 1.0) * 2.45;
+            let visits = per_minute * 60.0 * calm.factor(secs, 0.0) * scatter;
+            (u32::try_from(hour).unwrap(), visits * entries)
+        });
+        let weekly = calm.weekly.iter().sum::<f64>() / 7.0;
+        Self {
+            days,
+            history: if scenario == Scenario::Unknown {
+                Vec::new()
+            } else {
+                history.collect()
+            },
+            spans_per_day: per_minute * 1_440.0 * weekly * spans,
+            incidents: incidents
+                .into_iter()
+                .map(|(from, to, service)| (START + from, START + to, service))
+                .collect(),
+            roots,
+            digests,
+        }
+    }
+
+    pub fn budget(&self) -> f64 {
+        BUDGET_SHARE * self.spans_per_day
+    }
+
+    /// Services whose verdict is fail.
+    pub fn failing(&self, now: u64) -> Vec<&'static str> {
+        let own = self.incidents.iter();
+        let noticed = own.filter(|(from, to, _)| (from + NOTICED..to + 2 * NOTICED).contains(&now));
+        noticed.map(|own| own.2).collect()
+    }
+}

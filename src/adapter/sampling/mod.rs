@@ -204,7 +204,11 @@ impl Sampling {
     }
 
     fn freshness(&self, now: UnixNanos) -> Freshness {
-        let silence = now.saturating_sub(self.pace.fresh.max(self.pace.started));
+        let last = match self.pace.fresh {
+            0 => self.pace.started,
+            fresh => fresh,
+        };
+        let silence = now.saturating_sub(last);
         let limit = nanos(self.config.stale_after);
         if silence < limit {
             Freshness::Fresh
@@ -216,7 +220,8 @@ impl Sampling {
     }
 
     fn is_due(&self, now: UnixNanos) -> bool {
-        let since = now.saturating_sub(self.pace.stepped);
+        // A clock that was set back must not stop the clockwork.
+        let since = now.abs_diff(self.pace.stepped);
         self.pace.stepped == 0 || since >= nanos(self.config.interval)
     }
 

@@ -61,7 +61,7 @@ impl Outlook {
         let horizon = (horizon_days as usize + 1) * HOURS_PER_DAY;
         let known = self.made.take().and_then(|(_, made)| made);
         let again = known
-            .filter(|_| open < self.contest)
+            .filter(|_| (1..=HOURS_PER_DAY).contains(&(self.contest.saturating_sub(open) as usize)))
             .and_then(|known| known.again(&values, horizon));
         let made = again.or_else(|| {
             let lasts = (values.len() / CONTEST_SHARE).clamp(1, HOURS_PER_DAY);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::adapter::sampling::fixture::{counters, report, verdict};
 use crate::adapter::sampling::settings::BudgetConfig;
+use crate::model::NANOS_PER_SEC;
 use crate::model::recommendation::SamplingAction;
 use crate::model::report::Verdict;
 use crate::model::span::SpanKind;
@@ -351,4 +352,20 @@ fn whoever_is_called_by_a_service_that_was_asked_for_less_inherits_its_share() {
     let served = plan.ratio("shop", "page");
     assert!(served < 0.3, "{served}");
     assert!((weight(b"cart") * served - 1.0).abs() < 1e-9);
+}
+
+/// An hour years ahead, as a broken clock has it, and back: neither the steps nor the account of the day stay behind.
+#[test]
+fn a_clock_that_jumps_ahead_and_back_does_not_stop_the_rates() {
+    let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+    world.run(60, 10);
+    let before = world.now;
+    world.now += 400 * DAY;
+    world.run(10, 10);
+    world.now = before;
+    world.run(180, 10);
+    assert!((0.05..0.15).contains(&world.ratio()), "{}", world.ratio());
+    // Traffic falls to a fifth, and the rates follow.
+    world.run(180, 2);
+    assert!(world.ratio() > 0.3, "{}", world.ratio());
 }

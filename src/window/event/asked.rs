@@ -157,7 +157,8 @@ impl Asked {
         let shares = Shares::new(own, now);
         match &known {
             None if shares.is_full() => return,
-            Some(known) if known.now.is_same(&shares) => {
+            // After a clock was set back, no span would begin late enough.
+            Some(known) if known.now.is_same(&shares) && known.now.since <= now => {
                 known.state.polled.store(now, Ordering::Relaxed);
                 return;
             }

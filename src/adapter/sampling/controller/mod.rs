@@ -77,9 +77,14 @@ impl Account {
         self.budget() * seen * share(expected, self.offered + expected)
     }
 
+    /// Goes on to a day. A clock that was years ahead for a while begins anew; one that is set back by seconds at midnight does
+    /// not.
     fn roll(&mut self, day: u64) {
         let days = day.saturating_sub(self.day);
-        if days > 0 {
+        if self.day.saturating_sub(day) > 1 {
+            (self.spent, self.offered, self.missed, self.debt) = (0.0, 0.0, 0.0, 0.0);
+            self.day = day;
+        } else if days > 0 {
             let skipped = (days - 1) as f64;
             self.debt = (self.debt + self.spent - 1.0 - skipped).max(0.0);
             self.spent = 0.0;
