@@ -233,6 +233,7 @@ impl Evaluator {
             coverage: self.advice.coverage.clone(),
             input: None,
             sampling: self.advice.sampling.clone(),
+            assumed_sampling: self.advice.assumed_sampling.clone(),
             telemetry_recommendation: self.advice.telemetry.clone(),
             rca: self.advice.rca.clone(),
             integrations: integrations(self.tests.as_ref(), &self.advice),

@@ -39,7 +39,9 @@ pub(super) fn build(
     let mut adapters: Vec<Box<dyn Adapter>> = Vec::new();
     // One of the two says what is sampled.
     if let Some(file) = &all.fixed_sampling.file {
-        adapters.push(Box::new(FixedSampling::read(file.clone(), now)?));
+        let fixed = FixedSampling::read(file.clone(), now)?;
+        let (asked, max) = (Arc::clone(pipeline.asked()), all.sampling.max_operations);
+        adapters.push(Box::new(fixed.telling(asked, max)));
     } else if all.sampling.enabled {
         let sources = sampling_sources(pipeline, keeper);
         adapters.push(Box::new(Sampling::new(&all.sampling, sources)));
@@ -65,7 +67,10 @@ pub(super) fn build(
 /// What the telemetry budget reads beside reports: what arrived, and the hours that the history knows.
 fn sampling_sources(pipeline: &Arc<Pipeline>, keeper: &Arc<Keeper>) -> Sources {
     let (pipeline, keeper) = (Arc::clone(pipeline), Arc::clone(keeper));
+    let forwarded = Arc::clone(&pipeline);
     Sources {
+        asked: Arc::clone(pipeline.asked()),
+        kept: Box::new(move || forwarded.kept_by_plan()),
         volume: Box::new(move || pipeline.volume()),
         past: Box::new(move || {
             keeper.hourly_entries().unwrap_or_else(|error| {

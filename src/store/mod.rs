@@ -3,6 +3,7 @@
 //! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it. Beside it,
 //! [`mod@file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
+mod assumed;
 pub mod book;
 pub mod file;
 mod incidents;
@@ -173,6 +174,7 @@ impl Store {
         slos::prepare(&transaction)?;
         incidents::prepare(&transaction)?;
         topology::prepare(&transaction)?;
+        assumed::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);
         Ok(Self {
@@ -314,6 +316,7 @@ impl Store {
                 .open_table(LEDGER)?
                 .retain(|(_, _, day), _| day >= oldest)?;
         }
+        assumed::prune(&transaction, first_day)?;
         transaction.commit()?;
         Ok(removed)
     }
