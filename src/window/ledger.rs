@@ -46,7 +46,7 @@ pub struct Ledger {
 }
 
 /// A day of an account with what it belongs to, as the store keeps it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerRow {
     /// The account, see [`Objective::account`].
     pub objective: Arc<str>,
@@ -121,6 +121,23 @@ impl Ledger {
     /// Goes on from the counters of an earlier run.
     pub fn carry(&mut self, sums: WindowSums) {
         self.tally.carry(sums);
+    }
+
+    /// Begins the counters anew.
+    pub fn forget_counters(&mut self) {
+        self.tally.forget_counters();
+    }
+
+    /// Puts those days of an earlier run in place of those that are here that knew more events.
+    pub fn raise_days(&mut self, days: &[LedgerDay]) {
+        for day in days {
+            self.cells.raise(day.day, day.sums);
+        }
+    }
+
+    /// The account, see [`Objective::account`].
+    pub fn account(&self) -> &Arc<str> {
+        &self.account
     }
 
     /// Puts days of an earlier run in place of those that are here; the windows keep what they have.
@@ -278,6 +295,15 @@ impl Cells {
     /// Puts in what is kept already, so that it is no change.
     fn replace(&mut self, number: u32, sums: WindowSums) {
         if let Some(held) = self.cell_mut(number) {
+            *held = sums;
+        }
+    }
+
+    /// Puts in what is kept already, where that is more.
+    fn raise(&mut self, number: u32, sums: WindowSums) {
+        if let Some(held) = self.cell_mut(number)
+            && held.observed_total < sums.observed_total
+        {
             *held = sums;
         }
     }
