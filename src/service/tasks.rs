@@ -77,6 +77,9 @@ impl EvaluationTask {
 
     fn evaluate(mut self) -> (Self, Report) {
         let now = self.clock.now();
+        if let Some(journal) = self.keeper.journal() {
+            journal.note_upkeep(now);
+        }
         self.windows.maintain(now);
         let snapshot = self
             .windows

@@ -129,8 +129,11 @@ impl Store {
     /// Takes the checkpoint of the stop before, so that a crash does not find it; none after a crash.
     pub fn take_stop(&self) -> Result<Option<u64>, StoreError> {
         let transaction = self.database.begin_write()?;
-        let stopped = transaction.open_table(STATE)?.remove(STOPPED)?;
-        let stopped = stopped.map(|checkpoint| checkpoint.value());
+        let stopped = {
+            let mut state = transaction.open_table(STATE)?;
+            let stopped = state.remove(STOPPED)?;
+            stopped.map(|checkpoint| checkpoint.value())
+        };
         transaction.commit()?;
         Ok(stopped)
     }

@@ -128,19 +128,13 @@ impl Ledger {
         self.tally.forget_counters();
     }
 
-    /// Puts those days of an earlier run in place of those that are here that knew more events.
-    pub fn raise_days(&mut self, days: &[LedgerDay]) {
-        for day in days {
-            self.cells.raise(day.day, day.sums);
-        }
-    }
-
     /// The account, see [`Objective::account`].
     pub fn account(&self) -> &Arc<str> {
         &self.account
     }
 
-    /// Puts days of an earlier run in place of those that are here; the windows keep what they have.
+    /// Puts days of an earlier run in place of those that are here, unless these know more events; the windows keep what
+    /// they have.
     pub fn restore_days(&mut self, days: impl IntoIterator<Item = LedgerDay>) {
         for day in days {
             self.cells.replace(day.day, day.sums);
@@ -292,17 +286,10 @@ impl Cells {
         }
     }
 
-    /// Puts in what is kept already, so that it is no change.
+    /// Puts in what is kept already, so that it is no change. What a log brought back is more than that.
     fn replace(&mut self, number: u32, sums: WindowSums) {
-        if let Some(held) = self.cell_mut(number) {
-            *held = sums;
-        }
-    }
-
-    /// Puts in what is kept already, where that is more.
-    fn raise(&mut self, number: u32, sums: WindowSums) {
         if let Some(held) = self.cell_mut(number)
-            && held.observed_total < sums.observed_total
+            && held.observed_total <= sums.observed_total
         {
             *held = sums;
         }

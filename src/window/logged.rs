@@ -28,6 +28,24 @@ pub struct LogScratch {
     events: Vec<u8>,
 }
 
+/// What an entry of the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// A batch arrived at this time.
+    Batch(UnixNanos),
+    /// [`Windows::maintain`] ran with this time: what was judged by then was not changed by what came later.
+    Upkeep(UnixNanos),
+}
+
+const BATCH: u8 = 0;
+const UPKEEP: u8 = 1;
+
+/// Appends that the windows are about to be maintained.
+pub fn log_upkeep(now: UnixNanos, out: &mut Vec<u8>) {
+    out.push(UPKEEP);
+    push_varint(out, now);
+}
+
 /// Whose events are written, and when they arrived.
 #[derive(Clone, Copy)]
 struct Of<'a> {
@@ -50,6 +68,7 @@ impl Windows {
         names_all: bool,
         (out, scratch): (&mut Vec<u8>, &mut LogScratch),
     ) {
+        out.push(BATCH);
         push_varint(out, now);
         push_varint(out, batch.resources.len() as u64);
         let mut rest = batch.events.as_slice();
@@ -156,16 +175,37 @@ impl Windows {
     }
 }
 
-/// Fills a batch from a log entry and says when it arrived; `None` if the entry is not what [`Windows::log`] writes.
-pub fn read_logged(entry: &[u8], batch: &mut EventBatch) -> Option<UnixNanos> {
+/// Reads an entry of the log, and fills the batch if it is one; `None` if it is not what [`Windows::log`] and
+/// [`log_upkeep`] write.
+pub fn read_logged(entry: &[u8], batch: &mut EventBatch) -> Option<Logged> {
     batch.clear();
-    let rest = &mut { entry };
+    let (kind, mut rest) = entry.split_first()?;
+    let rest = &mut rest;
     let now = take_varint(rest)?;
-    for _ in 0..take_varint(rest)? {
-        let resource = read_resource(rest, batch, now)?;
-        batch.resources.push(resource);
+    let logged = match *kind {
+        BATCH => {
+            for _ in 0..take_varint(rest)? {
+                let resource = read_resource(rest, batch, now)?;
+                batch.resources.push(resource);
+            }
+            Logged::Batch(now)
+        }
+        UPKEEP => Logged::Upkeep(now),
+        _ => return None,
+    };
+    rest.is_empty().then_some(logged)
+}
+
+impl Windows {
+    /// Does again what the log says.
+    pub fn replay_logged(&self, logged: Logged, batch: &mut EventBatch) {
+        match logged {
+            Logged::Batch(now) => {
+                self.record(batch, now);
+            }
+            Logged::Upkeep(now) => self.maintain(now),
+        }
     }
-    rest.is_empty().then_some(now)
 }
 
 fn read_resource(

@@ -173,52 +173,6 @@ async fn an_orderly_stop_leaves_no_trace_in_what_is_seen() {
     }
 }
 
-/// Minutes that were written after the checkpoint are written again, in place of those.
-#[tokio::test]
-async fn a_crash_after_minutes_went_to_the_history_keeps_them_once() {
-    let durability = DurabilityConfig::Wal;
-    let server = Server::start(adjust(durability)).await;
-    let mut client = server.client().await;
-    for request in everything() {
-        accepted(&mut client, &request).await;
-    }
-    let before = seen(&server).await;
-    // As a crash would leave them: checkpoint and log of before, and a history that went on.
-    let dir = server.output("..").canonicalize().unwrap();
-    let crashed = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(dir.join("data")).unwrap() {
-        let entry = entry.unwrap();
-        let to = crashed.path().join("data").join(entry.file_name());
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        if entry.file_name() != "slo-copilot.redb" {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
-    let (_, stopped) = server.stop().await;
-    let store = "data/slo-copilot.redb";
-    std::fs::copy(stopped.path().join(store), crashed.path().join(store)).unwrap();
-    let rows = |dir: &TempDir| {
-        let config = slo_copilot::store::Config {
-            dir: dir.path().join("data"),
-            ..slo_copilot::store::Config::default()
-        };
-        let store = slo_copilot::store::Store::open(config).unwrap();
-        let series = store.series().unwrap().into_iter();
-        let rows = series.map(|(id, _)| store.minutes(id, 0).unwrap());
-        rows.collect::<Vec<_>>()
-    };
-    let wanted = rows(&stopped);
-    assert!(wanted.iter().flatten().count() > 10);
-
-    let mut crashed = Arc::new(crashed);
-    for _ in 0..2 {
-        let server = start_in(&crashed, durability).await;
-        assert_eq!(seen(&server).await, before);
-        (_, crashed) = server.stop().await;
-        assert_eq!(rows(&crashed), wanted);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_checkpoint_is_set_aside_and_the_history_takes_its_place() {
     let mut process = serve("wal").await;

@@ -152,8 +152,7 @@ impl Keeper {
             past.insert(*series, rows);
         }
         let mut days = Vec::new();
-        let accounts = [Some(objective.account()), objective.composite_account()];
-        for account in accounts.into_iter().flatten() {
+        for account in accounts_of(objective) {
             let own = self.store.ledgers(&account)?;
             days.push((account, own));
         }
@@ -280,6 +279,12 @@ impl Passage {
             .filter(move |minute| minute.series == series);
         own.map(|minute| minute.row.clone())
     }
+}
+
+/// The accounts of an objective in the store: its own, and its composite's.
+fn accounts_of(objective: &Objective) -> impl Iterator<Item = String> {
+    let accounts = [Some(objective.account()), objective.composite_account()];
+    accounts.into_iter().flatten()
 }
 
 fn minute_before(now: UnixNanos, secs: u64) -> u32 {

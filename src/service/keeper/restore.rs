@@ -1,7 +1,7 @@
 //! What a start knows of the runs before it: the checkpoint, the log after it, and what the history knows beyond both.
 //!
 //! Without a checkpoint the windows are rebuilt from the history. Minutes that were written after a checkpoint are in the
-//! history and, as far as they were open at its cut or came from the log, in the windows again; [`Windows::reconcile`] says
+//! history and, as far as they were open at its cut or came from the log, in the windows again; [`crate::window::Windows::reconcile`] says
 //! which of them stays, so that none is counted or kept twice.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,10 @@ use crate::model::UnixNanos;
 use crate::model::history::MinuteRow;
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::slo::Objective;
-use crate::service::keeper::{Keeper, minute_before};
+use crate::service::keeper::{Keeper, accounts_of, minute_before};
 use crate::store::journal::{self, Journal, Recovered, Replayed};
 use crate::store::recent::RecentRows;
 use crate::store::{DurabilityConfig, StoreError};
-use crate::window::Windows;
 use crate::window::rolling::HELD_SECS;
 
 /// What came back.
@@ -61,16 +60,17 @@ impl Keeper {
         let (known, mut restored) = self.restore_base(&mut recovered, &recent, &adopted, &keys)?;
         let loaded: BTreeSet<SeriesId> = self.windows.held_ids().into_iter().collect();
         let is_loaded = |id: &SeriesId| restored.loaded > 0 && loaded.contains(id);
-        restored.log = recovered.replay(|batch, arrived| {
-            self.windows.record(batch, arrived);
-        })?;
+        restored.log = recovered.replay(&self.windows)?;
         restored.rebuilt += self.restore_recent(&recent, &keys, now)?;
 
         let passage = self.passage();
         for objective in &adopted {
             if known.contains(&objective.name) {
-                let stored = self.store.ledgers(&objective.account())?;
-                self.windows.raise_days(&objective.name, &stored);
+                // Without a log, the days of the store may know more.
+                for account in accounts_of(objective) {
+                    let days = self.store.ledgers(&account)?;
+                    self.windows.restore_days(objective, &account, days);
+                }
             } else {
                 self.attach(&passage, objective, &keys, now)?;
             }

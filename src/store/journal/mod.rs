@@ -40,7 +40,7 @@ pub use crate::store::journal::recover::{Recovered, Replayed};
 use crate::store::{Config, DurabilityConfig, StoreError};
 use crate::window::Windows;
 use crate::window::checkpoint::CheckpointError;
-use crate::window::logged::LogScratch;
+use crate::window::logged::{LogScratch, log_upkeep};
 
 const CHECKPOINT_NAME: &str = "windows.checkpoint";
 
@@ -123,6 +123,18 @@ impl Journal {
             }
             turn
         })
+    }
+
+    /// Logs that the windows are about to be maintained.
+    pub fn note_upkeep(&self, now: UnixNanos) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        let mut entry = Vec::new();
+        log::begin_entry(&mut entry);
+        log_upkeep(now, &mut entry);
+        let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+        log.append(&mut entry);
     }
 
     /// Ends when the log has become so long that a checkpoint is due.

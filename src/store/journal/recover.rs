@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::store::StoreError;
 use crate::store::journal::log::{Found, parts, read_part};
 use crate::store::journal::{CHECKPOINT_NAME, checkpoint, remove_temporary, unreadable};
+use crate::window::Windows;
 use crate::window::checkpoint::{Beside, Checkpoint};
-use crate::window::logged::read_logged;
+use crate::window::logged::{Logged, read_logged};
 
 /// What was there.
 #[derive(Debug)]
@@ -93,11 +93,8 @@ impl Recovered {
         !self.parts.is_empty()
     }
 
-    /// Hands on the logged requests in order, each with the time at which it arrived.
-    pub fn replay(
-        &self,
-        mut record: impl FnMut(&mut EventBatch, UnixNanos),
-    ) -> Result<Replayed, StoreError> {
+    /// Does again what the log says, in order.
+    pub fn replay(&self, windows: &Windows) -> Result<Replayed, StoreError> {
         let mut replayed = Replayed {
             broken: self.broken,
             ..Replayed::default()
@@ -105,12 +102,12 @@ impl Recovered {
         let mut batch = EventBatch::default();
         for path in self.parts.values() {
             let found = read_part(path, |entry| {
-                let arrived = read_logged(entry, &mut batch);
-                if let Some(now) = arrived {
-                    record(&mut batch, now);
-                    replayed.requests += 1;
+                let logged = read_logged(entry, &mut batch);
+                if let Some(logged) = logged {
+                    windows.replay_logged(logged, &mut batch);
+                    replayed.requests += u64::from(matches!(logged, Logged::Batch(_)));
                 }
-                arrived.is_some()
+                logged.is_some()
             });
             match found.map_err(unreadable(path))? {
                 Found::Entries { torn: 0 } => {}

@@ -75,9 +75,7 @@ fn recover(dir: &TempDir) -> (Windows, Replayed) {
     if let Some(checkpoint) = recovered.checkpoint.take() {
         windows.load(checkpoint, &[], NOW);
     }
-    let replayed = recovered.replay(|batch, now| {
-        windows.record(batch, now);
-    });
+    let replayed = recovered.replay(&windows);
     (windows, replayed.unwrap())
 }
 

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::history::MinuteRow;
+use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::SeriesId;
-use crate::window::ledger::LedgerDay;
 use crate::window::windows::{Slot, Windows};
 
 impl Windows {
@@ -45,8 +44,8 @@ impl Windows {
     /// Puts minutes back that had left a series for the history; those of series that are not held are returned.
     pub fn return_minutes(
         &self,
-        minutes: Vec<crate::model::history::SeriesMinute>,
-    ) -> Vec<crate::model::history::SeriesMinute> {
+        minutes: Vec<SeriesMinute>,
+    ) -> Vec<SeriesMinute> {
         let mut homeless = Vec::new();
         for minute in minutes {
             let mut slot = self.map.get_mut(&minute.series);
@@ -56,18 +55,6 @@ impl Windows {
             }
         }
         homeless
-    }
-
-    /// Puts those stored days of an objective in place of those that are here that knew more events. Days of slices are
-    /// judged again instead.
-    pub fn raise_days(&self, objective: &str, stored: &[(SeriesId, Vec<LedgerDay>)]) {
-        for (id, days) in stored {
-            let mut slot = self.map.get_mut(id);
-            let series = slot.as_mut().and_then(|slot| slot.series_mut(&self.cut));
-            if let Some(ledger) = series.and_then(|series| series.ledger_mut(objective)) {
-                ledger.raise_days(days);
-            }
-        }
     }
 
     /// Begins all counters anew: what they had counted since the cut is not known, and Prometheus would take a counter that
