@@ -243,7 +243,5 @@ fn inserting(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(
-    benches, scanning, recording, keeping, journaling, inserting
-);
+criterion_group!(benches, scanning, recording, keeping, journaling, inserting);
 criterion_main!(benches);

@@ -547,7 +547,7 @@ mod tests {
             "storage.wal_max_bytes=1000",
             &["storage.wal_max_bytes", "at least 1048576"],
         );
-        check_error("storage.durability=raid", &["durability", "wal"]);
+        check_error("storage.durability=raid", &["storage.durability", "raid"]);
         check_error(
             "objectives.candidates.period=5m",
             &["candidates.period", "7d, 28d or 30d"],

@@ -20,9 +20,9 @@ use crate::service::ServiceError;
 use crate::service::findings;
 use crate::service::keeper::{Keeper, Restored};
 use crate::service::trace_tests::TraceTests;
-use crate::store::{self, StoreError};
 use crate::store::book::DecisionError;
 use crate::store::journal::Journal;
+use crate::store::{self, StoreError};
 use crate::telemetry::{DurabilityMetrics, EvaluatorMetrics};
 use crate::window::Windows;
 use crate::window::cohort::RecordingUsage;
@@ -213,7 +213,11 @@ pub(super) async fn log_task(
     config: store::Config,
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
-    let Some(journal) = keeper.journal().filter(|journal| journal.is_logged()).cloned() else {
+    let Some(journal) = keeper
+        .journal()
+        .filter(|journal| journal.is_logged())
+        .cloned()
+    else {
         stop.cancelled().await;
         return Ok(());
     };

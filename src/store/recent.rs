@@ -71,13 +71,17 @@ impl Store {
         let recent = transaction.open_table(RECENT)?;
         let history = transaction.open_table(HISTORY)?;
         let mut rows = RecentRows::default();
+        // A row that was taken back and written again stands in two writes.
+        let mut seen = BTreeSet::new();
         for entry in recent.range(saved.saturating_add(1)..)? {
             let (_, keys) = entry?;
             let (keys, _) = keys.value().as_chunks::<{ HistoryKey::LEN }>();
             for bytes in keys {
                 let key = HistoryKey::from_bytes(bytes);
                 // It may have been removed by now.
-                if let Some(row) = history.get(bytes)? {
+                if let Some(row) = history.get(bytes)?
+                    && seen.insert(*bytes)
+                {
                     let row = decode_row(key.minute(), row.value());
                     let row = row.map_err(|source| unreadable("history", source))?;
                     rows.0.entry(key.series()).or_default().push((key, row));

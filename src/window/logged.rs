@@ -95,7 +95,10 @@ impl Windows {
             push_varint(out, part.failures.len() as u64);
             for failure in part.failures {
                 push_varint(out, u64::from(failure.event));
-                push_bytes(out, self.guard.plain(&batch.text(failure.kind)).0.as_bytes());
+                push_bytes(
+                    out,
+                    self.guard.plain(&batch.text(failure.kind)).0.as_bytes(),
+                );
                 push_bytes(out, batch.bytes(failure.trace_id));
             }
             push_varint(out, part.calls.len() as u64);
@@ -153,7 +156,12 @@ impl Windows {
     }
 
     fn log_operation(&self, of: Of<'_>, event: &Event, out: &mut Vec<u8>) {
-        let is_held = || matches!(self.map.get(&event.series).as_deref(), Some(Slot::Series(_)));
+        let is_held = || {
+            matches!(
+                self.map.get(&event.series).as_deref(),
+                Some(Slot::Series(_))
+            )
+        };
         let (series, name) = if !of.names_all && is_held() {
             (event.series, Cow::Borrowed(""))
         } else {
@@ -310,10 +318,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-fn take_texts(
-    rest: &mut &[u8],
-    batch: &mut EventBatch,
-) -> Option<[crate::model::batch::Text; 4]> {
+fn take_texts(rest: &mut &[u8], batch: &mut EventBatch) -> Option<[crate::model::batch::Text; 4]> {
     let mut next = || Some(batch.push_text(take_bytes(rest)?));
     Some([next()?, next()?, next()?, next()?])
 }

@@ -69,14 +69,20 @@ async fn with_a_log_a_kill_under_load_loses_nothing_that_was_acknowledged() {
         assert!(acknowledged <= counted && counted <= sent, "{said}");
         assert!(tried - took <= CLIENTS * SPANS_PER_REQUEST, "{said}");
         assert_eq!(in_windows, counted, "{said}");
-        assert!((in_budget - counted as f64).abs() < 1e-6, "{in_budget}: {said}");
+        assert!(
+            (in_budget - counted as f64).abs() < 1e-6,
+            "{in_budget}: {said}"
+        );
         // What stands is what goes on: the next round begins with the sum of all before.
         (acknowledged, sent) = (counted, counted);
     }
     let page = process.page().await;
     let unlogged = page.count("slo_copilot_wal_unlogged_requests_total", &[]);
     assert_eq!(unlogged, 0);
-    assert_eq!(page.count("slo_copilot_durability_broken_files_total", &[]), 0);
+    assert_eq!(
+        page.count("slo_copilot_durability_broken_files_total", &[]),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +92,12 @@ async fn with_checkpoints_a_kill_costs_what_came_after_the_last_one() {
     let mut client = process.client().await;
     accepted(&mut client, &request(SERVICE, spans(700, now))).await;
     let ok = [("outcome", "ok")];
-    let made = async || process.page().await.count("slo_copilot_checkpoints_total", &ok);
+    let made = async || {
+        process
+            .page()
+            .await
+            .count("slo_copilot_checkpoints_total", &ok)
+    };
     // Two: the first may have been under way.
     let before = made().await;
     let next = async || (made().await >= before + 2).then_some(());
@@ -95,7 +106,10 @@ async fn with_checkpoints_a_kill_costs_what_came_after_the_last_one() {
     process.kill_and_start_again().await;
     let (counted, in_budget) = windowed(&process).await;
     assert!((700..=730).contains(&counted), "{counted}");
-    assert!((in_budget - counted as f64).abs() < 1e-6, "{in_budget}, not {counted}");
+    assert!(
+        (in_budget - counted as f64).abs() < 1e-6,
+        "{in_budget}, not {counted}"
+    );
     // A counter that came back a little lower would be counted again as a whole.
     assert_eq!(process.page().await.requests(SERVICE), 0);
     let mut client = process.client().await;
@@ -189,7 +203,10 @@ async fn a_damaged_checkpoint_is_set_aside_and_the_history_takes_its_place() {
     process.start_again().await;
     assert_eq!(windowed(&process).await.0, 40);
     let page = process.page().await;
-    assert_eq!(page.count("slo_copilot_durability_broken_files_total", &[]), 1);
+    assert_eq!(
+        page.count("slo_copilot_durability_broken_files_total", &[]),
+        1
+    );
     // The stop was orderly, so the counters are known all the same.
     assert_eq!(page.requests(SERVICE), 40);
     assert!(process.stored("windows.checkpoint.broken").exists());
@@ -221,7 +238,10 @@ async fn a_log_is_bounded_by_checkpoints() {
         assert!(sent < 10_000_000, "no checkpoint");
     }
     let page = process.page().await;
-    assert_eq!(page.count("slo_copilot_wal_unlogged_requests_total", &[]), 0);
+    assert_eq!(
+        page.count("slo_copilot_wal_unlogged_requests_total", &[]),
+        0
+    );
     process.kill_and_start_again().await;
     assert_eq!(process.fresh_page().await.requests(SERVICE), sent);
     assert_eq!(windowed(&process).await.0, sent);

@@ -50,8 +50,8 @@ impl Keeper {
         let mut recovered = Recovered::find(&self.storage.dir)?;
         let stopped = self.store.take_stop()?;
         let beside = recovered.beside.clone();
-        let is_continuous = recovered.checkpoint.is_some()
-            && (beside.is_logged || stopped == Some(beside.segment));
+        let is_continuous =
+            recovered.checkpoint.is_some() && (beside.is_logged || stopped == Some(beside.segment));
         let recent = if recovered.is_empty() {
             RecentRows::default()
         } else {

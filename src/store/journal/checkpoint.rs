@@ -54,9 +54,7 @@ impl Write for Hashing<'_> {
 /// Replaces the checkpoint by what `fill` writes, down to the disk. Returns its bytes.
 pub(super) fn write(
     path: &Path,
-    fill: impl FnOnce(
-        &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), CheckpointError<io::Error>>,
+    fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), CheckpointError<io::Error>>,
 ) -> Result<u64, CheckpointError<io::Error>> {
     let (staged, bytes) = stage_by(path, CheckpointError::Write, |out| {
         let mut hashing = Hashing {

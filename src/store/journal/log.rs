@@ -323,11 +323,7 @@ pub(super) fn read_part(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io:
 }
 
 /// Reads an entry; `None` where none stands whole in the bytes that are left.
-fn read_entry(
-    reader: &mut impl Read,
-    content: &mut Vec<u8>,
-    left: u64,
-) -> io::Result<Option<u64>> {
+fn read_entry(reader: &mut impl Read, content: &mut Vec<u8>, left: u64) -> io::Result<Option<u64>> {
     if left < ENTRY_HEAD as u64 {
         return Ok(None);
     }
@@ -341,7 +337,6 @@ fn read_entry(
     }
     content.clear();
     reader.take(length).read_to_end(content)?;
-    let is_whole =
-        content.len() as u64 == length && xxh3_64(content) == u64::from_le_bytes(hash);
+    let is_whole = content.len() as u64 == length && xxh3_64(content) == u64::from_le_bytes(hash);
     Ok(is_whole.then_some(bytes))
 }

@@ -35,7 +35,11 @@ fn windows() -> Windows {
 fn batch(service: &str, operation: &str, count: usize) -> EventBatch {
     let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
     let mut resource = ResourceAttributes::default();
-    resource.set(b"service.name", Scalar::Text(service.as_bytes()), b"service.version");
+    resource.set(
+        b"service.name",
+        Scalar::Text(service.as_bytes()),
+        b"service.version",
+    );
     push_resource(&mut batch, &mut scratch, &resource);
     let kinds = EventRules::new(&SliConfig::default()).entry_kinds;
     for _ in 0..count {
@@ -157,7 +161,12 @@ fn a_checkpoint_replaces_the_log_before_it() {
     count(&journal, &live, batch("a", "/a", 1));
     let before = journal.log_status().unwrap();
     let bytes = checkpoint(&journal, &live).unwrap();
-    assert_eq!(bytes, fs::metadata(dir.path().join(CHECKPOINT_NAME)).unwrap().len());
+    assert_eq!(
+        bytes,
+        fs::metadata(dir.path().join(CHECKPOINT_NAME))
+            .unwrap()
+            .len()
+    );
     let after = journal.log_status().unwrap();
     assert!(after.bytes < before.bytes && after.requests == 1);
     count(&journal, &live, batch("a", "/a", 1));
@@ -226,14 +235,23 @@ fn an_interrupted_checkpoint_leaves_the_one_before_and_no_file_beside_it() {
     let cut = journal.cut(|| ());
     let full = || io::Error::from(io::ErrorKind::StorageFull);
     let failed = journal.keep(cut.number, |_| Err(CheckpointError::Write(full())));
-    assert!(failed.unwrap_err().to_string().contains("room in storage.dir"));
+    assert!(
+        failed
+            .unwrap_err()
+            .to_string()
+            .contains("room in storage.dir")
+    );
     count(&journal, &live, batch("a", "/a", 1));
     // A crash leaves its temporary file; the next start removes it.
     fs::write(dir.path().join(format!("{TEMPORARY_PREFIX}x")), "half").unwrap();
     let (recovered, replayed) = recover(&dir);
     assert_eq!(replayed.requests, 2);
     assert_eq!(operations(&recovered), [("/a".to_owned(), 3)]);
-    assert!(names(&dir).iter().all(|name| !name.starts_with(TEMPORARY_PREFIX)));
+    assert!(
+        names(&dir)
+            .iter()
+            .all(|name| !name.starts_with(TEMPORARY_PREFIX))
+    );
 }
 
 #[cfg(target_os = "linux")]

@@ -42,10 +42,7 @@ impl Windows {
     }
 
     /// Puts minutes back that had left a series for the history; those of series that are not held are returned.
-    pub fn return_minutes(
-        &self,
-        minutes: Vec<SeriesMinute>,
-    ) -> Vec<SeriesMinute> {
+    pub fn return_minutes(&self, minutes: Vec<SeriesMinute>) -> Vec<SeriesMinute> {
         let mut homeless = Vec::new();
         for minute in minutes {
             let mut slot = self.map.get_mut(&minute.series);

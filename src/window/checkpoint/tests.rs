@@ -52,9 +52,9 @@ enum Step {
 }
 
 fn windows() -> Windows {
-    let windows = Windows::new(WindowsConfig::default(), &SliConfig::default());
     // Its patterns are made once.
     static SCRUBBER: LazyLock<Scrubber> = LazyLock::new(Scrubber::default);
+    let windows = Windows::new(WindowsConfig::default(), &SliConfig::default());
     windows
         .scrubbing(SCRUBBER.clone())
         .recording(RolloutsConfig::default(), Scope::Rollouts)
@@ -236,9 +236,7 @@ impl History {
     fn by_minute(&self) -> BTreeMap<(SeriesId, u32), MinuteSums> {
         let mut all = BTreeMap::new();
         for minute in self.rows.iter().chain(&self.recent) {
-            let held: &mut MinuteSums = all
-                .entry((minute.series, minute.row.minute))
-                .or_default();
+            let held: &mut MinuteSums = all.entry((minute.series, minute.row.minute)).or_default();
             held.0 += minute.row.sums.observed_total;
             held.1 += minute.row.sums.observed_bad;
             held.2 += minute.row.latency.iter().map(|held| held.1).sum::<u64>();
@@ -310,16 +308,24 @@ impl Run {
         }
     }
 
-    /// A checkpoint whose writing is overtaken by these steps.
+    /// A checkpoint whose writing is overtaken by these steps: no series is copied yet when they come.
     fn checkpoint(&mut self, meanwhile: &[Step]) {
         let windows = Arc::clone(&self.windows);
         let draft = windows.begin_checkpoint(&windows.pause_upkeep());
         self.history.rows.append(&mut self.history.recent);
         self.log.clear();
-        for step in meanwhile {
-            self.step(step);
-        }
-        self.checkpoint = checkpoint_of(draft, Beside::default());
+        let mut bytes = Vec::new();
+        let written = draft.write(Beside::default(), |piece| {
+            if bytes.is_empty() {
+                for step in meanwhile {
+                    self.step(step);
+                }
+            }
+            bytes.extend_from_slice(piece);
+            Ok::<_, Infallible>(())
+        });
+        written.unwrap();
+        self.checkpoint = bytes;
     }
 
     fn steps(steps: &[Step], at: usize, overtaking: usize) -> Self {
@@ -497,7 +503,10 @@ fn a_rollout_goes_on_after_a_restart_with_its_failures_and_calls() {
     let rollouts = after.rollouts();
     assert_eq!(rollouts.len(), 1);
     let canary = &rollouts[0].canary;
-    assert!(canary.error_kinds.contains_key("mail [EMAIL] failed"), "{canary:?}");
+    assert!(
+        canary.error_kinds.contains_key("mail [EMAIL] failed"),
+        "{canary:?}"
+    );
     assert!(canary.dependencies["db"].observed >= 19, "{canary:?}");
     assert_eq!(seen(&after, run.now), seen(&run.windows, run.now));
 }
@@ -515,7 +524,11 @@ fn the_log_holds_no_personal_data_and_no_name_that_is_held() {
             trace_state: "",
         }],
     };
-    let holds = |entry: &[u8], text: &str| entry.windows(text.len()).any(|part| part == text.as_bytes());
+    let holds = |entry: &[u8], text: &str| {
+        entry
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
     let batch = batch_of(&request, START);
     let entry = log_of(&windows, &batch, START, false);
     assert!(!holds(&entry, "12345678Z") && !holds(&entry, "a@b.example"));
@@ -531,8 +544,14 @@ fn the_log_holds_no_personal_data_and_no_name_that_is_held() {
     let mut batch = batch_of(&plain, START);
     assert!(holds(&log_of(&windows, &batch, START, false), "POST /pay"));
     windows.record(&mut batch, START);
-    assert!(!holds(&log_of(&windows, &batch_of(&plain, START), START, false), "POST /pay"));
-    assert!(holds(&log_of(&windows, &batch_of(&plain, START), START, true), "POST /pay"));
+    assert!(!holds(
+        &log_of(&windows, &batch_of(&plain, START), START, false),
+        "POST /pay"
+    ));
+    assert!(holds(
+        &log_of(&windows, &batch_of(&plain, START), START, true),
+        "POST /pay"
+    ));
 }
 
 #[test]
@@ -555,9 +574,16 @@ fn forgotten_counters_begin_at_zero_and_windows_stay() {
     let view = run.windows.snapshot(run.now, 0).services.remove(0);
     assert_eq!(view.since_start.observed_total, 1);
     assert!((view.since_start.total - 2.0).abs() < 1e-9);
-    assert_eq!(view.window(crate::model::window::Window::H1).observed_total, 2);
+    assert_eq!(
+        view.window(crate::model::window::Window::H1).observed_total,
+        2
+    );
     let durations = view.durations.unwrap();
-    assert_eq!(durations.error.buckets.iter().sum::<u64>(), 2, "adjusted count of one");
+    assert_eq!(
+        durations.error.buckets.iter().sum::<u64>(),
+        2,
+        "adjusted count of one"
+    );
 }
 
 #[test]

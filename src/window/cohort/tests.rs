@@ -153,7 +153,12 @@ proptest! {
 
 #[test]
 fn nobody_is_recorded_while_nobody_is_watched() {
-    let cohorts = Cohorts::new(RolloutsConfig::default(), Scope::Rollouts, guard(), Arc::default());
+    let cohorts = Cohorts::new(
+        RolloutsConfig::default(),
+        Scope::Rollouts,
+        guard(),
+        Arc::default(),
+    );
     assert!(!cohorts.watch().is_on());
     record(&cohorts, "1", &[(0, false, 0)]);
     assert!(cohorts.cohorts().is_empty());

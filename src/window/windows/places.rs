@@ -199,9 +199,7 @@ impl Windows {
         if takes_service_place(&key) {
             self.held_services.fetch_add(1, Ordering::Relaxed);
         } else if takes_operation_place(&key)
-            && let Some(mut slot) = self
-                .map
-                .get_mut(&SeriesId::of_service(key.service.hash()))
+            && let Some(mut slot) = self.map.get_mut(&SeriesId::of_service(key.service.hash()))
             && let Some(service) = slot.series_mut(&self.cut)
         {
             service.operations += 1;
@@ -264,9 +262,10 @@ impl Windows {
         id: SeriesId,
         unwanted: impl FnOnce(&Series) -> bool,
     ) {
-        let removed = self
-            .map
-            .remove_if_mut(&id, |_, slot| slot.series_mut(&self.cut).is_some_and(|series| unwanted(series)));
+        let removed = self.map.remove_if_mut(&id, |_, slot| {
+            slot.series_mut(&self.cut)
+                .is_some_and(|series| unwanted(series))
+        });
         let Some((_, Slot::Series(series))) = removed else {
             return;
         };

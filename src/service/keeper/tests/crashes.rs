@@ -52,7 +52,11 @@ impl Run {
     fn count(&self, operation: &str, count: usize) {
         let (mut batch, mut scratch) = (EventBatch::default(), OperationScratch::default());
         let mut resource = ResourceAttributes::default();
-        resource.set(b"service.name", Scalar::Text(b"checkout"), b"service.version");
+        resource.set(
+            b"service.name",
+            Scalar::Text(b"checkout"),
+            b"service.version",
+        );
         resource.set(b"service.version", Scalar::Text(b"1"), b"service.version");
         push_resource(&mut batch, &mut scratch, &resource);
         let now = self.clock.now();
@@ -101,7 +105,8 @@ impl Run {
         let snapshot = self.keeper.windows.snapshot(self.clock.now(), 0);
         let service = snapshot.services.first();
         service.map_or(0, |view| {
-            view.window(crate::model::window::Window::D30).observed_total
+            view.window(crate::model::window::Window::D30)
+                .observed_total
         })
     }
 
@@ -180,9 +185,17 @@ fn with_checkpoints_the_history_adds_what_it_knows_and_counters_begin_anew() {
     assert_eq!(run.kept(), (26, 26.0));
     run.keeper.close().unwrap();
     let run = run.crash();
-    assert_eq!((run.in_windows(), run.counter()), (26, 4), "an orderly stop");
+    assert_eq!(
+        (run.in_windows(), run.counter()),
+        (26, 4),
+        "an orderly stop"
+    );
     let run = run.crash();
-    assert_eq!((run.in_windows(), run.counter()), (26, 0), "a crash after it");
+    assert_eq!(
+        (run.in_windows(), run.counter()),
+        (26, 0),
+        "a crash after it"
+    );
 }
 
 #[test]
@@ -226,7 +239,10 @@ fn an_objective_adopted_after_the_checkpoint_knows_its_past_after_a_crash() {
     let measured = measured(&run.config, &run.keeper);
     let totals: Vec<f64> = measured.iter().map(|(_, total)| *total).collect();
     assert_eq!(measured.len(), 2);
-    assert!(totals.iter().all(|total| (total - 25.0).abs() < 1e-9), "{measured:?}");
+    assert!(
+        totals.iter().all(|total| (total - 25.0).abs() < 1e-9),
+        "{measured:?}"
+    );
 }
 
 #[test]
