@@ -236,6 +236,7 @@ impl Config {
             "must be above 0 and at most 1",
         )?;
         self.check_counts()?;
+        self.check_storage()?;
         self.check_rollouts()?;
         self.objectives.check_policies()?;
         let outgoing = self.notifiers.check();
@@ -335,6 +336,20 @@ impl Config {
                 key: format!("canary.{key}"),
                 message: message.to_owned(),
             })
+    }
+
+    fn check_storage(&self) -> Result<(), ConfigError> {
+        let storage = &self.storage;
+        require(
+            storage.checkpoint_interval >= Duration::from_secs(1),
+            "storage.checkpoint_interval",
+            "must be at least 1s",
+        )?;
+        require(
+            storage.wal_max_bytes >= 1 << 20,
+            "storage.wal_max_bytes",
+            "must be at least 1048576",
+        )
     }
 
     /// What must not be 0.
@@ -524,6 +539,15 @@ mod tests {
         ] {
             check_error(&format!("{key}=0"), &[key, "at least 1"]);
         }
+        check_error(
+            "storage.checkpoint_interval=10ms",
+            &["storage.checkpoint_interval", "at least 1s"],
+        );
+        check_error(
+            "storage.wal_max_bytes=1000",
+            &["storage.wal_max_bytes", "at least 1048576"],
+        );
+        check_error("storage.durability=raid", &["storage.durability", "raid"]);
         check_error(
             "objectives.candidates.period=5m",
             &["candidates.period", "7d, 28d or 30d"],

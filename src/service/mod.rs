@@ -171,6 +171,7 @@ impl Service {
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let pipeline = pipeline.with_journal(keeper.journal().cloned());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
         let adapters = adapters.with(adapters::build(
             &config,
@@ -427,9 +428,7 @@ async fn open_keeper(
         let store = Store::open(config.storage.clone())?;
         let keeper = Keeper::new(&config, windows, store, clock).heeding(asked);
         let restored = keeper.restore(&objectives)?;
-        if restored > 0 {
-            tracing::info!(series = restored, "Windows rebuilt from the history.");
-        }
+        tasks::show_restored(&restored);
         Ok::<_, ServiceError>(Arc::new(keeper))
     });
     keeper.await?

@@ -21,7 +21,9 @@ use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::ServiceError;
 use crate::service::endpoints::ServerListeners;
 use crate::service::keeper::Keeper;
-use crate::service::tasks::{candidates_task, commands_task, history_task};
+use crate::service::tasks::{
+    candidates_task, checkpoint_task, commands_task, history_task, log_task,
+};
 use crate::telemetry::Transport;
 
 /// An export that takes longer is given up and counted; the next report is the next attempt.
@@ -92,6 +94,13 @@ pub(super) fn start_keeping(
 ) -> JoinSet<Result<(), ServiceError>> {
     let mut tasks = JoinSet::new();
     tasks.spawn(history_task(Arc::clone(keeper), stop.clone()));
+    let storage = &config.storage;
+    tasks.spawn(checkpoint_task(
+        Arc::clone(keeper),
+        storage.clone(),
+        stop.clone(),
+    ));
+    tasks.spawn(log_task(Arc::clone(keeper), storage.clone(), stop.clone()));
     let evaluator = config.evaluator.clone();
     tasks.spawn(candidates_task(Arc::clone(keeper), evaluator, stop.clone()));
     tasks.spawn(commands_task(Arc::clone(keeper), inbox, stop.clone()));
