@@ -13,12 +13,10 @@ use tokio::task::spawn_blocking;
 use super::Shared;
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::lookback::{judge_version, judge_window, version_of};
+use crate::evaluator::verdict::REQUEST_SOURCE;
 use crate::model::report::{Reason, Report, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
 use crate::model::window::Window;
-
-/// `source` of the reasons that are about the question.
-const SOURCE: &str = "request";
 
 /// What a question without a service leaves open.
 const VERSION_OF_WHAT: &str = "a version is one of a service, and none was named";
@@ -318,7 +316,7 @@ fn inconclusive(
         version: said(&question.version),
         window: said(&question.window),
         reasons: vec![Reason {
-            source: SOURCE.to_owned(),
+            source: REQUEST_SOURCE.to_owned(),
             name: question.service.clone(),
             window: said(&question.window),
             observed: None,

@@ -15,7 +15,7 @@ use crate::support::eventually;
 use crate::support::process::{Process, command, stderr};
 use crate::support::traces::{Requests, write};
 
-const SUITE: &str = "\
+pub(crate) const SUITE: &str = "\
 type: Test
 spec:
   name: the answer is quick
@@ -179,7 +179,7 @@ fn trace_tests_decide_a_gate() {
 }
 
 /// Reports one span of `shop`, as an SDK would, that ends now.
-async fn report(otlp: SocketAddr, trace: &str, parent: &str, millis: u64) {
+pub(crate) async fn report(otlp: SocketAddr, trace: &str, parent: &str, millis: u64) {
     let now = Clock::system().now();
     let start = now - millis * 1_000_000;
     let body = json!({"resourceSpans": [{

@@ -162,6 +162,7 @@ enum Format {
 
 /// Judges the traces; the exit code says how.
 pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitCode> {
+    args.refuse_what_would_be_passed_over()?;
     if let Some(url) = &args.live.endpoint {
         return runtime.block_on(endpoint::run(args, url));
     }
@@ -244,6 +245,31 @@ fn finish(
 }
 
 impl Args {
+    /// Files and servers are judged with different options. One that is of the other kind must not be passed over, since
+    /// it narrows or widens what decides. (An option that `requires` another one is let through by clap where something
+    /// that conflicts with the other one is given.)
+    fn refuse_what_would_be_passed_over(&self) -> anyhow::Result<()> {
+        let of_files = [
+            ("--baseline", !self.baseline.is_empty()),
+            ("--canary", !self.canary.is_empty()),
+            ("--canary-version", self.canary_version.is_some()),
+            ("--baseline-version", self.baseline_version.is_some()),
+            ("--suite", !self.suite.is_empty()),
+        ];
+        let (options, why) = if self.live.endpoint.is_some() {
+            let why = "is for trace files; a server compares versions by itself (--service, --version), and judges the suites \
+                of its own tests.suites";
+            (of_files.to_vec(), why)
+        } else {
+            let why = "needs --endpoint: traces are judged as they are; give the traces of one service to ask about one";
+            (self.live.given().to_vec(), why)
+        };
+        match options.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Usage(format!("{option} {why}")).into()),
+            None => Ok(()),
+        }
+    }
+
     /// The traces that are judged.
     fn inputs(&self) -> anyhow::Result<Vec<TraceInput>> {
         if self.canary.is_empty() {
