@@ -66,6 +66,9 @@ decide as well where there are any.";
 /// What a gate is told whose baseline suggests nothing.
 const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an objective; give it more traces, or name objectives";
 
+/// What a gate is told whose traces say nothing.
+const NO_EVENTS: &str = "the traces hold no event to judge; give traces with entry spans (kind SERVER or CONSUMER, or without a parent)";
+
 /// Arguments of `gate`.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, disable_version_flag = true)]
@@ -197,9 +200,17 @@ pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitC
     if let Some(tests) = args.tests(&config, &inputs)? {
         trace_tests::add(&mut report, tests);
     }
-    if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
+    let is_empty = report.input.as_ref().is_some_and(|input| input.events == 0);
+    let instead = if is_empty && report.baseline_evaluations.is_empty() {
+        Some(NO_EVENTS)
+    } else if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
+        Some(BASELINE_TOO_THIN)
+    } else {
+        None
+    };
+    if let Some(text) = instead {
         for reason in &mut report.verdict.reasons {
-            BASELINE_TOO_THIN.clone_into(&mut reason.text);
+            text.clone_into(&mut reason.text);
         }
     }
     let decided = gate(
