@@ -20,4 +20,4 @@ pub mod slices;
 pub mod snapshot;
 mod windows;
 
-pub use windows::{Recorded, Windows, selects};
+pub use windows::{Recorded, VERSIONS_MAX, Windows, selects};

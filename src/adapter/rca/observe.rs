@@ -183,8 +183,7 @@ impl Observer<'_> {
         operation.spans.add(cell, 1.0);
         operation.weight.add(cell, weight);
         let children = self.tree.children(index);
-        let is_origin =
-            self.tree.is_failed(index) && !children.iter().any(|child| self.tree.is_failed(*child));
+        let is_origin = self.tree.is_error_origin(index);
         if is_origin {
             operation.origins.add(cell, weight);
             few(&mut operation.examples.failed, self.trace_id());

@@ -3,6 +3,7 @@
 use crate::evaluator::budget::events_needed;
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::policy::Policy;
+use crate::model::one_line;
 use crate::model::period::Period;
 use crate::model::report::{BurnRateCheck, ObjectiveStatus, Severity};
 use crate::model::slo::{Budgeting, Objective, Sli};
@@ -304,19 +305,6 @@ fn description(objective: &Objective) -> String {
         objective.service,
         objective.window.label(),
     )
-}
-
-/// A text on one line, which no part of it leaves.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect()
 }
 
 /// A string literal of JSON, which CEL and Rego read alike.

@@ -30,6 +30,7 @@ use rollouts::Details;
 
 mod accounts;
 pub use objectives::selects;
+pub use places::VERSIONS_MAX;
 
 mod objectives;
 mod places;
