@@ -128,7 +128,13 @@ fn fill(series: usize, events_per_sec: f64) -> Windows {
                     end,
                     ..SpanInput::default()
                 };
-                push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+                push_span(
+                    &mut batch,
+                    &mut scratch,
+                    &span,
+                    kinds,
+                    &Sampling::Full.into(),
+                );
             }
             windows.record(&mut batch, end);
         }

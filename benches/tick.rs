@@ -68,7 +68,13 @@ fn windows() -> Windows {
                     end,
                     ..SpanInput::default()
                 };
-                push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+                push_span(
+                    &mut batch,
+                    &mut scratch,
+                    &span,
+                    kinds,
+                    &Sampling::Full.into(),
+                );
             }
         }
         windows.record(&mut batch, NOW);

@@ -12,6 +12,7 @@ use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::sampling::TelemetryVolume;
 use crate::trace::buffer::TraceBuffer;
+use crate::window::event::asked::Asked;
 use crate::window::event::{EventRules, OperationScratch};
 use crate::window::{Recorded, Windows};
 
@@ -69,6 +70,11 @@ impl Pipeline {
             traces: None,
             forward: None,
         }
+    }
+
+    /// What senders were asked to send.
+    pub fn asked(&self) -> &Arc<Asked> {
+        self.rules.asked()
     }
 
     /// With a forwarder behind it.
@@ -139,6 +145,11 @@ impl Pipeline {
         }
     }
 
+    /// Spans that the sampling plan let through to the backend so far; none where it is not the plan that decides.
+    pub fn kept_by_plan(&self) -> Option<u64> {
+        self.forward.as_ref().and_then(Entrance::kept_by_plan)
+    }
+
     /// Root spans so far, each the start of a trace.
     pub fn roots(&self) -> u64 {
         self.roots.load(Ordering::Relaxed)
@@ -177,7 +188,7 @@ mod tests {
                 &mut scratch,
                 &span,
                 rules.entry_kinds,
-                Sampling::Full,
+                &Sampling::Full.into(),
             );
         }
     }

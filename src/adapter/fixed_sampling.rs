@@ -9,11 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Adapter;
+use crate::adapter::sampling::roots::Roots;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::model::sampling::{OperationSampling, SamplingPlan, ServiceSampling};
 use crate::model::trace::Trace;
+use crate::window::event::asked::Asked;
 
 /// Section `adapters.fixed_sampling`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +133,8 @@ pub struct FixedSampling {
     plan: Arc<SamplingPlan>,
     /// Why the file cannot be used any more.
     trouble: Option<String>,
+    roots: Roots,
+    asked: Arc<Asked>,
 }
 
 impl FixedSampling {
@@ -140,9 +144,22 @@ impl FixedSampling {
             path,
             plan: Arc::default(),
             trouble: None,
+            roots: Roots::new(0),
+            asked: Arc::default(),
         };
         own.refresh(now)?;
         Ok(own)
+    }
+
+    /// Tells what those inherit that are called by services which were asked for less, by at most `max_operations` operations
+    /// that traces begin with.
+    #[must_use]
+    pub fn telling(self, asked: Arc<Asked>, max_operations: usize) -> Self {
+        Self {
+            roots: Roots::new(max_operations),
+            asked,
+            ..self
+        }
     }
 
     fn refresh(&mut self, now: UnixNanos) -> Result<(), PlanFileError> {
@@ -171,9 +188,17 @@ impl Adapter for FixedSampling {
         "fixed-sampling"
     }
 
-    fn on_traces(&mut self, _traces: &[Arc<Trace>], _now: UnixNanos) {}
+    fn on_traces(&mut self, traces: &[Arc<Trace>], now: UnixNanos) {
+        self.roots.fade(now);
+        for trace in traces {
+            self.roots.add(trace);
+        }
+    }
 
     fn on_report(&mut self, _report: &Report, now: UnixNanos) {
+        let traffic = self.roots.iter().map(|(name, root)| (name, root.traces));
+        let reach = self.roots.reach(traffic, &self.asked);
+        self.asked.inherit(&reach, now);
         let trouble = self.refresh(now).err().map(|error| error.to_string());
         if trouble != self.trouble
             && let Some(trouble) = &trouble

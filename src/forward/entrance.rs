@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) room: Option<Room>,
     pub(super) when_full: WhenFull,
     pub(super) is_durable: bool,
+    /// Spans that went on so far, where it is the plan that decides which.
+    pub(super) kept: Option<Arc<AtomicU64>>,
     pub(super) clock: Clock,
     pub(super) metrics: ForwardMetrics,
 }
@@ -46,6 +48,12 @@ impl std::fmt::Debug for Entrance {
 impl Entrance {
     pub(super) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// Spans that the sampling plan let through so far; none where it is not the plan that decides.
+    pub fn kept_by_plan(&self) -> Option<u64> {
+        let kept = self.0.kept.as_ref();
+        kept.map(|kept| kept.load(Ordering::Relaxed))
     }
 
     /// Takes room for a request before it is counted. Where senders are not told to come again, there always is one.

@@ -135,7 +135,15 @@ impl Forwarder {
             room: queue.dir.as_ref().map(|_| Room::new(queue.memory_bytes)),
         };
         let (sender, inbox) = mpsc::channel(ARRIVALS);
+        let stage = Stage::new(
+            &config.sampling,
+            config.protocol,
+            scrubber,
+            advice,
+            metrics.clone(),
+        );
         let entrance = Entrance::new(Inner {
+            kept: (config.sampling.share == Share::Plan).then(|| stage.kept()),
             sender,
             held: Arc::clone(&bounds.held),
             max_bytes: bounds.max_bytes,
@@ -148,13 +156,6 @@ impl Forwarder {
         let dir = queue.dir.clone();
         let queue = Queue::open(dir.as_deref(), bounds, metrics.clone());
         let queue = queue.map_err(|source| queue_error(dir.as_ref(), source))?;
-        let stage = Stage::new(
-            &config.sampling,
-            config.protocol,
-            scrubber,
-            advice,
-            metrics.clone(),
-        );
         let retry = config.retry.clone();
         let forwarder = Self {
             works: Arc::new(Mutex::new(Works { queue, stage })),

@@ -1,6 +1,7 @@
 //! From what came to what is sent: the same bytes, or what translation, scrubbing and sampling make of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
@@ -25,6 +26,8 @@ pub(super) struct Stage {
     advice: watch::Receiver<Advice>,
     /// Whether the backend reads JSON.
     takes_json: bool,
+    /// Spans that were let through.
+    kept: Arc<AtomicU64>,
     metrics: ForwardMetrics,
 }
 
@@ -43,8 +46,14 @@ impl Stage {
             sampler: is_on.then(|| Sampler::new(sampling.clone())),
             advice,
             takes_json: protocol == Protocol::Http,
+            kept: Arc::default(),
             metrics,
         }
+    }
+
+    /// The number of spans that were let through, which goes on growing.
+    pub(super) fn kept(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.kept)
     }
 
     /// Whether requests go on as they came, which costs nothing.
@@ -128,6 +137,8 @@ impl Stage {
                 early,
                 forgotten,
             } = std::mem::take(&mut sampler.counts);
+            let kept = batches.iter().map(|batch| batch.spans).sum();
+            self.kept.fetch_add(kept, Ordering::Relaxed);
             self.metrics.sampled_out_spans.increment(sampled_out);
             self.metrics.early_decisions.increment(early);
             self.metrics.forgotten_traces.increment(forgotten);

@@ -344,6 +344,11 @@ async fn what_is_refused_for_now_comes_again_and_what_is_refused_for_good_does_n
             false,
         ),
         (Protocol::Http, Said::Http(StatusCode::BAD_REQUEST), false),
+        (
+            Protocol::Http,
+            Said::Http(StatusCode::PAYLOAD_TOO_LARGE),
+            false,
+        ),
         // Rejected spans are gone; the request was taken.
         (Protocol::Grpc, Said::Rejected(1), true),
     ];
@@ -365,6 +370,83 @@ async fn what_is_refused_for_now_comes_again_and_what_is_refused_for_good_does_n
         running.stop().await;
         assert_eq!(backend.bodies(), expected);
     }
+}
+
+/// A server that answers each connection with the next of these bytes; the last one goes on until nobody reads it.
+async fn nonsense(answers: Vec<&'static [u8]>) -> (SocketAddr, JoinHandle<usize>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut written = 0;
+        for (at, answer) in answers.iter().enumerate() {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 8192];
+            assert!(stream.read(&mut head).await.unwrap() > 0);
+            stream.write_all(answer).await.unwrap();
+            let zeros = [0; 65_536];
+            while at + 1 == answers.len() {
+                match stream.write(&zeros).await {
+                    Ok(more) if written < 1 << 30 => written += more,
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
+        written
+    });
+    (address, task)
+}
+
+/// Words that are no HTTP, none at all, half an answer; then success that never ends, which is read for a mebibyte and what
+/// the sockets hold.
+#[tokio::test]
+async fn a_backend_that_talks_nonsense_is_asked_again_and_one_that_never_stops_is_cut_off() {
+    let endless = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\r\n";
+    let (address, task) = nonsense(vec![
+        b"\x15\x03\x01 what do you want?\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+        endless,
+    ])
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(address, dir.path());
+    (config.protocol, config.in_flight) = (Protocol::Http, 1);
+    let running = Running::start(&config);
+    running.send(&body(0), Encoding::Protobuf).await;
+    let written = tokio::time::timeout(DEADLINE, task).await.unwrap().unwrap();
+    assert!((1 << 20..64 << 20).contains(&written), "{written}");
+    running.stop().await;
+    assert!(!queue_holds_requests(dir.path()));
+}
+
+/// One that says nothing costs `timeout` and is asked again.
+#[tokio::test]
+async fn a_backend_that_hangs_is_given_up_after_the_timeout_and_asked_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for protocol in [Protocol::Http, Protocol::Grpc] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(address, dir.path());
+        (config.protocol, config.in_flight) = (protocol, 1);
+        config.timeout = Duration::from_millis(50);
+        let running = Running::start(&config);
+        running.send(&body(0), Encoding::Protobuf).await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let accepted = tokio::time::timeout(DEADLINE, listener.accept()).await;
+            held.push(accepted.unwrap().unwrap());
+        }
+        running.stop().await;
+        assert!(queue_holds_requests(dir.path()));
+    }
+}
+
+/// Whether a request is left in the queue of a forwarder that stopped.
+fn queue_holds_requests(dir: &Path) -> bool {
+    let files = std::fs::read_dir(dir).unwrap();
+    let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+    sizes.max().unwrap_or(0) > 0
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ pub struct Advice {
     pub rca: Option<Arc<RcaReport>>,
     /// The shares that are to be sampled now; without one, all is.
     pub sampling: Option<Arc<SamplingPlan>>,
+    /// Services whose spans were lately weighed by what their senders were asked.
+    pub assumed_sampling: Vec<String>,
     /// The service graph. It is no part of the report: `/api/v1/topology` has it.
     pub topology: Option<Arc<ServiceGraph>>,
     /// What the telemetry will cost, and what to do about it.

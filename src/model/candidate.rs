@@ -62,7 +62,8 @@ pub struct Evidence {
     pub measured: f64,
     /// The bound before it was snapped: seconds, or the ratio of good events.
     pub bound: f64,
-    /// What is known about sampling: `full`, a ratio, `tracestate` or `unknown`.
+    /// What is known about sampling: `full`, a ratio, `tracestate`, `assumed` (by the share that senders were asked for) or
+    /// `unknown`.
     pub sampling: String,
     /// Incidents seen: runs of five-minute slices whose error ratio is above the candidate's budget.
     pub incidents: u64,

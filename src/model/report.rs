@@ -442,6 +442,10 @@ pub struct Report {
     /// The shares that senders are told to sample; null while they are told to sample everything.
     #[serde(default)]
     pub sampling: Option<Arc<SamplingPlan>>,
+    /// Services whose spans do not say what they stand for (`ot=th`) although their senders, or those of their callers, were asked
+    /// for a share of the traces within the last day: they are weighed by that share, which is an assumption.
+    #[serde(default)]
+    pub assumed_sampling: Vec<String>,
     /// The telemetry budget; null while its adapter is off, and in commands that were told no volumes.
     pub telemetry_recommendation: Option<Arc<TelemetryRecommendation>>,
     /// Root causes of the incident that is under way, or of the last one; null while there was none.

@@ -38,6 +38,7 @@ pub(crate) fn report(second: i64, services: &[ServiceKey]) -> Report {
         input: None,
         telemetry_recommendation: None,
         sampling: None,
+        assumed_sampling: Vec::new(),
         rca: None,
         policy_snippets: BTreeMap::new(),
         integrations: BTreeMap::new(),

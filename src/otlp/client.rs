@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::write::GzEncoder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use crate::otlp::answer::Answer;
 use crate::otlp::trace_service_client::TraceServiceClient;
 use crate::outgoing::backoff::retry_after;
 use crate::outgoing::{self, OutgoingError};
+
+/// An answer of OTLP says how many spans were rejected, and why.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 const AGENT: &str = concat!("slo-copilot/", env!("CARGO_PKG_VERSION"));
 
@@ -198,7 +201,7 @@ impl Client {
         }
     }
 
-    async fn read(&self, response: reqwest::Response) -> Answer {
+    async fn read(&self, mut response: reqwest::Response) -> Answer {
         let status = response.status();
         if !status.is_success() {
             let asked = response.headers().get(RETRY_AFTER);
@@ -212,12 +215,20 @@ impl Client {
             kind.as_bytes()
                 .starts_with(Encoding::Json.content_type().as_bytes())
         });
-        let body = match response.bytes().await {
-            Ok(body) => body,
-            Err(error) => return Answer::Lost(outgoing::said(error)),
-        };
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Answer::Lost(outgoing::said(error)),
+            }
+            if body.len() > MAX_ANSWER_BYTES {
+                let text = format!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+                return Answer::Unreadable(text);
+            }
+        }
         if !is_json {
-            return Answer::from_result(Ok(body));
+            return Answer::from_result(Ok(body.freeze()));
         }
         match serde_json::from_slice::<serde_json::Value>(&body) {
             Ok(response) => Answer::from_json(&response),

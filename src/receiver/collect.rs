@@ -10,7 +10,7 @@ use crate::window::event::detail::{
 };
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
-    SpanStatus, push_resource, push_span,
+    SpanStatus, Weighing, push_resource, push_span,
 };
 
 /// Fills `batch` from the bytes of an `ExportTraceServiceRequest`.
@@ -24,7 +24,7 @@ pub fn collect_protobuf(
     let mut collector = Collector {
         batch,
         rules,
-        sampling: Sampling::Full,
+        weighing: Sampling::Full.into(),
         scratch,
         pending: None,
         is_watched: false,
@@ -35,7 +35,7 @@ pub fn collect_protobuf(
 struct Collector<'a, 'b> {
     batch: &'b mut EventBatch,
     rules: &'b EventRules,
-    sampling: Sampling,
+    weighing: Weighing,
     /// A resource without events yet: one that takes two bytes of a request must not take a hundred of ours.
     pending: Option<ResourceAttributes<'a>>,
     /// Whether the newest resource is looked at more closely.
@@ -49,7 +49,7 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
         let version_key = self.rules.version_key();
         resource.for_each_attribute(|key, value| attributes.set(key, value, version_key))?;
         self.is_watched = self.rules.is_watched(&attributes, self.scratch);
-        self.sampling = self.rules.sampling_of(attributes.service_name());
+        self.weighing = self.rules.weighing(attributes.service_name());
         self.pending = Some(attributes);
         Ok(())
     }
@@ -93,7 +93,7 @@ impl<'a> Visitor<'a> for Collector<'a, '_> {
             self.scratch,
             &input,
             self.rules.entry_kinds,
-            self.sampling,
+            &self.weighing,
         );
         if self.is_watched {
             self.look_closer(span, input, is_entry)?;
@@ -123,7 +123,7 @@ impl<'a> Collector<'a, '_> {
                 input.attributes.set(key, value);
             })?;
             let details = read_details(span)?;
-            push_call(self.batch, &input, &details, self.sampling);
+            push_call(self.batch, &input, &details, &self.weighing);
         }
         Ok(())
     }

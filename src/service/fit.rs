@@ -1,10 +1,15 @@
 //! Candidates of all series: which series are fitted together, and what is known about their sampling.
 
+use std::collections::BTreeSet;
+
 use crate::evaluator::candidate::{self, SeriesHistory, assign_names, fit};
 use crate::model::candidate::Candidate;
 use crate::model::history::MinuteRow;
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, ServiceKey};
 use crate::window::event::{EventRules, Sampling};
+
+/// Days since the Unix epoch on which spans were weighed by what their senders were asked, by service.
+pub(super) type AssumedDays = BTreeSet<(String, u32)>;
 
 /// Fits candidates to each service and each operation of `keys`, until `go_on` says no.
 ///
@@ -12,6 +17,7 @@ use crate::window::event::{EventRules, Sampling};
 pub(super) fn fit_all<E>(
     mut keys: Vec<(SeriesId, SeriesKey)>,
     (rules, settings): (&EventRules, &candidate::Settings),
+    assumed: &AssumedDays,
     mut rows_of: impl FnMut(SeriesId) -> Result<Vec<MinuteRow>, E>,
     mut go_on: impl FnMut() -> bool,
 ) -> Result<Vec<Candidate>, E> {
@@ -35,7 +41,7 @@ pub(super) fn fit_all<E>(
             service: &key.service,
             operation: key.operation_name(),
             rows: &rows,
-            sampling: sampling_of(rules, &key.service, &rows),
+            sampling: sampling_of((rules, assumed), &key.service, &rows),
         };
         candidates.extend(fit(&history, settings));
     }
@@ -44,14 +50,19 @@ pub(super) fn fit_all<E>(
 }
 
 fn sampling_of(
-    rules: &EventRules,
+    (rules, assumed): (&EventRules, &AssumedDays),
     service: &ServiceKey,
     rows: &[MinuteRow],
 ) -> candidate::Sampling {
-    match rules.sampling_of(service.name.as_bytes()) {
-        Sampling::Unknown => candidate::Sampling::Unknown,
-        Sampling::Ratio(ratio) => candidate::Sampling::Ratio(ratio),
-        Sampling::Full => {
+    let is_assumed = |row: &MinuteRow| {
+        let day = (service.name.to_string(), row.minute / MINUTES_PER_DAY);
+        assumed.contains(&day)
+    };
+    match rules.said(service.name.as_bytes()) {
+        Some(Sampling::Unknown) => candidate::Sampling::Unknown,
+        Some(Sampling::Ratio(ratio)) => candidate::Sampling::Ratio(ratio),
+        None if !assumed.is_empty() && rows.iter().any(is_assumed) => candidate::Sampling::Assumed,
+        Some(Sampling::Full) | None => {
             let weighted = |row: &MinuteRow| row.sums.squared > row.sums.observed_total as f64;
             if rows.iter().any(weighted) {
                 candidate::Sampling::Tracestate
@@ -61,6 +72,8 @@ fn sampling_of(
         }
     }
 }
+
+const MINUTES_PER_DAY: u32 = 1_440;
 
 /// Whether this is a reserved `_other` series, of which no objective makes sense.
 fn is_overflow(key: &SeriesKey) -> bool {

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapter::fixed_sampling::PlanFileError;
 use crate::adapter::incident::explain::ExplainError;
+use crate::api::sampling::Answers;
 use crate::api::{ApiError, ApiState, Command};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -63,6 +64,7 @@ use crate::trace::buffer::TraceBuffer;
 use crate::window::Windows;
 use crate::window::cohort::watch::Scope;
 use crate::window::event::EventRules;
+use crate::window::event::asked::Asked;
 
 /// Commands that wait for the keeper at most; the admin endpoint waits with them.
 const COMMANDS_WAITING: usize = 16;
@@ -106,6 +108,9 @@ pub enum ServiceError {
     /// `adapters.coverage.manifests` cannot be used.
     #[error("adapters.coverage.manifests: {0}")]
     Manifests(#[from] ManifestsError),
+    /// `adapters.topology.manifests` cannot be used.
+    #[error("adapters.topology.manifests: {0}")]
+    TopologyManifests(#[source] ManifestsError),
     /// `adapters.incident.llm` cannot be used.
     #[error(transparent)]
     Explain(#[from] ExplainError),
@@ -156,18 +161,24 @@ impl Service {
         let (listeners, endpoints) = bind_all(&config).await?;
         let notifiers = Notifiers::new(&config.notifiers, config.evaluator.limits(), &clock)?;
         let windows = windows(&config);
-        let keeper = open_keeper(&config, &windows, &clock).await?;
+        let rules = EventRules::new(&config.sli);
+        let keeper = open_keeper(&config, &windows, &clock, rules.asked()).await?;
         write_endpoints(&config, endpoints)?;
 
         let (publish, reports) = watch::channel(None);
         let (commands, inbox) = mpsc::channel(COMMANDS_WAITING);
         let (ready_sender, ready) = watch::channel(true);
-        let rules = EventRules::new(&config.sli);
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
-        let adapters = adapters.with(adapters::build(&config, &pipeline, &keeper, clock.now())?);
+        let adapters = adapters.with(adapters::build(
+            &config,
+            &pipeline,
+            &keeper,
+            &advice,
+            clock.now(),
+        )?);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -282,6 +293,11 @@ async fn supervise(
         api,
         ready,
     } = parts;
+    let answers = Answers {
+        advice: api.advice.clone(),
+        asked: Arc::clone(pipeline.asked()),
+        clock: evaluation.clock.clone(),
+    };
     let stages = [(); 4].map(|()| CancellationToken::new());
     let [receiving, evaluating, notifying, serving] = &stages;
 
@@ -307,7 +323,7 @@ async fn supervise(
     adapters.start(&mut core, evaluating);
     start_forwarder(&mut core, forwarder, &config, evaluating);
 
-    let mut servers = start_servers(questions, api, &config, serving);
+    let mut servers = start_servers(questions, api, (&config, answers), serving);
 
     let first = tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -402,12 +418,14 @@ async fn open_keeper(
     config: &Config,
     windows: &Arc<Windows>,
     clock: &Clock,
+    asked: &Arc<Asked>,
 ) -> Result<Arc<Keeper>, ServiceError> {
     let (config, windows, clock) = (config.clone(), Arc::clone(windows), clock.clone());
+    let asked = Arc::clone(asked);
     let keeper = tokio::task::spawn_blocking(move || {
         let objectives = configured(&config)?;
         let store = Store::open(config.storage.clone())?;
-        let keeper = Keeper::new(&config, windows, store, clock);
+        let keeper = Keeper::new(&config, windows, store, clock).heeding(asked);
         let restored = keeper.restore(&objectives)?;
         if restored > 0 {
             tracing::info!(series = restored, "Windows rebuilt from the history.");

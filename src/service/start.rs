@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Command, sampling};
+use crate::api::sampling::{self, Answers};
+use crate::api::{self, ApiState, Command};
 use crate::config::Config;
 use crate::exporter;
 use crate::forward::Forwarder;
@@ -54,7 +55,7 @@ pub(super) fn start_receivers(
 pub(super) fn start_servers(
     listeners: ServerListeners,
     api: ApiState,
-    config: &Config,
+    (config, answers): (&Config, Answers),
     stop: &CancellationToken,
 ) -> JoinSet<Result<(), ServiceError>> {
     let ServerListeners {
@@ -64,17 +65,17 @@ pub(super) fn start_servers(
     } = listeners;
     let mut servers = JoinSet::new();
     if let Some(listener) = sampling_http {
-        let (config, advice) = (config.sampling_server.clone(), api.advice.clone());
+        let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
         servers.spawn(
-            async move { Ok(sampling::serve_http(listener, &config, advice, ended).await?) },
+            async move { Ok(sampling::serve_http(listener, &config, answers, ended).await?) },
         );
     }
     if let Some(listener) = sampling_grpc {
-        let (config, advice) = (config.sampling_server.clone(), api.advice.clone());
+        let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
         servers.spawn(
-            async move { Ok(sampling::serve_grpc(listener, &config, advice, ended).await?) },
+            async move { Ok(sampling::serve_grpc(listener, &config, answers, ended).await?) },
         );
     }
     let ended = stop.clone();

@@ -81,7 +81,10 @@ impl EvaluationTask {
             .snapshot(now, self.config.report_operations_per_service);
         let tests = self.tests.as_ref().map(|tests| tests.report(now));
         self.evaluator.set_tests(tests);
-        self.evaluator.set_advice(self.advice.borrow().clone());
+        self.evaluator.set_advice(Advice {
+            assumed_sampling: self.pipeline.asked().assumed_lately(now),
+            ..self.advice.borrow().clone()
+        });
         let report =
             self.evaluator
                 .evaluate(snapshot, self.keeper.candidates(), self.pipeline.roots());

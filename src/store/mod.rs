@@ -3,12 +3,14 @@
 //! One writer at a time; a commit is whole or not at all, so an interrupted write leaves the state before it. Beside it,
 //! [`mod@file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
+mod assumed;
 pub mod book;
 pub mod file;
 mod incidents;
 mod rows;
 mod seed;
 mod slos;
+mod topology;
 mod transitions;
 
 use std::path::{Path, PathBuf};
@@ -171,6 +173,8 @@ impl Store {
         let last = transitions::prepare(&transaction)?;
         slos::prepare(&transaction)?;
         incidents::prepare(&transaction)?;
+        topology::prepare(&transaction)?;
+        assumed::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);
         Ok(Self {
@@ -312,6 +316,7 @@ impl Store {
                 .open_table(LEDGER)?
                 .retain(|(_, _, day), _| day >= oldest)?;
         }
+        assumed::prune(&transaction, first_day)?;
         transaction.commit()?;
         Ok(removed)
     }

@@ -23,6 +23,7 @@ use crate::support::page::Page;
 use crate::support::process::Process;
 use crate::support::server::{Server, sums};
 use crate::support::spans::{NOW, failed_span, request, span};
+use crate::support::tls::TlsProxy;
 
 const SERVICE: &str = "shop";
 const SPANS: &str = "slo_copilot_forward_spans_total";
@@ -232,6 +233,42 @@ async fn what_a_full_queue_drops_is_counted_and_is_in_the_windows_all_the_same()
         page.count("slo_copilot_receiver_accepted_spans_total", &[]),
         10 * BATCH
     );
+}
+
+#[tokio::test]
+async fn a_backend_over_tls_is_trusted_by_the_certificate_that_is_named_and_not_otherwise() {
+    let (collector, address) = (Collector::default(), free_address());
+    let runtime = collector.serve(address);
+    let proxy = TlsProxy::before_grpc(address).await;
+    let endpoint = format!("exporters.forward.endpoint={}", proxy.url());
+    let trusted = format!("exporters.forward.ca_file={}", proxy.ca_file().display());
+    let end = Clock::system().now();
+
+    // The later key wins.
+    let front_of = async |sets: &[&str]| {
+        let sets: Vec<&str> = [endpoint.as_str()]
+            .into_iter()
+            .chain(sets.iter().copied())
+            .collect();
+        front(address, &sets).await
+    };
+    let wary = front_of(&[]).await;
+    send(&mut wary.client().await, 0..1, end).await;
+    let retried = async || {
+        let page = wary.page().await;
+        (page.count("slo_copilot_forward_retries_total", &[]) > 2).then_some(page)
+    };
+    let page = eventually("retries", retried).await;
+    assert_eq!(page.count(SPANS, &[]), 0);
+    assert_eq!(page.count("slo_copilot_forward_queue_requests", &[]), 1);
+    assert!(collector.distinct().is_empty());
+    drop(wary);
+
+    let front = front_of(&[&trusted]).await;
+    send(&mut front.client().await, 0..3, end).await;
+    collector.has(3 * BATCH).await;
+    page_with(&front, SPANS, &[], 3 * BATCH).await;
+    runtime.shutdown_background();
 }
 
 /// 8000 traces, one in 40 with an error, of which a quarter goes on by chance. The weighted counts there are the

@@ -1,15 +1,18 @@
 //! The sampling server as SDKs ask it, in a process of its own, with a plan that people change under way.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use slo_copilot::api::sampling::jaeger::SamplingStrategyParameters;
 use slo_copilot::api::sampling::jaeger::sampling_manager_client::SamplingManagerClient;
+use slo_copilot::clock::Clock;
 
 use crate::support::eventually;
-use crate::support::grpc::channel;
+use crate::support::grpc::{accepted, channel};
 use crate::support::process::{Process, run, stderr};
 use crate::support::schema::assert_described;
 use crate::support::server::read_json;
+use crate::support::spans::{request, span};
 
 const FULL: f64 = 1.0;
 
@@ -117,6 +120,106 @@ async fn senders_over_http_and_grpc_follow_the_plan_while_it_changes() {
     assert_names_checkout(&server.process);
 }
 
+/// What the server counted of a service, good and bad, by weight.
+async fn counted(process: &Process, service: &str) -> f64 {
+    let report = process.json("/api/v1/report").await;
+    let services = report["services"].as_array().unwrap();
+    let own = services
+        .iter()
+        .find(|own| own["service"]["name"] == service);
+    let windows = own.and_then(|own| own["windows"].as_array());
+    let day = windows.and_then(|all| all.iter().find(|own| own["window"] == "1d"));
+    day.and_then(|day| day["total"].as_f64()).unwrap_or(0.0)
+}
+
+async fn counts(process: &Process, service: &str, wanted: f64) {
+    eventually("the counts", async || {
+        let counted = counted(process, service).await;
+        ((counted - wanted).abs() < 1e-6).then_some(())
+    })
+    .await;
+}
+
+/// SDKs that poll write no `ot=th`. A quarter of the shop's traces comes, and whoever is called there sees a quarter too.
+#[tokio::test]
+async fn spans_of_senders_that_poll_stand_for_what_they_were_told_and_nobody_claims_all_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.yaml");
+    let plan =
+        "services: [{service: shop, default_ratio: 0.25}, {service: told, default_ratio: 0.5}]";
+    std::fs::write(&file, plan).unwrap();
+    let process = Process::serve(&[
+        "sampling_server.http.enabled=true",
+        "sampling_server.http.endpoint=127.0.0.1:0",
+        "evaluator.interval=100ms",
+        "evaluator.candidates_interval=1s",
+        "sli.sampling_by_service={told: 0.1}",
+        &format!("adapters.fixed_sampling.file={}", file.display()),
+    ])
+    .await;
+    let mut client = process.client().await;
+    let clock = Clock::system();
+    let now = || clock.now();
+    let roots = |first: u64| spans_of(first..first + 10, now());
+    // Before anybody asked, what comes is all there is.
+    accepted(&mut client, &request("shop", roots(0))).await;
+    counts(&process, "shop", 10.0).await;
+
+    for service in ["shop", "told", "search"] {
+        let address = process.address("sampling_http");
+        let url = format!("http://{address}/sampling?service={service}");
+        reqwest::get(url).await.unwrap().error_for_status().unwrap();
+    }
+    // A span that began before the answer was sampled before it.
+    accepted(&mut client, &request("shop", roots(100))).await;
+    counts(&process, "shop", 50.0).await;
+    let said = roots(200).into_iter().map(|span| Span {
+        trace_state: "ot=th:8".to_owned(),
+        ..span
+    });
+    accepted(&mut client, &request("shop", said.collect())).await;
+    counts(&process, "shop", 70.0).await;
+    for service in ["told", "search"] {
+        accepted(&mut client, &request(service, roots(300))).await;
+    }
+    counts(&process, "told", 100.0).await;
+    counts(&process, "search", 10.0).await;
+    let report = process.json("/api/v1/report").await;
+    assert_eq!(report["assumed_sampling"], json!(["shop"]));
+    assert_described("report", &report);
+
+    let candidate = eventually("a candidate of the shop", async || {
+        let answer = process.json("/api/v1/candidates").await;
+        let all = answer["candidates"].as_array()?;
+        let own = all.iter().find(|own| own["name"] == "availability-shop")?;
+        (own["evidence"]["sampling"] == "assumed").then(|| own.clone())
+    })
+    .await;
+    let missing = candidate["missing"].to_string();
+    assert!(
+        missing.contains("sli.sampling_by_service.shop"),
+        "{missing}"
+    );
+    let answer = process.json("/api/v1/candidates").await;
+    let evidence = |service: &str| {
+        let name = format!("availability-{service}");
+        let mut all = answer["candidates"].as_array().unwrap().iter();
+        let own = all.find(|own| own["name"] == name.as_str());
+        own.map(|own| own["evidence"]["sampling"].clone())
+    };
+    assert_eq!(evidence("told"), Some(json!("0.1")));
+    assert_eq!(evidence("search"), Some(json!("full")));
+}
+
+/// Entry spans that took a microsecond, so that they began after what came before them.
+fn spans_of(numbers: std::ops::Range<u64>, end: u64) -> Vec<Span> {
+    let spans = numbers.map(|number| Span {
+        start_time_unix_nano: end - 1_000,
+        ..span(number, end)
+    });
+    spans.collect()
+}
+
 /// The files for those who do not ask.
 fn assert_names_checkout(process: &Process) {
     for name in [
@@ -133,8 +236,17 @@ fn assert_names_checkout(process: &Process) {
 #[tokio::test]
 async fn without_a_plan_the_server_is_off_and_nothing_is_written() {
     let process = Process::serve(&["evaluator.interval=100ms"]).await;
-    let api = process.json("/api/v1/sampling").await;
-    assert_eq!(api, json!({"plan": null, "telemetry_recommendation": null}));
+    let api = eventually("what the budget advises", async || {
+        let api = process.json("/api/v1/sampling").await;
+        assert_eq!(api["plan"], Value::Null);
+        (!api["telemetry_recommendation"].is_null()).then_some(api)
+    })
+    .await;
+    let advice = &api["telemetry_recommendation"];
+    assert_eq!(
+        (&advice["plan"], &advice["sampling_action"]),
+        (&Value::Null, &"maintain_sampling".into())
+    );
     eventually("a report", async || {
         process.output("report.json").exists().then_some(())
     })

@@ -31,8 +31,9 @@ pub(super) struct Edge {
 impl Edge {
     /// Whether the calls show both sides; `None` if they prove nothing.
     pub(super) fn is_covered(&self) -> Option<bool> {
-        let telling = self.calls.answered + self.calls.unanswered.wrong;
-        (telling > 0).then_some(self.calls.answered as f64 >= COVERED_RATIO * telling as f64)
+        let answered = self.calls.answered_weight;
+        let telling = answered + self.calls.unanswered_weight;
+        (telling > 0.0).then_some(answered >= COVERED_RATIO * telling)
     }
 }
 
@@ -43,6 +44,8 @@ pub struct DarkPeer<'a> {
     pub name: String,
     /// Calls that went well.
     pub calls: u64,
+    /// What they stand for by their sampling.
+    pub weight: f64,
     /// Its callers.
     pub callers: BTreeSet<ServiceKey>,
     /// The port, as callers say it.
@@ -111,6 +114,7 @@ pub(super) fn dark_peers<'a>(
         let peer = peers.entry(who).or_insert_with(|| DarkPeer {
             name: edge.peer.clone(),
             calls: 0,
+            weight: 0.0,
             callers: BTreeSet::new(),
             port: None,
             protocol: None,
@@ -118,6 +122,7 @@ pub(super) fn dark_peers<'a>(
             workload,
         });
         peer.calls += edge.calls.unanswered.wrong;
+        peer.weight += edge.calls.unanswered_weight;
         peer.callers.insert(edge.caller.clone());
         peer.port = peer.port.or(edge.calls.port);
         if peer.protocol.is_none() {
@@ -129,7 +134,10 @@ pub(super) fn dark_peers<'a>(
         }
     }
     let mut peers: Vec<DarkPeer<'a>> = peers.into_values().collect();
-    peers.sort_by_key(|peer| std::cmp::Reverse((peer.calls, peer.callers.len())));
+    peers.sort_by(|a, b| {
+        let by_weight = b.weight.total_cmp(&a.weight);
+        by_weight.then_with(|| b.callers.len().cmp(&a.callers.len()))
+    });
     peers
 }
 

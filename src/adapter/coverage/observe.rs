@@ -399,8 +399,10 @@ fn observe_call(
         let has_failed = span.outcome == Outcome::Error;
         call.failed += u64::from(has_failed);
         call.unanswered.see(!has_failed, id);
+        call.unanswered_weight += if has_failed { 0.0 } else { span.weight };
     } else {
         call.answered += 1;
+        call.answered_weight += span.weight;
         call.unanswered.see(false, id);
     }
     for answer in answers {

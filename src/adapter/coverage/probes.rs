@@ -53,7 +53,7 @@ fn of_peer(peer: &DarkPeer<'_>, host: Option<&HostView>) -> Probe {
     Probe {
         target: peer.name.clone(),
         kind: ProbeKind::Peer,
-        value: peer.calls as f64,
+        value: peer.weight,
         callers,
         reason: format!("calls that end there: {}; callers: {callers}", peer.calls),
         // What callers call may be the port of a Service before it.

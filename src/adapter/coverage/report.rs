@@ -86,6 +86,7 @@ pub fn of_traces(
         .map(|peer| Traffic {
             name: &peer.name,
             calls: peer.calls,
+            weight: peer.weight,
             callers: peer.callers.len() as u64,
         })
         .collect();

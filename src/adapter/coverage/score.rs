@@ -158,6 +158,7 @@ pub fn method(window: String, sampling: String, max_span_names: usize) -> ScoreM
             format!("SPA-003 has no criterion in the specification: more than {max_span_names} names of a service break it (adapters.coverage.max_span_names)"),
             "SPA-001 and SPA-005 count the spans of the service in a trace; SPA-005 counts those of every kind".to_owned(),
             "SPA-002 looks at traces that lost no spans on their way here".to_owned(),
+            "sampled spans are not weighed: no rule compares shares, and one thing that breaks a rule fails it however often it stands for".to_owned(),
             "RES-002 tells resources apart by k8s.pod.uid, k8s.pod.name, container.id, host.id or host.name".to_owned(),
             "SDK-001 knows the minimum versions of Python, Node.js, Java and .NET, where process.runtime.version is said".to_owned(),
         ],

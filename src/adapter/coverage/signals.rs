@@ -130,6 +130,8 @@ pub(super) struct Traffic<'a> {
     pub name: &'a str,
     /// How often.
     pub calls: u64,
+    /// What they stand for by their sampling.
+    pub weight: f64,
     /// By how many.
     pub callers: u64,
 }
@@ -197,6 +199,7 @@ impl Signals {
         let seen = observed.counted().map(|(name, calls)| Traffic {
             name,
             calls,
+            weight: calls as f64,
             callers: 0,
         });
         let evidence: Vec<(BTreeSet<String>, Traffic<'_>, &str)> = seen
@@ -207,9 +210,7 @@ impl Signals {
             let own = words(signal);
             let best = evidence
                 .iter()
-                .map(|(words, traffic, how)| {
-                    (likeness(&own, words) * traffic.calls as f64, traffic, how)
-                })
+                .map(|(words, traffic, how)| (likeness(&own, words) * traffic.weight, traffic, how))
                 .filter(|(value, ..)| *value > 0.0)
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let (value, callers, reason) = match best {
@@ -370,6 +371,7 @@ mod tests {
         let peers = [Traffic {
             name: "payment:8080",
             calls: 900,
+            weight: 900.0,
             callers: 2,
         }];
         let probes = compare(&missing, &seen).probes(&seen, &peers);

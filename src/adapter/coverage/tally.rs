@@ -179,6 +179,11 @@ pub struct CallTally {
     pub failed: u64,
     /// Those that went well and show no span of the other side, among all of them.
     pub unanswered: Checked,
+    /// What the answered ones stand for by their sampling: where operations are sampled by different shares, only so do calls
+    /// compare.
+    pub answered_weight: f64,
+    /// What the unanswered ones stand for.
+    pub unanswered_weight: f64,
     /// The port, as the caller says it.
     pub port: Option<u16>,
     /// The protocol, as the caller says it.
@@ -195,6 +200,8 @@ impl CallTally {
         self.answered += other.answered;
         self.failed += other.failed;
         self.unanswered.merge(&other.unanswered);
+        self.answered_weight += other.answered_weight;
+        self.unanswered_weight += other.unanswered_weight;
         self.skew.merge(&other.skew);
         if other.skew_nanos.abs() > self.skew_nanos.abs() {
             self.skew_nanos = other.skew_nanos;

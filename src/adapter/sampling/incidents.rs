@@ -78,7 +78,7 @@ impl Incidents {
         }
         let lasts = self.lasts_nanos;
         for seen in self.services.values_mut() {
-            let is_over = now.saturating_sub(seen.since) >= lasts;
+            let is_over = now.abs_diff(seen.since) >= lasts;
             if is_over {
                 seen.since = 0;
             }

@@ -38,13 +38,14 @@ use crate::adapter::sampling::recommend::{Rule, fill, percent};
 use crate::adapter::sampling::roots::Roots;
 use crate::adapter::sampling::settings::Budget;
 pub use crate::adapter::sampling::settings::Config;
+use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::recommendation::TelemetryRecommendation;
 use crate::model::report::Report;
 use crate::model::sampling::TelemetryVolume;
 use crate::model::trace::Trace;
-use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::telemetry::SamplingMetrics;
+use crate::window::event::asked::Asked;
 
 /// Its name in the report's `integrations`, which is the seed's.
 const NEIGHBOUR: &str = "caat";
@@ -52,13 +53,13 @@ const NEIGHBOUR: &str = "caat";
 /// Slow traces are those above the 99th percentile of their operation.
 pub(crate) const SLOW_SHARE: f64 = 0.01;
 
-/// So long the present rate is believed rather than the forecast.
-const PRESENT_NANOS: u64 = 3_600 * NANOS_PER_SEC;
-
 const SECS_PER_DAY: f64 = 86_400.0;
 
 /// What arrived so far.
 pub type Arrived = Box<dyn Fn() -> TelemetryVolume + Send>;
+
+/// Spans that were kept so far by the plan, where somebody counts them.
+pub type KeptSoFar = Box<dyn Fn() -> Option<u64> + Send>;
 
 /// Adjusted entry spans of all services by the hour since the Unix epoch, from before this start; asked once.
 pub type Past = Box<dyn FnOnce() -> Vec<(u32, f64)> + Send>;
@@ -67,8 +68,12 @@ pub type Past = Box<dyn FnOnce() -> Vec<(u32, f64)> + Send>;
 pub struct Sources {
     /// What arrived.
     pub volume: Arrived,
+    /// What was kept of it.
+    pub kept: KeptSoFar,
     /// What was before.
     pub past: Past,
+    /// What senders were asked, which is told what those inherit whom they call.
+    pub asked: Arc<Asked>,
 }
 
 /// The adapter.
@@ -76,7 +81,10 @@ pub struct Sampling {
     config: Config,
     budget: Option<Budget>,
     volume: Arrived,
+    kept: KeptSoFar,
+    kept_before: Option<u64>,
     past: Option<Past>,
+    asked: Arc<Asked>,
     meter: Meter,
     roots: Roots,
     outlook: Outlook,
@@ -125,7 +133,10 @@ impl Sampling {
             config: config.clone(),
             budget,
             volume: sources.volume,
+            kept: sources.kept,
+            kept_before: None,
             past: Some(sources.past),
+            asked: sources.asked,
             meter: Meter::default(),
             roots: Roots::new(config.max_operations),
             outlook: Outlook::default(),
@@ -193,7 +204,11 @@ impl Sampling {
     }
 
     fn freshness(&self, now: UnixNanos) -> Freshness {
-        let silence = now.saturating_sub(self.pace.fresh.max(self.pace.started));
+        let last = match self.pace.fresh {
+            0 => self.pace.started,
+            fresh => fresh,
+        };
+        let silence = now.saturating_sub(last);
         let limit = nanos(self.config.stale_after);
         if silence < limit {
             Freshness::Fresh
@@ -205,7 +220,8 @@ impl Sampling {
     }
 
     fn is_due(&self, now: UnixNanos) -> bool {
-        let since = now.saturating_sub(self.pace.stepped);
+        // A clock that was set back must not stop the clockwork.
+        let since = now.abs_diff(self.pace.stepped);
         self.pace.stepped == 0 || since >= nanos(self.config.interval)
     }
 
@@ -226,7 +242,7 @@ impl Sampling {
                 let present = self.meter.spans_per_second().unwrap_or(0.0) / per_entry;
                 let outlook = &self.outlook;
                 self.last = self.controller.step(now, &demands, budget, |from, to| {
-                    per_entry * outlook.expected((from, to), present, now + PRESENT_NANOS)
+                    per_entry * outlook.expected((from, to), present, now)
                 });
                 self.pace.stepped = now;
             }
@@ -235,17 +251,37 @@ impl Sampling {
         self.tell(now);
     }
 
-    /// Notes what was kept since the last report, were the plan followed.
+    /// Says what those inherit that are called by services which were asked for less.
+    fn inherit(&self, now: UnixNanos) {
+        let demands = self.demands();
+        let traffic = demands.iter().map(|own| (&own.name, own.stratum.traces));
+        self.asked
+            .inherit(&self.roots.reach(traffic, &self.asked), now);
+    }
+
+    /// Notes what was kept since the last report: as counted, else as it would be, were the plan followed.
     fn spend(&mut self, interval: Interval, now: UnixNanos) {
-        if let Some(budget) = self.budget_spans() {
-            let demands = self.demands();
-            let all: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
-            let kept = if all > 0.0 {
-                self.controller.kept_spans(&demands) / all
-            } else {
-                1.0
-            };
-            self.controller.spend(now, kept * interval.spans / budget);
+        let counted = (self.kept)();
+        let before = std::mem::replace(&mut self.kept_before, counted);
+        let Some(budget) = self.budget_spans() else {
+            return;
+        };
+        let kept = match counted {
+            Some(counted) => counted.saturating_sub(before.unwrap_or(counted)) as f64,
+            None => interval.spans * self.planned_ratio(),
+        };
+        self.controller
+            .spend(now, kept / budget, interval.spans / budget);
+    }
+
+    /// The share of all spans that the plan keeps.
+    fn planned_ratio(&self) -> f64 {
+        let demands = self.demands();
+        let all: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
+        if all > 0.0 {
+            self.controller.kept_spans(&demands) / all
+        } else {
+            1.0
         }
     }
 
@@ -328,7 +364,7 @@ impl Sampling {
             let names: Vec<&str> = incidents.iter().map(|own| &**own).collect();
             text.push_str("; what touches ");
             text.push_str(&names.join(", "));
-            text.push_str(" is sampled in full since something is wrong");
+            text.push_str(" is sampled as fully as the budget allows since something is wrong");
         }
         text
     }
@@ -378,6 +414,9 @@ impl Adapter for Sampling {
         self.incidents.update(report, now);
         self.outlook.refresh(now, self.config.horizon_days);
         self.spend(interval, now);
+        if self.is_due(now) {
+            self.inherit(now);
+        }
         self.advance(now);
     }
 

@@ -12,6 +12,9 @@ const BOUND: f64 = 0.9;
 /// Sampling is increased where so much more would hold the budget as well.
 const MORE: f64 = 1.5;
 
+/// So many days are looked at, the newest: three years.
+const VOLUMES_MAX: usize = 1_096;
+
 /// Unit of volumes that are told as multiples of their budget.
 pub const BUDGETS: &str = "budgets";
 
@@ -91,7 +94,15 @@ pub fn of_volumes(
         is_incident,
         ..Facts::default()
     };
-    if let Some(forecasted) = forecast(volumes, &WEEK, horizon, "day") {
+    let older = volumes.len().saturating_sub(VOLUMES_MAX);
+    let newest = volumes.get(older..).unwrap_or(volumes);
+    if older > 0 {
+        made.notes.push(format!(
+            "of {} days the newest {VOLUMES_MAX} are looked at",
+            volumes.len()
+        ));
+    }
+    if let Some(forecasted) = forecast(newest, &WEEK, horizon, "day") {
         let total = fill(&mut made, &forecasted, 1, rule);
         let budget = rule
             .budget_per_day
@@ -229,6 +240,15 @@ mod tests {
             );
         }
         assert!(of(&around(1.3), true).budget_alert);
+    }
+
+    #[test]
+    fn of_many_years_the_newest_are_looked_at() {
+        let mut volumes = vec![1e9; 5_000];
+        volumes.extend(around(0.9).repeat(80));
+        let made = of(&volumes, false);
+        assert!(made.forecast[0].mean < 1.0, "{:?}", made.forecast[0]);
+        assert!(made.notes[0].contains("6120"), "{:?}", made.notes);
     }
 
     /// One high day of seven is no alert, as the greatest of the point forecasts would have it.

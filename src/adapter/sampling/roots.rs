@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::model::span::Outcome;
 use crate::model::trace::Trace;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
+use crate::window::event::asked::Asked;
 
 /// After so long a trace counts half.
 const HALF_LIFE_SECS: f64 = 6.0 * 3_600.0;
@@ -124,6 +125,28 @@ impl Roots {
         self.by_name.iter()
     }
 
+    /// The share of the traces that reaches each service, of so many that begin with each operation, where some begin in services
+    /// that were asked for less.
+    pub fn reach<'a>(
+        &self,
+        traffic: impl Iterator<Item = (&'a RootName, f64)>,
+        asked: &Asked,
+    ) -> BTreeMap<Arc<str>, f64> {
+        let mut sums: BTreeMap<Arc<str>, (f64, f64)> = BTreeMap::new();
+        for (name, traces) in traffic {
+            let served = asked.served(&name.0, &name.1).unwrap_or(1.0);
+            let own = self.by_name.get(name);
+            for service in own.into_iter().flat_map(|own| &own.touches) {
+                let (kept, all) = sums.entry(Arc::clone(service)).or_default();
+                *kept += served * traces;
+                *all += traces;
+            }
+        }
+        let reached = sums.into_iter().filter(|(_, (_, all))| *all > 0.0);
+        let shares = reached.map(|(service, (kept, all))| (service, kept / all));
+        shares.collect()
+    }
+
     /// Takes a trace.
     pub fn add(&mut self, trace: &Trace) {
         let Some(root) = trace
@@ -226,6 +249,7 @@ impl Roots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::sampling::ServiceSampling;
     use crate::model::span::SpanKind;
     use crate::trace::fixture::{failed, span, trace};
 
@@ -313,6 +337,25 @@ mod tests {
         assert_eq!(roots.iter().count(), 0);
         roots.add(&direct());
         assert_eq!(roots.refused(), 1);
+    }
+
+    #[test]
+    fn a_service_is_reached_by_the_share_of_its_callers_traces() {
+        let (mut roots, asked) = (Roots::new(10), Asked::default());
+        roots.add(&visit(10));
+        roots.add(&direct());
+        let (page, get) = (name("shop", "page"), name("cart", "get"));
+        let reach = |asked: &Asked| roots.reach([(&page, 300.0), (&get, 100.0)].into_iter(), asked);
+        assert!(reach(&asked).values().all(|share| *share >= 1.0));
+        let shop = ServiceSampling {
+            service: "shop".to_owned(),
+            default_ratio: 0.2,
+            operations: Vec::new(),
+        };
+        asked.answered("shop", Some(&shop), SECOND);
+        // 60 of 300 come by way of the shop, and 100 of 100 directly.
+        assert!((reach(&asked)["cart"] - 0.4).abs() < 1e-12);
+        assert!((reach(&asked)["shop"] - 0.2).abs() < 1e-12);
     }
 
     #[test]

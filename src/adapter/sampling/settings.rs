@@ -35,9 +35,15 @@ pub struct Config {
     /// 0 to 1.
     pub latency_weight: f64,
     /// What an incident touches is sampled in full from the moment that a verdict worsens to warn or fail, or that a new
-    /// root cause is found, and for so long at most. Default 2h.
+    /// root cause is found, for so long at most, and as far as the next two keys allow. Default 2h.
     #[serde(with = "humantime_serde")]
     pub full_for: Duration,
+    /// Incidents may take this part of what is left of a day's budget; the rest of the day goes without it. Default 0.5;
+    /// 0 to 1.
+    pub incident_share: f64,
+    /// They may go over the budget of a day by this part of it, which the days after pay back, a tenth of a budget each.
+    /// Default 0.1; 0 to 1.
+    pub incident_overdraft: f64,
     /// Without new spans for so long, rates stay as they are; for twice as long, they rise to full. Default 5m.
     #[serde(with = "humantime_serde")]
     pub stale_after: Duration,
@@ -60,6 +66,8 @@ impl Default for Config {
             keep_errors_and_slow: true,
             latency_weight: 0.5,
             full_for: Duration::from_hours(2),
+            incident_share: 0.5,
+            incident_overdraft: 0.1,
             stale_after: Duration::from_mins(5),
             max_operations: 500,
         }
@@ -222,6 +230,16 @@ impl Config {
             (
                 (0.0..=1.0).contains(&self.latency_weight),
                 "adapters.sampling.latency_weight",
+                "must be between 0 and 1",
+            ),
+            (
+                (0.0..=1.0).contains(&self.incident_share),
+                "adapters.sampling.incident_share",
+                "must be between 0 and 1",
+            ),
+            (
+                (0.0..=1.0).contains(&self.incident_overdraft),
+                "adapters.sampling.incident_overdraft",
                 "must be between 0 and 1",
             ),
             (

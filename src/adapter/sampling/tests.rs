@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::adapter::sampling::fixture::{counters, report, verdict};
 use crate::adapter::sampling::settings::BudgetConfig;
+use crate::model::NANOS_PER_SEC;
 use crate::model::recommendation::SamplingAction;
 use crate::model::report::Verdict;
 use crate::model::span::SpanKind;
@@ -22,6 +23,8 @@ const START: u64 = 20_000 * DAY;
 struct World {
     adapter: Sampling,
     arrived: Arc<Mutex<TelemetryVolume>>,
+    asked: Arc<Asked>,
+    kept: Arc<Mutex<Option<u64>>>,
     visits: f64,
     now: u64,
     verdict: Verdict,
@@ -41,13 +44,19 @@ impl World {
     fn new(config: &Config, past: Vec<(u32, f64)>) -> Self {
         let arrived = Arc::new(Mutex::new(TelemetryVolume::default()));
         let volume = Arc::clone(&arrived);
+        let (asked, kept) = (Arc::default(), Arc::new(Mutex::new(None)));
+        let counted = Arc::clone(&kept);
         let sources = Sources {
             volume: Box::new(move || *volume.lock().unwrap()),
             past: Box::new(move || past),
+            asked: Arc::clone(&asked),
+            kept: Box::new(move || *counted.lock().unwrap()),
         };
         Self {
             adapter: Sampling::new(config, sources),
             arrived,
+            asked,
+            kept,
             visits: 0.0,
             now: START,
             verdict: Verdict::Pass,
@@ -87,6 +96,9 @@ impl World {
                 let mut arrived = self.arrived.lock().unwrap();
                 arrived.spans += 3 * visits;
                 arrived.bytes += 3 * visits * 400;
+            }
+            if let Some(kept) = &mut *self.kept.lock().unwrap() {
+                *kept += 3 * visits / 5;
             }
             if visits > 0 {
                 let visit = self.visit();
@@ -306,4 +318,54 @@ fn operations_beyond_the_bound_are_said() {
     // What is not listed is sampled as its service is.
     let plan = world.advice().sampling.unwrap();
     assert!((plan.ratio("shop", "other") - plan.ratio("shop", "page")).abs() < 1e-9);
+}
+
+/// The forwarder keeps a fifth, whatever the plan says: half of the budget would be spent by noon.
+#[test]
+fn what_was_counted_as_kept_is_spent_rather_than_what_was_planned() {
+    let spent_by_noon = |kept: Option<u64>| {
+        let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+        world.run(60, 10);
+        *world.kept.lock().unwrap() = kept;
+        world.run(120, 10);
+        world.ratio()
+    };
+    let (planned, counted) = (spent_by_noon(None), spent_by_noon(Some(0)));
+    assert!(counted < 0.95 * planned, "{counted} {planned}");
+}
+
+#[test]
+fn whoever_is_called_by_a_service_that_was_asked_for_less_inherits_its_share() {
+    let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+    world.run(2, 10);
+    let plan = world.advice().sampling.unwrap();
+    world
+        .asked
+        .answered("shop", plan.service("shop"), world.now);
+    world.run(2, 10);
+    let called = crate::window::event::SpanInput {
+        has_parent: true,
+        end: 1,
+        ..Default::default()
+    };
+    let weight = |service: &[u8]| world.asked.service(service).unwrap().weight(&called);
+    let served = plan.ratio("shop", "page");
+    assert!(served < 0.3, "{served}");
+    assert!((weight(b"cart") * served - 1.0).abs() < 1e-9);
+}
+
+/// An hour years ahead, as a broken clock has it, and back: neither the steps nor the account of the day stay behind.
+#[test]
+fn a_clock_that_jumps_ahead_and_back_does_not_stop_the_rates() {
+    let mut world = World::new(&config(Some(259_200.0)), Vec::new());
+    world.run(60, 10);
+    let before = world.now;
+    world.now += 400 * DAY;
+    world.run(10, 10);
+    world.now = before;
+    world.run(180, 10);
+    assert!((0.05..0.15).contains(&world.ratio()), "{}", world.ratio());
+    // Traffic falls to a fifth, and the rates follow.
+    world.run(180, 2);
+    assert!(world.ratio() > 0.3, "{}", world.ratio());
 }

@@ -8,6 +8,7 @@ pub mod jaeger;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri};
@@ -27,9 +28,11 @@ use self::jaeger::{
 };
 use super::http::error;
 use super::without_delay;
+use crate::clock::Clock;
 use crate::model::advice::Advice;
 use crate::model::sampling::ServiceSampling;
 use crate::telemetry::{SamplingCounters, Transport};
+use crate::window::event::asked::Asked;
 
 /// A question holds the name of one service.
 const MAX_QUESTION_BYTES: usize = 64 << 10;
@@ -86,18 +89,33 @@ impl Config {
     }
 }
 
+/// Where answers come from, and where they are noted.
+#[derive(Clone)]
+pub struct Answers {
+    /// The newest plan is in it.
+    pub advice: watch::Receiver<Advice>,
+    /// Told each answer.
+    pub asked: Arc<Asked>,
+    /// When it was given.
+    pub clock: Clock,
+}
+
 /// Answers the questions of one transport.
 #[derive(Clone)]
 struct Sampling {
     advice: watch::Receiver<Advice>,
+    asked: Arc<Asked>,
+    clock: Clock,
     lower_bound: f64,
     counters: SamplingCounters,
 }
 
 impl Sampling {
-    fn new(config: &Config, advice: watch::Receiver<Advice>, transport: Transport) -> Self {
+    fn new(config: &Config, answers: Answers, transport: Transport) -> Self {
         Self {
-            advice,
+            advice: answers.advice,
+            asked: answers.asked,
+            clock: answers.clock,
             lower_bound: config.lower_bound_traces_per_second,
             counters: SamplingCounters::new(transport),
         }
@@ -105,7 +123,10 @@ impl Sampling {
 
     fn answer(&self, service: &str) -> SamplingStrategyResponse {
         let plan = self.advice.borrow().sampling.clone();
-        if let Some(own) = plan.as_ref().and_then(|plan| plan.service(service)) {
+        let own = plan.as_ref().and_then(|plan| plan.service(service));
+        // Before the answer is on its way, since spans may come that follow it.
+        self.asked.answered(service, own, self.clock.now());
+        if let Some(own) = own {
             self.counters.plan.increment(1);
             strategy(own, self.lower_bound)
         } else {
@@ -156,10 +177,10 @@ fn strategy(own: &ServiceSampling, lower_bound: f64) -> SamplingStrategyResponse
 pub async fn serve_http(
     listener: TcpListener,
     config: &Config,
-    advice: watch::Receiver<Advice>,
+    answers: Answers,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let sampling = Sampling::new(config, advice, Transport::Http);
+    let sampling = Sampling::new(config, answers, Transport::Http);
     // Jaeger's agent had it at the root, its collector below /api.
     let router = Router::new()
         .route("/", get(ask))
@@ -175,10 +196,10 @@ pub async fn serve_http(
 pub async fn serve_grpc(
     listener: TcpListener,
     config: &Config,
-    advice: watch::Receiver<Advice>,
+    answers: Answers,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let sampling = Sampling::new(config, advice, Transport::Grpc);
+    let sampling = Sampling::new(config, answers, Transport::Grpc);
     let service =
         SamplingManagerServer::new(sampling).max_decoding_message_size(MAX_QUESTION_BYTES);
     let router = tonic::service::Routes::new(service).into_axum_router();

@@ -1,7 +1,5 @@
 //! What clients ask, over the loopback interface, against the bytes that Jaeger would answer.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -35,6 +33,7 @@ struct Server {
     http: SocketAddr,
     grpc: SocketAddr,
     advice: watch::Sender<Advice>,
+    asked: Arc<Asked>,
     shutdown: CancellationToken,
     tasks: [JoinHandle<std::io::Result<()>>; 2],
 }
@@ -50,18 +49,25 @@ impl Server {
         ];
         let [http, grpc] = listeners.each_ref().map(|one| one.local_addr().unwrap());
         let [over_http, over_grpc] = listeners;
-        let (other, stop) = ((config.clone(), newest.clone()), shutdown.clone());
+        let asked = Arc::<Asked>::default();
+        let answers = Answers {
+            advice: newest,
+            asked: Arc::clone(&asked),
+            clock: Clock::manual(1),
+        };
+        let (other, stop) = ((config.clone(), answers.clone()), shutdown.clone());
         let tasks = [
             tokio::spawn(async move { serve_http(over_http, &other.0, other.1, stop).await }),
             tokio::spawn({
                 let stop = shutdown.clone();
-                async move { serve_grpc(over_grpc, &config, newest, stop).await }
+                async move { serve_grpc(over_grpc, &config, answers, stop).await }
             }),
         ];
         Self {
             http,
             grpc,
             advice,
+            asked,
             shutdown,
             tasks,
         }
@@ -107,7 +113,10 @@ async fn clients_over_http_get_what_jaeger_would_answer_byte_by_byte() {
         server.get("/sampling?service=checkout").await,
         (200, checkout.to_owned())
     );
+    assert_eq!(server.asked.served("cart", "GET /cart"), Some(0.5));
+    assert_eq!(server.asked.served("checkout", "any"), Some(0.25));
     for unknown in ["search", ""] {
+        assert_eq!(server.asked.served(unknown, "any"), None);
         let answer = server.get(&format!("/sampling?service={unknown}")).await;
         assert_eq!(answer, (200, full.to_owned()), "{unknown}");
     }

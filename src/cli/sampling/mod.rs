@@ -213,6 +213,10 @@ impl Args {
         let sampling = &config.adapters.sampling;
         let budget = sampling.budget.budget();
         let cost = self.cost_of_span(budget)?;
+        anyhow::ensure!(
+            !assembled.traces.is_empty(),
+            Usage("the traces hold no spans to measure".to_owned())
+        );
         let mut measured = Measured::of(&assembled.traces, sampling.max_operations);
         measured.scale = 1.0 / assembled.kept_ratio.max(f64::MIN_POSITIVE);
         let mut answer = measured.answer(sampling, budget, cost);

@@ -7,15 +7,18 @@ use serde::Deserialize;
 
 use crate::cli::Usage;
 
+/// More than all telemetry there is; sums of it are still numbers.
+const VOLUME_MAX: f64 = 1e18;
+
 /// Refuses what is no volume.
 pub(super) fn check_volumes(volumes: &[f64], source: &str) -> anyhow::Result<()> {
     let wrong = volumes
         .iter()
-        .find(|volume| !volume.is_finite() || **volume < 0.0);
+        .find(|volume| !(0.0..=VOLUME_MAX).contains(*volume));
     match wrong {
         None => Ok(()),
         Some(wrong) => Err(Usage(format!(
-            "{source}: {wrong} is no volume; it must be a number of at least 0"
+            "{source}: {wrong} is no volume; it must be a number from 0 to {VOLUME_MAX:e}"
         ))
         .into()),
     }

@@ -241,7 +241,13 @@ impl Finding<'_> {
                 step.target,
             ));
         }
-        if !self.history.sampling.is_known() {
+        if self.history.sampling == Sampling::Assumed {
+            missing.push(format!(
+                "knowledge of the sampling: senders were asked for a share (sampling_server) that their spans do not say, so \
+                 that they are weighed by an assumption; let them write ot=th, or set sli.sampling_by_service.{}",
+                self.history.service.name
+            ));
+        } else if !self.history.sampling.is_known() {
             missing.push("knowledge of the sampling: set sli.sampling".to_owned());
         }
         missing.extend(self.estimate.unsupported.clone());

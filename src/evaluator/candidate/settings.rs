@@ -151,6 +151,8 @@ pub enum Sampling {
     Ratio(f64),
     /// Each span says its own weight in its tracestate.
     Tracestate,
+    /// Spans say nothing although senders were asked to send less: they are weighed by what was asked.
+    Assumed,
     /// Nothing. Spans with errors may be kept more often than others, so that no ratio can be trusted.
     Unknown,
 }
@@ -161,18 +163,19 @@ impl Sampling {
         match self {
             Self::Full | Self::Tracestate => true,
             Self::Ratio(ratio) => 0.0 < ratio && ratio <= 1.0,
-            Self::Unknown => false,
+            Self::Assumed | Self::Unknown => false,
         }
     }
 }
 
-/// As evidence says it: `full`, the ratio, `tracestate` or `unknown`.
+/// As evidence says it: `full`, the ratio, `tracestate`, `assumed` or `unknown`.
 impl fmt::Display for Sampling {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => formatter.write_str("full"),
             Self::Ratio(ratio) => write!(formatter, "{ratio}"),
             Self::Tracestate => formatter.write_str("tracestate"),
+            Self::Assumed => formatter.write_str("assumed"),
             Self::Unknown => formatter.write_str("unknown"),
         }
     }

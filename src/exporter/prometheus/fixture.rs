@@ -39,6 +39,7 @@ pub(crate) fn report() -> Report {
         input: None,
         telemetry_recommendation: None,
         sampling: None,
+        assumed_sampling: Vec::new(),
         rca: None,
         policy_snippets: BTreeMap::new(),
         integrations: BTreeMap::new(),

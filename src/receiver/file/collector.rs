@@ -14,7 +14,7 @@ use crate::receiver::whole::trace_span;
 use crate::window::event::detail::{DetailAttributes, is_call, push_details};
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, SpanAttributes, SpanInput,
-    SpanStatus, outcome_of, push_resource, push_span, weight_of,
+    SpanStatus, Weighing, outcome_of, push_resource, push_span, weight_of,
 };
 
 /// A batch goes to the sink with so many spans, or with so much text.
@@ -55,7 +55,7 @@ pub(super) struct Collector<'s, S> {
     disk_bytes: DiskBytes,
     batch: EventBatch,
     scratch: OperationScratch,
-    sampling: Sampling,
+    weighing: Weighing,
     resources: Resources,
     summary: FileSummary,
     /// Where the record begins that is being read.
@@ -80,7 +80,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             disk_bytes,
             batch: EventBatch::default(),
             scratch: OperationScratch::default(),
-            sampling: Sampling::Full,
+            weighing: Sampling::Full.into(),
             resources: Resources::default(),
             summary: FileSummary::default(),
             record: Place { byte: 0, line: 1 },
@@ -140,7 +140,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             &mut self.scratch,
             &input,
             entry_kinds,
-            self.sampling,
+            &self.weighing,
         );
         if is_watched {
             self.look_closer(span, &input, is_entry);
@@ -171,7 +171,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             &mut self.batch,
             input,
             &span.details,
-            (trace_id, is_entry, self.sampling),
+            (trace_id, is_entry, &self.weighing),
         );
     }
 
@@ -191,7 +191,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
             outcome: outcome_of(input),
             end: input.end,
             duration_nanos: input.end - input.start,
-            weight: weight_of(input.trace_state, self.sampling),
+            weight: weight_of(input, &self.weighing),
         });
     }
 
@@ -212,7 +212,7 @@ impl<'s, S: FileSink> Collector<'s, S> {
     fn enter(&mut self, service: &ResourceAttributes<'_>) {
         let newest = self.batch.resources.last();
         if !newest.is_some_and(|newest| service.describe(&self.batch, newest)) {
-            self.sampling = self.rules.sampling_of(service.service_name());
+            self.weighing = self.rules.weighing(service.service_name());
             push_resource(&mut self.batch, &mut self.scratch, service);
         }
     }

@@ -15,7 +15,7 @@ use crate::trace::sampling::Randomness;
 use crate::window::event::detail::{is_call, newest_failed, push_details};
 use crate::window::event::{
     EventRules, OperationScratch, ResourceAttributes, Sampling, Scalar, SpanInput, SpanStatus,
-    push_resource, push_span,
+    Weighing, push_resource, push_span,
 };
 
 /// Fills `batch` from OTLP/JSON.
@@ -30,7 +30,7 @@ pub fn collect_json(
     let mut collector = Collector {
         batch,
         rules,
-        sampling: Sampling::Full,
+        weighing: Sampling::Full.into(),
         scratch,
         is_pushed: false,
         is_watched: false,
@@ -41,7 +41,7 @@ pub fn collect_json(
 struct Collector<'b> {
     batch: &'b mut EventBatch,
     rules: &'b EventRules,
-    sampling: Sampling,
+    weighing: Weighing,
     scratch: &'b mut OperationScratch,
     /// Whether the resource is in the batch. One without events takes a few bytes of a request and must not take more of
     /// ours.
@@ -55,7 +55,7 @@ impl SpanVisitor for Collector<'_> {
     }
 
     fn resource(&mut self, resource: &ResourceAttributes<'_>, _text: &str) {
-        self.sampling = self.rules.sampling_of(resource.service_name());
+        self.weighing = self.rules.weighing(resource.service_name());
         self.is_pushed = false;
         self.is_watched = self.rules.is_watched(resource, self.scratch);
     }
@@ -98,7 +98,13 @@ impl SpanVisitor for Collector<'_> {
             push_resource(self.batch, self.scratch, resource);
             self.is_pushed = true;
         }
-        push_span(self.batch, self.scratch, &input, entry_kinds, self.sampling);
+        push_span(
+            self.batch,
+            self.scratch,
+            &input,
+            entry_kinds,
+            &self.weighing,
+        );
         if self.is_watched {
             let trace_id = text_of(span.trace_id.as_ref());
             let failed = is_entry && newest_failed(self.batch);
@@ -111,7 +117,7 @@ impl SpanVisitor for Collector<'_> {
                 self.batch,
                 &input,
                 &details,
-                (trace_id.as_bytes(), is_entry, self.sampling),
+                (trace_id.as_bytes(), is_entry, &self.weighing),
             );
         }
         Ok(())

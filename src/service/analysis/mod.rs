@@ -27,7 +27,7 @@ use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::receiver::file::{FileError, FileSettings, FileSink, SpanLink, TraceInput, read_traces};
 pub use crate::service::analysis::versions::Compared;
 use crate::service::analysis::versions::Links;
-use crate::service::fit::fit_all;
+use crate::service::fit::{AssumedDays, fit_all};
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::Scope;
 use crate::window::event::EventRules;
@@ -173,7 +173,13 @@ impl Analysis {
         let keys = self.busiest_keys();
         let rows_of = |id| Ok::<_, Infallible>(self.rows_of(id));
         let settings = self.config.candidate_settings();
-        let Ok(candidates) = fit_all(keys, (&self.rules, &settings), rows_of, || true);
+        let Ok(candidates) = fit_all(
+            keys,
+            (&self.rules, &settings),
+            &AssumedDays::new(),
+            rows_of,
+            || true,
+        );
         candidates
     }
 

@@ -16,6 +16,7 @@ impl Keeper {
         fit_all(
             self.windows.history_keys(),
             (&self.rules, &self.settings),
+            &self.assumed_days(),
             |series| self.rows_of(series, from_minute),
             || !self.stopping.load(Ordering::Relaxed),
         )

@@ -2,11 +2,13 @@
 //!
 //! Its calls block on the disk, except those that a tick makes; tasks run them on blocking threads.
 
+mod assumed;
 mod fits;
 mod hours;
 mod incidents;
 mod slos;
 mod told;
+mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +27,10 @@ use crate::model::record::Transition;
 use crate::model::report::Verdict;
 use crate::model::series::{SeriesId, SeriesKey, ServiceKey};
 use crate::model::slo::Objective;
+use crate::service::fit::AssumedDays;
 use crate::store::{Store, StoreError};
 use crate::window::event::EventRules;
+use crate::window::event::asked::Asked;
 use crate::window::ledger::LedgerRow;
 use crate::window::rolling::HELD_SECS;
 use crate::window::{Windows, selects};
@@ -60,6 +64,8 @@ pub(super) struct Keeper {
     passage: Mutex<Passage>,
     /// What ticks read and leave.
     shown: Mutex<Shown>,
+    /// Days in the store on which spans were weighed by an assumption.
+    assumed: Mutex<AssumedDays>,
 }
 
 /// What is on its way from the windows to the store, or back.
@@ -109,6 +115,16 @@ impl Keeper {
             fitting: Mutex::default(),
             passage: Mutex::default(),
             shown: Mutex::default(),
+            assumed: Mutex::default(),
+        }
+    }
+
+    /// Remembers which spans were weighed by what these were asked.
+    #[must_use]
+    pub(super) fn heeding(self, asked: Arc<Asked>) -> Self {
+        Self {
+            rules: self.rules.clone().heeding(asked),
+            ..self
         }
     }
 
@@ -123,6 +139,7 @@ impl Keeper {
     /// Rebuilds the windows from the history, then adopts the objectives of the store and of the configuration, which wins.
     pub(super) fn restore(&self, configured: &[Objective]) -> Result<usize, StoreError> {
         self.remember_verdicts()?;
+        self.remember_assumed()?;
         let now = self.clock.now();
         let from_minute = minute_before(now, HELD_SECS);
         let mut keys = self.store.series()?;
@@ -237,6 +254,7 @@ impl Keeper {
         let unattached = std::mem::take(&mut passage.unattached);
         self.attach_all(&mut passage, unattached);
         self.save_transitions()?;
+        self.save_assumed()?;
         Ok(saved)
     }
 

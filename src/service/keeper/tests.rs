@@ -9,9 +9,11 @@ use crate::evaluator::Evaluator;
 use crate::model::NANOS_PER_SEC;
 use crate::model::candidate::CandidateState;
 use crate::model::record::{Actor, Edit, RecordState};
+use crate::model::sampling::ServiceSampling;
 use crate::model::slo::{ObjectiveSource, Sli};
 use crate::model::window::WindowSums;
 use crate::openslo::fixture::{latency_candidate, report};
+use crate::window::event::SpanInput;
 use crate::window::ledger::LedgerDay;
 
 const NOW_SECS: u64 = 1_790_000_000;
@@ -165,4 +167,48 @@ fn an_objective_whose_past_cannot_be_read_is_adopted_and_measured_later_with_all
     assert!(keeper.passage().unattached.is_empty());
     let expected = vec![(NAME.to_owned(), f64::from(EVENTS))];
     assert_eq!(measured(&config, &keeper), expected);
+}
+
+/// A day of which spans were weighed by an assumption stays one after a restart, and goes with the history.
+#[test]
+fn what_was_assumed_of_a_day_is_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir);
+    prepare(&config);
+    let end = NOW_SECS * NANOS_PER_SEC;
+    let told = ServiceSampling {
+        service: "checkout".to_owned(),
+        default_ratio: 0.5,
+        operations: Vec::new(),
+    };
+    let sampling_of = |keeper: &Keeper| {
+        keeper.fit_candidates().unwrap()[0]
+            .evidence
+            .sampling
+            .clone()
+    };
+    {
+        let asked = Arc::new(Asked::default());
+        let keeper = keeper(&config).heeding(Arc::clone(&asked));
+        assert_eq!(sampling_of(&keeper), "full");
+        asked.answered("checkout", Some(&told), 1);
+        assert_eq!(sampling_of(&keeper), "full", "nothing came yet");
+        // A clock that is years ahead says nothing about the history.
+        for end in [end * 2, end] {
+            let span = SpanInput {
+                start: end - 1,
+                end,
+                ..SpanInput::default()
+            };
+            asked.service(b"checkout").unwrap().weight(&span);
+            keeper.flush().unwrap();
+        }
+        assert_eq!(sampling_of(&keeper), "assumed");
+    }
+    let mut keeper = keeper(&config);
+    assert_eq!(keeper.store.assumed_days().unwrap().len(), 1);
+    assert_eq!(sampling_of(&keeper), "assumed");
+    keeper.clock = Clock::manual(end + 40 * 86_400 * NANOS_PER_SEC);
+    keeper.prune().unwrap();
+    assert!(keeper.store.assumed_days().unwrap().is_empty());
 }

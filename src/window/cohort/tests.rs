@@ -53,7 +53,7 @@ fn batch_of(version: &str, rows: &[Row]) -> EventBatch {
             &mut scratch,
             &span,
             kinds,
-            crate::window::event::Sampling::Full,
+            &crate::window::event::Sampling::Full.into(),
         );
         let event = u32::try_from(batch.events.len() - 1).unwrap();
         if *failed {

@@ -25,6 +25,6 @@ pub fn describe(span: &SpanInput<'_>, service: &[u8], rules: &EventRules) -> Des
         operation: template(String::from_utf8_lossy(&operation).as_bytes()),
         outcome: outcome_of(span),
         is_entry: rules.entry_kinds.is_entry(span.kind, span.has_parent),
-        weight: weight_of(span.trace_state, rules.sampling_of(service)),
+        weight: weight_of(span, &rules.weighing(service)),
     }
 }

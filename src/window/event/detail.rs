@@ -8,7 +8,7 @@
 use crate::model::batch::{Call, EventBatch, Failure};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::event::{
-    Sampling, Scalar, SpanAttributes, SpanInput, is_grpc_server_error, outcome_of, weight_of,
+    Scalar, SpanAttributes, SpanInput, Weighing, is_grpc_server_error, outcome_of, weight_of,
 };
 
 /// Longer kinds and names are cut here.
@@ -201,7 +201,7 @@ pub fn push_details<'a>(
     batch: &mut EventBatch,
     span: &SpanInput<'a>,
     details: &DetailAttributes<'a>,
-    (trace_id, is_entry, sampling): (&[u8], bool, Sampling),
+    (trace_id, is_entry, weighing): (&[u8], bool, &Weighing),
 ) {
     if span.start > span.end {
         return;
@@ -209,7 +209,7 @@ pub fn push_details<'a>(
     if is_entry && newest_failed(batch) {
         push_failure(batch, span, details, trace_id);
     } else if !is_entry && is_call(span.kind) {
-        push_call(batch, span, details, sampling);
+        push_call(batch, span, details, weighing);
     }
 }
 
@@ -256,7 +256,7 @@ pub fn push_call<'a>(
     batch: &mut EventBatch,
     span: &SpanInput<'a>,
     details: &DetailAttributes<'a>,
-    sampling: Sampling,
+    weighing: &Weighing,
 ) {
     let named = details
         .dependency(&span.attributes)
@@ -269,7 +269,7 @@ pub fn push_call<'a>(
         to,
         end: span.end,
         duration_nanos: span.end - span.start,
-        weight: weight_of(span.trace_state, sampling),
+        weight: weight_of(span, weighing),
         outcome: outcome_of(span),
     });
     if let Some(resource) = batch.resources.last_mut() {

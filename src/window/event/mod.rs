@@ -2,6 +2,7 @@
 //!
 //! Old and new keys of the semantic conventions are both read.
 
+pub mod asked;
 mod described;
 pub mod detail;
 mod rules;
@@ -15,6 +16,7 @@ use crate::model::batch::{BatchResource, Event, EventBatch, Rejection, Text};
 use crate::model::series::{SeriesId, ServiceKey, UNKNOWN_SERVICE};
 use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace_state;
+pub use crate::window::event::asked::Weighing;
 pub use crate::window::event::described::{Described, describe};
 pub use crate::window::event::rules::{EntryKinds, EventRules};
 pub use crate::window::operation::OperationScratch;
@@ -259,7 +261,7 @@ pub fn push_span(
     scratch: &mut OperationScratch,
     span: &SpanInput<'_>,
     entry_kinds: EntryKinds,
-    sampling: Sampling,
+    weighing: &Weighing,
 ) {
     if span.end < span.start {
         batch.reject(Rejection::EndBeforeStart);
@@ -274,7 +276,7 @@ pub fn push_span(
         return;
     }
     let (operation, series) = operation_of(batch, scratch, span);
-    let weight = weight_of(span.trace_state, sampling);
+    let weight = weight_of(span, weighing);
     batch.events.push(Event {
         series,
         operation,
@@ -389,17 +391,18 @@ fn is_grpc_server_error(code: Scalar<'_>) -> bool {
 /// Greater weights are cut to this, the greatest whole count: a single one would drown every sum that it enters.
 const WEIGHT_MAX: f64 = u32::MAX as f64;
 
-/// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured.
+/// 2⁵⁶/(2⁵⁶−T) from `ot=th:T` of the tracestate, else what is configured, else what its sender was asked.
 #[inline]
-pub fn weight_of(trace_state: &[u8], sampling: Sampling) -> f64 {
-    if !trace_state.is_empty()
-        && let Some(weight) = tracestate_weight(trace_state)
+pub fn weight_of(span: &SpanInput<'_>, weighing: &Weighing) -> f64 {
+    if !span.trace_state.is_empty()
+        && let Some(weight) = tracestate_weight(span.trace_state)
     {
         return weight.min(WEIGHT_MAX);
     }
-    match sampling {
-        Sampling::Full | Sampling::Unknown => 1.0,
-        Sampling::Ratio(ratio) => (1.0 / ratio).min(WEIGHT_MAX),
+    match weighing {
+        Weighing::Said(Sampling::Full | Sampling::Unknown) => 1.0,
+        Weighing::Said(Sampling::Ratio(ratio)) => (1.0 / ratio).min(WEIGHT_MAX),
+        Weighing::Asked(own) => own.weight(span).min(WEIGHT_MAX),
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::model::span::SpanKind;
 use crate::window::cohort::watch::Watch;
-use crate::window::event::{OperationScratch, ResourceAttributes, Sampling};
+use crate::window::event::asked::Asked;
+use crate::window::event::{OperationScratch, ResourceAttributes, Sampling, Weighing};
 use crate::window::settings::SliConfig;
 
 /// Which kinds of spans are entry spans, by `sli.span_kinds`.
@@ -39,6 +40,7 @@ pub struct EventRules {
     sampling_by_service: BTreeMap<Vec<u8>, Sampling>,
     version_key: Vec<u8>,
     watch: Arc<Watch>,
+    asked: Arc<Asked>,
 }
 
 impl EventRules {
@@ -53,6 +55,7 @@ impl EventRules {
                 .collect(),
             version_key: config.version_attribute.as_bytes().to_vec(),
             watch: Arc::default(),
+            asked: Arc::default(),
         }
     }
 
@@ -60,6 +63,17 @@ impl EventRules {
     #[must_use]
     pub fn watching(self, watch: Arc<Watch>) -> Self {
         Self { watch, ..self }
+    }
+
+    /// Weighs spans that say nothing by what their senders were asked.
+    #[must_use]
+    pub fn heeding(self, asked: Arc<Asked>) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// What senders were asked.
+    pub fn asked(&self) -> &Arc<Asked> {
+        &self.asked
     }
 
     /// The attribute of resources that tells versions of a service apart.
@@ -79,9 +93,20 @@ impl EventRules {
 
     /// What is configured for a service.
     pub fn sampling_of(&self, service: &[u8]) -> Sampling {
-        self.sampling_by_service
-            .get(service)
-            .copied()
-            .unwrap_or(self.sampling)
+        self.said(service).unwrap_or_default()
+    }
+
+    /// What somebody said of a service: `full` for all services is the default and says nothing.
+    pub fn said(&self, service: &[u8]) -> Option<Sampling> {
+        let own = self.sampling_by_service.get(service).copied();
+        own.or_else(|| (self.sampling != Sampling::Full).then_some(self.sampling))
+    }
+
+    /// What spans of a service stand for that do not say it.
+    #[inline]
+    pub fn weighing(&self, service: &[u8]) -> Weighing {
+        let said = self.said(service).map(Weighing::Said);
+        said.or_else(|| self.asked.service(service).map(Weighing::Asked))
+            .unwrap_or(Weighing::Said(Sampling::Full))
     }
 }

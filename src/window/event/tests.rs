@@ -51,7 +51,7 @@ fn batch_of(resource: &ResourceAttributes<'_>, span: &SpanInput<'_>) -> EventBat
         &mut scratch,
         span,
         rules.entry_kinds,
-        Sampling::Full,
+        &Sampling::Full.into(),
     );
     batch
 }
@@ -328,7 +328,11 @@ fn without_a_threshold_the_configured_sampling_holds() {
         // 1 / 5e-324 is infinite.
         ("", Sampling::Ratio(5e-324), WEIGHT_MAX),
     ] {
-        let weight = weight_of(trace_state.as_bytes(), sampling);
+        let span = SpanInput {
+            trace_state: trace_state.as_bytes(),
+            ..SpanInput::default()
+        };
+        let weight = weight_of(&span, &sampling.into());
         assert!(
             (weight - expected).abs() < 1e-9,
             "{trace_state} {sampling:?}: {weight}"

@@ -56,7 +56,13 @@ fn record(windows: &Windows, (secs, namespace, bad): Kept, now_secs: u64) {
         ..SpanInput::default()
     };
     let kinds = EntryKinds::new(&[SpanKind::Server]);
-    push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+    push_span(
+        &mut batch,
+        &mut scratch,
+        &span,
+        kinds,
+        &Sampling::Full.into(),
+    );
     windows.record(&mut batch, now_secs * NANOS_PER_SEC);
 }
 

@@ -89,7 +89,7 @@ fn push(batch: &mut EventBatch, service: &str, version: &str, spans: &[SpanInput
     push_resource(batch, &mut scratch, &resource);
     let kinds = EventRules::new(&SliConfig::default()).entry_kinds;
     for span in spans {
-        push_span(batch, &mut scratch, span, kinds, Sampling::Full);
+        push_span(batch, &mut scratch, span, kinds, &Sampling::Full.into());
     }
 }
 

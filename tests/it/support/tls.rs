@@ -18,16 +18,27 @@ pub(crate) struct TlsProxy {
 }
 
 impl TlsProxy {
+    /// Before a server of HTTP/1.
     pub(crate) async fn before(target: SocketAddr) -> Self {
+        Self::speaking(&[], target).await
+    }
+
+    /// Before a server of gRPC.
+    pub(crate) async fn before_grpc(target: SocketAddr) -> Self {
+        Self::speaking(&[b"h2"], target).await
+    }
+
+    async fn speaking(protocols: &[&[u8]], target: SocketAddr) -> Self {
         slo_copilot::outgoing::install_crypto_provider();
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), own.cert.pem()).unwrap();
         let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder()
+        let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![own.cert.der().clone()], key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|own| own.to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -167,6 +167,35 @@ fn an_address_is_learnt_from_the_calls_that_were_answered() {
     assert!(kinds(&unknown).contains(&Kind::DarkPeer));
 }
 
+/// A trace that one in `weight` of its kind was kept for.
+fn weighing(mut trace: Trace, weight: f64) -> Trace {
+    for span in &mut trace.spans {
+        span.weight = weight;
+    }
+    trace
+}
+
+/// Of `pay`, 100 calls were answered and sampled by a hundredth; one that was not was kept in full: 1 % is missing, not a half.
+#[test]
+fn calls_compare_by_what_they_stand_for_and_not_by_how_many_were_kept() {
+    let http = [("server.address", "pay")];
+    let mut answered = unanswered("1", &http);
+    answered
+        .spans
+        .push(span("answer", "call", "b", SpanKind::Server, (20, 80)));
+    let lost = |weight: f64| weighing(unanswered("2", &http), weight);
+    for (weight, covered) in [(1.0, 1), (100.0, 0)] {
+        let report = report(&[weighing(answered.clone(), 100.0), lost(weight)]);
+        assert_eq!(part(&report, CoverageKind::Edges), (covered, 1), "{weight}");
+    }
+    let dark =
+        |name: &'static str, weight| weighing(unanswered("3", &[("server.address", name)]), weight);
+    let report = report(&[dark("often", 1.0), dark("often", 1.0), dark("seldom", 90.0)]);
+    let values: Vec<f64> = report.probes.iter().map(|probe| probe.value).collect();
+    assert_eq!(values, [90.0, 2.0]);
+    assert_eq!(report.next_probe.as_deref(), Some("seldom"));
+}
+
 #[test]
 fn the_gap_that_hides_the_most_calls_comes_first_and_fan_in_decides_between_equals() {
     let busy = [("server.address", "busy")];

@@ -1,8 +1,9 @@
-//! From demand and budget to a plan: what is left of today's budget, and tomorrow's share of the hours ahead, is divided among
-//! the root operations; rates move towards that in bounded steps.
+//! From demand and budget to a plan: what is left of today's budget is divided among the root operations for the rest of the
+//! day; rates move towards that in bounded steps.
 //!
-//! What a day spends beyond its budget, as incidents may make it, is paid back by the days after it, at most half a budget
-//! each. What a day does not spend is gone.
+//! The budget is a day's. What an incident takes, the rest of the same day goes without, so it may take a part of what is
+//! left and no more; what it takes beyond the day, within `incident_overdraft`, is paid back by the days after it. What a
+//! day does not spend is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +18,17 @@ use crate::model::{NANOS_PER_SEC, UnixNanos};
 const DAY_NANOS: u64 = 86_400 * NANOS_PER_SEC;
 
 /// So far is looked ahead at least, or the last minutes of a day would be sampled by what chance left of its budget.
-const AHEAD_NANOS_MIN: u64 = 6 * 3_600 * NANOS_PER_SEC;
+const AHEAD_NANOS_MIN: u64 = 1_800 * NANOS_PER_SEC;
 
 /// A day pays back this part of its budget at most.
-const PAYBACK_MAX: f64 = 0.5;
+const PAYBACK_MAX: f64 = 0.1;
+
+/// The rest of a day has this part of its even share at least, whatever was spent before: with next to nothing of it, no
+/// interval would hold.
+const REST_MIN: f64 = 0.25;
+
+/// An incident is expected to go on for so long: what it may take lasts that long at least.
+const INCIDENT_NANOS: u64 = 1_800 * NANOS_PER_SEC;
 
 /// A rate that would change by less stays, so that plans do not change all the time.
 const CHANGE_MIN: f64 = 0.02;
@@ -35,7 +43,7 @@ pub struct Demand {
     pub name: RootName,
     /// Its traces; `traces` are those of a day at the present rate.
     pub stratum: Stratum,
-    /// Whether an incident touches it: it is sampled in full.
+    /// Whether an incident touches it: it is sampled in full, as far as the budget goes.
     pub is_incident: bool,
 }
 
@@ -45,21 +53,43 @@ struct Account {
     /// Days since the Unix epoch.
     day: u64,
     spent: f64,
+    /// What there would have been to spend on, were everything kept.
+    offered: f64,
+    /// The part of the day before the start, of which nothing is known.
+    missed: f64,
     debt: f64,
 }
 
 impl Account {
-    /// What today may still spend; below 0 if it spent more.
-    fn left(&self) -> f64 {
-        1.0 - self.debt.min(PAYBACK_MAX) - self.spent
+    /// What today may spend.
+    fn budget(&self) -> f64 {
+        1.0 - self.debt.min(PAYBACK_MAX)
     }
 
+    /// What today may still spend; below 0 if it spent more.
+    fn left(&self) -> f64 {
+        self.budget() - self.spent
+    }
+
+    /// What the rest of the day would have, were the whole day sampled evenly. `expected` is what the rest will offer.
+    fn even(&self, expected: f64) -> f64 {
+        let seen = 1.0 - self.missed;
+        self.budget() * seen * share(expected, self.offered + expected)
+    }
+
+    /// Goes on to a day. A clock that was years ahead for a while begins anew; one that is set back by seconds at midnight does
+    /// not.
     fn roll(&mut self, day: u64) {
         let days = day.saturating_sub(self.day);
-        if days > 0 {
+        if self.day.saturating_sub(day) > 1 {
+            (self.spent, self.offered, self.missed, self.debt) = (0.0, 0.0, 0.0, 0.0);
+            self.day = day;
+        } else if days > 0 {
             let skipped = (days - 1) as f64;
             self.debt = (self.debt + self.spent - 1.0 - skipped).max(0.0);
             self.spent = 0.0;
+            self.offered = 0.0;
+            self.missed = 0.0;
             self.day = day;
         }
     }
@@ -114,10 +144,12 @@ impl Controller {
             .sum()
     }
 
-    /// Notes that so much was kept, in budgets of a day. A start in the middle of a day supposes that what came before was
-    /// spent evenly.
-    pub fn spend(&mut self, now: UnixNanos, budgets: f64) {
-        self.account_at(now).spent += budgets;
+    /// Notes that so much was kept of so much, in budgets of a day. A start in the middle of a day supposes that what came
+    /// before was spent evenly.
+    pub fn spend(&mut self, now: UnixNanos, kept: f64, offered: f64) {
+        let account = self.account_at(now);
+        account.spent += kept;
+        account.offered += offered;
     }
 
     /// What today spent of its budget, and what is owed from days before.
@@ -127,9 +159,12 @@ impl Controller {
 
     fn account_at(&mut self, now: UnixNanos) -> &mut Account {
         let day = now / DAY_NANOS;
-        let account = self.account.get_or_insert_with(|| Account {
+        let missed = (now % DAY_NANOS) as f64 / DAY_NANOS as f64;
+        let account = self.account.get_or_insert(Account {
             day,
-            spent: (now % DAY_NANOS) as f64 / DAY_NANOS as f64,
+            spent: missed,
+            offered: 0.0,
+            missed,
             debt: 0.0,
         });
         account.roll(day);
@@ -147,10 +182,14 @@ impl Controller {
     ) -> Step {
         let tomorrow = (now / DAY_NANOS + 1) * DAY_NANOS;
         let until = tomorrow.max(now + AHEAD_NANOS_MIN);
-        let left = self.account_at(now).left();
         let (today, beyond) = (outlook(now, tomorrow), outlook(tomorrow, until));
+        let account = self.account_at(now);
+        let even = account.even(today / budget);
+        let left = account.left();
         let of_tomorrow = share(beyond, outlook(tomorrow, tomorrow + DAY_NANOS));
-        let available = ((left + of_tomorrow) * budget).max(0.0);
+        let available = (left.max(REST_MIN * even) + of_tomorrow) * budget;
+        let for_incidents =
+            left + self.config.incident_overdraft - (1.0 - self.config.incident_share) * even;
         let expected = today + beyond;
         let per_day: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
         // The mix of the present, as often as is expected.
@@ -169,15 +208,15 @@ impl Controller {
             latency_weight: self.config.latency_weight,
         };
         let wanted = allocate(&strata, &division);
+        let wanted = in_incidents(demands, wanted, for_incidents * budget);
         let mut ratios = BTreeMap::new();
         let (mut kept, mut to_keep) = (0.0, 0.0);
         for (own, wanted) in demands.iter().zip(wanted) {
             let before = self.ratio(&own.name);
-            let wanted = if own.is_incident { 1.0 } else { wanted };
             kept += own.stratum.kept_spans(before);
             to_keep += own.stratum.kept_spans(wanted);
-            let next = if own.is_incident {
-                1.0
+            let next = if own.is_incident && wanted > before {
+                significant(wanted)
             } else {
                 self.moved(before, wanted)
             };
@@ -255,6 +294,29 @@ impl Controller {
             services,
         });
     }
+}
+
+/// The ratios with those of incidents raised, to full where `spans` suffice for all of them for a while.
+fn in_incidents(demands: &[Demand], mut ratios: Vec<f64>, spans: f64) -> Vec<f64> {
+    let of_incidents = || {
+        let own = demands.iter().zip(&ratios);
+        own.filter(|(own, _)| own.is_incident)
+    };
+    let full: f64 = of_incidents()
+        .map(|(own, ratio)| own.stratum.kept_spans(1.0) - own.stratum.kept_spans(*ratio))
+        .sum();
+    let meanwhile = full * INCIDENT_NANOS as f64 / DAY_NANOS as f64;
+    let part = if spans >= meanwhile {
+        1.0
+    } else {
+        share(spans.max(0.0), meanwhile)
+    };
+    for (own, ratio) in demands.iter().zip(&mut ratios) {
+        if own.is_incident {
+            *ratio += part * (1.0 - *ratio);
+        }
+    }
+    ratios
 }
 
 fn is_same(new: &[ServiceSampling], old: &[ServiceSampling]) -> bool {

@@ -41,10 +41,11 @@ impl Replay {
 
     fn minute(&mut self, demands: &[Demand]) -> Step {
         let minutes = 1.0 / 1_440.0;
-        let kept = self.controller.kept_spans(demands) * minutes;
-        self.now += MINUTE;
-        self.controller.spend(self.now, kept / self.budget);
+        let kept = self.controller.kept_spans(demands) * minutes / self.budget;
         let per_day: f64 = demands.iter().map(|own| own.stratum.kept_spans(1.0)).sum();
+        self.now += MINUTE;
+        let offered = per_day * minutes / self.budget;
+        self.controller.spend(self.now, kept, offered);
         let outlook = |from: u64, to: u64| per_day * (to - from) as f64 / DAY_NANOS as f64;
         self.controller
             .step(self.now, demands, self.budget, outlook)
@@ -93,41 +94,89 @@ fn a_day_spends_its_budget_and_so_does_the_next_one() {
     assert!((0.95..1.05).contains(&spent), "{spent}");
 }
 
-#[test]
-fn an_incident_is_sampled_in_full_at_once_and_paid_back() {
-    let calm = [demand("a", 10_000.0), demand("b", 10_000.0)];
-    let mut replay = Replay::new(20_000.0);
-    for _ in 0..120 {
-        replay.minute(&calm);
-    }
-    let before = replay.ratio("a");
-    let mut troubled = calm.clone();
-    troubled[1].is_incident = true;
-    let step = replay.minute(&troubled);
-    assert_eq!(step.action, SamplingAction::IncreaseSampling);
-    assert!((replay.ratio("b") - 1.0).abs() < 1e-12);
-    for _ in 0..180 {
-        replay.minute(&troubled);
-    }
-    // What is left of the day is divided again.
-    for _ in 0..60 {
-        replay.minute(&calm);
-    }
-    assert!(
-        replay.ratio("a") < 0.8 * before,
-        "{} {before}",
-        replay.ratio("a")
-    );
-    let mut days = Vec::new();
-    for _ in 0..5 * 1_440 {
-        let (spent, _) = replay.controller.spent();
-        replay.minute(&calm);
-        if replay.controller.spent().0 < spent {
-            days.push(spent);
+/// Two operations with five budgets a day each.
+fn two(is_incident: bool) -> [Demand; 2] {
+    let mut demands = [demand("a", 10_000.0), demand("b", 10_000.0)];
+    demands[1].is_incident = is_incident;
+    demands
+}
+
+impl Replay {
+    fn run(&mut self, minutes: u64, demands: &[Demand]) {
+        for _ in 0..minutes {
+            self.minute(demands);
         }
     }
-    let all: f64 = days.iter().sum();
-    assert!((all / days.len() as f64 - 1.0).abs() < 0.05, "{days:?}");
+}
+
+#[test]
+fn an_incident_is_sampled_in_full_at_once_and_the_rest_of_the_day_pays() {
+    let mut replay = Replay::new(20_000.0);
+    replay.run(120, &two(false));
+    let before = replay.ratio("a");
+    let step = replay.minute(&two(true));
+    assert_eq!(step.action, SamplingAction::IncreaseSampling);
+    assert!((replay.ratio("b") - 1.0).abs() < 1e-12);
+    replay.run(60, &two(true));
+    assert!((replay.ratio("b") - 1.0).abs() < 1e-12);
+    replay.run(60, &two(false));
+    let after = replay.ratio("a");
+    assert!(
+        (0.5 * before..0.9 * before).contains(&after),
+        "{after} {before}"
+    );
+    replay.run(1_440 - 242, &two(false));
+    let (spent, debt) = replay.controller.spent();
+    assert!(
+        (0.95..1.02).contains(&spent) && debt.abs() < 1e-12,
+        "{spent}"
+    );
+}
+
+/// Half of what is left is for the incident, half for the rest of the day.
+#[test]
+fn a_long_incident_gets_what_the_budget_allows_and_no_more() {
+    let mut replay = Replay::new(20_000.0);
+    replay.run(480, &two(false));
+    let before = replay.ratio("a");
+    replay.minute(&two(true));
+    let mut lowest = f64::INFINITY;
+    for _ in 482..1_440 {
+        replay.minute(&two(true));
+        lowest = lowest.min(replay.ratio("a"));
+        assert!(replay.ratio("b") > replay.ratio("a"));
+    }
+    assert!(replay.ratio("b") < 0.5, "{}", replay.ratio("b"));
+    assert!(lowest > 0.2 * before, "{lowest} {before}");
+    let (spent, _) = replay.controller.spent();
+    assert!((0.95..1.12).contains(&spent), "{spent}");
+}
+
+#[test]
+fn what_a_late_incident_takes_beyond_its_day_is_bounded_and_paid_back() {
+    let mut replay = Replay::new(20_000.0);
+    replay.run(1_380, &two(false));
+    replay.run(59, &two(true));
+    let (first, _) = replay.controller.spent();
+    assert!((1.03..1.12).contains(&first), "{first}");
+    replay.run(1_440, &two(false));
+    let (second, debt) = replay.controller.spent();
+    assert!((debt - (first - 1.0)).abs() < 0.01, "{debt} {first}");
+    assert!((second - (1.0 - debt)).abs() < 0.02, "{second} {debt}");
+    replay.run(1_440, &two(false));
+    let (third, debt) = replay.controller.spent();
+    assert!((third - 1.0).abs() < 0.02 && debt < 0.02, "{third} {debt}");
+}
+
+#[test]
+fn an_incident_that_may_take_nothing_is_sampled_as_before() {
+    let mut replay = Replay::new(20_000.0);
+    replay.controller.config.incident_share = 0.0;
+    replay.controller.config.incident_overdraft = 0.0;
+    replay.run(120, &two(false));
+    let before = replay.ratio("b");
+    replay.run(60, &two(true));
+    assert!((replay.ratio("b") / before - 1.0).abs() < 0.15, "{before}");
 }
 
 #[test]

@@ -36,8 +36,19 @@ pub struct Forecasted {
     pub method: Method,
     /// How all methods did, the best first; empty without a back-test.
     pub backtest: Vec<BacktestScore>,
+    /// How much further off the method was than it said.
+    pub widened: f64,
     /// What people should know.
     pub notes: Vec<String>,
+}
+
+impl Forecasted {
+    /// The same method on a past that went on since; `None` where it finds nothing.
+    #[must_use]
+    pub fn again(self, values: &[f64], horizon: usize) -> Option<Self> {
+        let prediction = self.method.predict(values, horizon)?.widened(self.widened);
+        Some(Self { prediction, ..self })
+    }
 }
 
 /// Forecasts `horizon` steps of a series, the oldest value first. `None` without values. `step` is what one value is, as
@@ -54,6 +65,7 @@ pub fn forecast(
             prediction: method.predict(values, horizon)?,
             method,
             backtest: Vec::new(),
+            widened: 1.0,
             notes,
         })
     };
@@ -91,6 +103,7 @@ pub fn forecast(
                 prediction: prediction.widened(trial.widened),
                 method: method.clone(),
                 backtest,
+                widened: trial.widened,
                 notes: season_notes(values.len(), seasons, step),
             });
         }
