@@ -23,4 +23,4 @@ pub mod slices;
 pub mod snapshot;
 mod windows;
 
-pub use windows::{Recorded, Windows, selects};
+pub use windows::{Recorded, VERSIONS_MAX, Windows, selects};

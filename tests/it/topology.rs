@@ -309,6 +309,14 @@ async fn edges_have_metrics_within_their_bound() {
         page.sum("slo_copilot_dependency_error_ratio", &[("caller", "web")]),
         Some(0.0)
     );
+    let latency = "slo_copilot_dependency_latency_p95_seconds";
+    assert!(page.sum(latency, &[("caller", "web")]).is_some());
+    // `promtool check metrics` takes the label for summaries alone, of which there are none.
+    let of_summaries = page
+        .text()
+        .lines()
+        .find(|line| line.contains("quantile=\""));
+    assert_eq!(of_summaries, None);
 }
 
 const MANIFESTS: &str = "

@@ -31,6 +31,7 @@ pub(super) use rollouts::Details;
 
 mod accounts;
 pub use objectives::selects;
+pub use places::VERSIONS_MAX;
 
 mod objectives;
 mod places;

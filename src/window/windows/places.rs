@@ -21,7 +21,7 @@ use crate::window::windows::objectives::selects;
 use crate::window::windows::{EXCLUDED_MARKS_MAX, Slot, Target, Windows, service_key};
 
 /// Versions of a service that are told apart.
-pub(super) const VERSIONS_MAX: usize = 3;
+pub const VERSIONS_MAX: usize = 3;
 
 /// A version makes room for another one when it had no event for so long.
 const VERSION_IDLE_NANOS: u64 = 5 * 60 * crate::model::NANOS_PER_SEC;
