@@ -4,6 +4,7 @@
 //! [`mod@file`] keeps SLOs in a JSON file; the rules of both are in [`book`].
 
 pub mod book;
+mod database;
 pub mod file;
 mod incidents;
 mod rows;
@@ -13,7 +14,7 @@ mod transitions;
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -21,6 +22,7 @@ use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::store::book::DecisionError;
+use crate::store::database::Reopening;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
 use crate::window::ledger::{LEDGER_DAYS, LedgerDay, LedgerRow};
 use crate::window::series::CarriedCounters;
@@ -148,7 +150,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 /// The open store. Its calls block; callers in async code move them to a blocking thread.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Reopening,
     config: Config,
     /// Number of the last transition that was kept.
     told: watch::Sender<u64>,
@@ -162,7 +164,7 @@ impl Store {
             source,
         })?;
         let path = config.dir.join(FILE_NAME);
-        let database = open_database(&path)?;
+        let database = Reopening::new(move || open_database(&path))?;
         let transaction = database.begin_write()?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(SERIES)?;
