@@ -49,7 +49,10 @@ pub(super) fn start_receivers(
     let drained = stop.clone().cancelled_owned();
     receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
     let drained = stop.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
+    receivers.spawn(async move {
+        otlp_http::serve(http, receiver_http, drained).await;
+        Ok(())
+    });
     receivers
 }
 
@@ -65,23 +68,26 @@ pub(super) fn start_servers(
         sampling_http,
         sampling_grpc,
     } = listeners;
+    let idle = config.admin.idle_timeout;
     let mut servers = JoinSet::new();
     if let Some(listener) = sampling_http {
         let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
-        servers.spawn(
-            async move { Ok(sampling::serve_http(listener, &config, answers, ended).await?) },
-        );
+        servers.spawn(async move {
+            sampling::serve_http(listener, &config, answers, idle, ended).await;
+            Ok(())
+        });
     }
     if let Some(listener) = sampling_grpc {
         let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
-        servers.spawn(
-            async move { Ok(sampling::serve_grpc(listener, &config, answers, ended).await?) },
-        );
+        servers.spawn(async move {
+            sampling::serve_grpc(listener, &config, answers, idle, ended).await;
+            Ok(())
+        });
     }
     let ended = stop.clone();
-    servers.spawn(async move { Ok(api::serve(admin, api, ended).await?) });
+    servers.spawn(async move { Ok(api::serve(admin, api, idle, ended).await?) });
     servers
 }
 

@@ -5,6 +5,7 @@
 
 mod assumed;
 pub mod book;
+mod database;
 pub mod file;
 mod incidents;
 pub mod journal;
@@ -18,7 +19,7 @@ mod transitions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -26,6 +27,7 @@ use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::store::book::DecisionError;
+use crate::store::database::Reopening;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
 use crate::window::checkpoint::CheckpointError;
 use crate::window::ledger::{LEDGER_DAYS, LedgerDay, LedgerRow};
@@ -187,7 +189,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 /// The open store. Its calls block; callers in async code move them to a blocking thread.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Reopening,
     config: Config,
     /// Number of the last transition that was kept.
     told: watch::Sender<u64>,
@@ -201,7 +203,7 @@ impl Store {
             source,
         })?;
         let path = config.dir.join(FILE_NAME);
-        let database = open_database(&path)?;
+        let database = Reopening::new(move || open_database(&path))?;
         let transaction = database.begin_write()?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(SERIES)?;

@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 const CALLS: &str = "slo_copilot_dependency_calls_per_second";
 /// Failed calls of all.
 const ERRORS: &str = "slo_copilot_dependency_error_ratio";
-/// Quantile of the time that calls take. It stands in the name, since Prometheus has a label `quantile` for summaries alone.
+/// 95th percentile of the time that calls take. Prometheus keeps the label `quantile` for summaries.
 const LATENCY: &str = "slo_copilot_dependency_latency_p95_seconds";
 /// Failed calls after which the caller failed too, of all failed ones.
 const PROPAGATION: &str = "slo_copilot_dependency_propagation_ratio";
@@ -35,7 +35,7 @@ pub(super) fn describe() {
     );
     describe_gauge!(
         LATENCY,
-        "Time that calls of an edge of the service graph take, 95th percentile."
+        "95th percentile of the time that calls of an edge of the service graph take."
     );
     describe_gauge!(
         PROPAGATION,

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use slo_copilot::clock::Clock;
 use slo_copilot::model::window::Window;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::support::grpc::{HeldExport, accepted, channel};
 use crate::support::load::{CLIENTS, Load, SPANS_PER_REQUEST};
@@ -59,6 +64,20 @@ async fn sigterm_under_load_drains_and_ends_with_code_0() {
     let windows = report["services"][0]["windows"].as_array().unwrap();
     let counted = windows[0]["observed_total"].as_u64().unwrap();
     assert_nothing_lost(acknowledged, counted, sent);
+}
+
+/// Everything was written, and the exit code said that it was lost.
+#[tokio::test]
+async fn a_client_that_never_ends_its_question_makes_no_failure_of_a_stop() {
+    let server = Server::start(|config| config.shutdown.deadline = Duration::from_secs(4)).await;
+    let mut stalled = TcpStream::connect(server.endpoints.admin).await.unwrap();
+    stalled
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .unwrap();
+    // The connection was taken before this one, which was answered.
+    server.json("/api/v1/report").await;
+    server.stop().await;
 }
 
 /// One stalled client once kept everybody's last minute from the disk: the drain took the whole deadline.
