@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
-use crate::forward::{ForwardError, Forwarder};
+use crate::forward::{ForwardError, Forwarder, Share};
 use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
@@ -382,6 +382,14 @@ fn completed(
     clock: &Clock,
 ) -> Result<(Arc<Pipeline>, Option<Forwarder>), ServiceError> {
     let settings = &config.exporters.forward;
+    let server = &config.sampling_server;
+    let is_asked = server.http.enabled || server.grpc.enabled;
+    if is_asked && settings.endpoint.is_some() && settings.sampling.share == Share::Plan {
+        tracing::warn!(
+            "sampling_server and exporters.forward.sampling.share: plan follow the same plan: traces of SDKs that ask are sampled \
+             twice, and the backend is not told of the first time. Use one of the two."
+        );
+    }
     let scrubber = settings.scrub.then(|| config.scrubber());
     let forward = Forwarder::new(settings, scrubber, advice.clone(), clock)?;
     let (forwarder, entrance) = forward.unzip();
