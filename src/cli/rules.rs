@@ -29,6 +29,10 @@ An indicator counts events over [{{.window}}], as in Sloth, or is a selector of 
 groups have the names of Sloth, so that its Grafana dashboards work; burn rates and budgets go by events, not by the mean of
 ratios. `validate --rules` lists what keeps an SLO from becoming rules (rules-*).
 
+Slices of time (Timeslices, RatioTimeslices) are cut from midnight UTC, judged at their ends and summed; their group is
+evaluated each minute. A slice needs two scrapes at least, four are better. What slices without events count as says the
+annotation slo-copilot.dev/empty-slices: good (default), bad or excluded.
+
 Prometheus sees no increase in a counter that is born with its first error: counters should start at 0. Budgets need data
 for their whole period (--storage.tsdb.retention.time) and an evaluation every 5m at least.
 
@@ -46,7 +50,8 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 
-    /// Also write `<service>.test.yaml` beside them, for promtool test rules; `*.5m.test.yaml` where windows are long.
+    /// Also write `<service>.test.yaml` beside them, for promtool test rules; where steps are no minutes, the name has their
+    /// length, as in `*.5m.test.yaml`.
     #[arg(long, requires = "output")]
     pub tests: bool,
 

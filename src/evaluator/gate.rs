@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluator::burn_rate::Limits;
-use crate::evaluator::composite::standings;
+use crate::evaluator::composite::{Gating, gating, standings};
 use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
@@ -360,15 +360,17 @@ fn guardrail(
     // Candidates of the same traces are held back, which their policies know nothing of.
     let input_report = report.input.as_ref();
     let on_itself = input_report.is_some_and(|input| input.judged_against == JudgedAgainst::Itself);
-    let is_decided =
-        |status: &&ObjectiveStatus| !on_itself && status.state != Verdict::Inconclusive;
-    let statuses: Vec<ObjectiveStatus> = report
-        .baseline_evaluations
-        .iter()
-        .filter(is_decided)
-        .cloned()
-        .collect();
-    for generated in policy::policies(&statuses, limits) {
+    let is_decided = |gating: &Gating<'_>| {
+        let state = match gating {
+            Gating::Objective(status) => status.state,
+            Gating::Composite(status) => status.state,
+        };
+        !on_itself && state != Verdict::Inconclusive
+    };
+    let statuses = &report.baseline_evaluations;
+    let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
+    let decided = gating(&all, &report.composites).into_iter();
+    for generated in policy::policies(decided.filter(is_decided), statuses, limits) {
         evaluated += 1;
         let mut messages = BTreeSet::new();
         let mut allow = true;

@@ -224,7 +224,7 @@ impl Evaluator {
             now,
             scope: self.scope,
             slo_candidates: candidates,
-            policy_snippets: policy::snippets(&statuses, self.config.limits()),
+            policy_snippets: policy::snippets(&statuses, &composites, self.config.limits()),
             baseline_evaluations: statuses,
             composites,
             canaries,

@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::evaluator::burn_rate::Limits;
-use crate::evaluator::policy::{Policy, objectives, policies};
+use crate::evaluator::composite::gating;
+use crate::evaluator::policy::{Policy, composites, objectives, policies};
 use crate::exporter::files::names::service_names;
 use crate::exporter::files::{OutputDirectory, OutputFile, to_json};
 use crate::exporter::{ExportError, Exporter};
-use crate::model::report::{OutputScope, Report, VerdictReport};
+use crate::model::report::{ObjectiveStatus, OutputScope, Report, VerdictReport};
 use crate::model::slug::{is_rfc1123_label, name_with_hash};
 
 /// Writes the verdicts and the policies.
@@ -78,6 +79,7 @@ struct PolicyInput<'a> {
     scope: OutputScope,
     verdict: &'a VerdictReport,
     objectives: Map<String, Value>,
+    composites_by_name: Map<String, Value>,
 }
 
 fn policy_files(report: &Report, limits: Limits) -> Result<Vec<OutputFile>, ExportError> {
@@ -90,11 +92,14 @@ fn policy_files(report: &Report, limits: Limits) -> Result<Vec<OutputFile>, Expo
         scope: report.scope,
         verdict: &report.verdict,
         objectives: objectives(&report.baseline_evaluations),
+        composites_by_name: composites(&report.composites),
     };
     let path = "guardrail/policies/input.json";
     // It goes with the last objective, so it belongs to none of the fixed files.
     let mut files = vec![OutputFile::of_service(path, to_json(path, &input)?)];
-    for policy in policies(&report.baseline_evaluations, limits) {
+    let statuses = &report.baseline_evaluations;
+    let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
+    for policy in policies(gating(&all, &report.composites), statuses, limits) {
         let Policy {
             name,
             cel,
@@ -124,7 +129,6 @@ mod tests {
     use super::*;
     use crate::evaluator::objective::tests::status;
     use crate::evaluator::policy::{Input, Language, Source, evaluate};
-    use crate::model::report::ObjectiveStatus;
     use crate::openslo::fixture::report;
 
     const LIMITS: Limits = Limits {

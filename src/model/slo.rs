@@ -102,6 +102,19 @@ impl Budgeting {
         }
     }
 
+    /// In PromQL a slice is bad with a higher error ratio than this; nothing where the ratio itself is what it spends.
+    pub fn slice_bad_above(self) -> Option<f64> {
+        // Events of increases are no whole numbers, so that equal ratios may differ by a hair.
+        const TOLERANCE: f64 = 1e-9;
+        match self {
+            Self::Timeslices { slice_target, .. } => {
+                let allowed = (slice_target < 1.0).then(|| exact_ratio(1.0 - slice_target));
+                Some(allowed.unwrap_or_default() + TOLERANCE)
+            }
+            Self::Occurrences | Self::RatioTimeslices { .. } => None,
+        }
+    }
+
     /// What is counted against the budget, in the plural.
     pub fn unit(self) -> &'static str {
         match self {
@@ -338,6 +351,19 @@ mod tests {
             let field = timeslices("5m", target).check().unwrap_err().0;
             assert_eq!(field, "slice_target");
         }
+    }
+
+    #[test]
+    fn a_slice_at_its_target_is_good_to_promql() {
+        for (slice_target, limit) in [
+            (0.95, "0.050000001"),
+            (0.9, "0.100000001"),
+            (1.0, "0.000000001"),
+        ] {
+            let above = timeslices("5m", slice_target).slice_bad_above();
+            assert_eq!(above.unwrap().to_string(), limit);
+        }
+        assert_eq!(Budgeting::Occurrences.slice_bad_above(), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The service graph: who calls whom, how often, how well, and who is hit when one of them fails.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixNanos;
+use crate::model::incident::MemoryError;
 use crate::model::series::ServiceKey;
 
 /// A graph of what was seen in traces, and of what manifests say besides.
@@ -196,6 +198,52 @@ pub struct EdgeName {
     pub kind: EdgeKind,
 }
 
+/// A node by what tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeRef {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Its name.
+    pub key: ServiceKey,
+}
+
+/// The edges that were seen so far: what tells new and vanished ones after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownEdges {
+    /// When it was begun to look.
+    pub since: UnixNanos,
+    /// When it was looked last.
+    pub until: UnixNanos,
+    /// In no order.
+    pub edges: Vec<KnownEdge>,
+    /// Who answers to a name that callers have for it: environment, name, node.
+    pub names: Vec<(Arc<str>, Arc<str>, NodeRef)>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownEdge {
+    /// Who calls.
+    pub from: NodeRef,
+    /// Who is called.
+    pub to: NodeRef,
+    /// By which protocol.
+    pub kind: EdgeKind,
+    /// First call.
+    pub first_seen: UnixNanos,
+    /// Last call.
+    pub last_seen: UnixNanos,
+}
+
+/// Keeps the edges over a restart. Its calls may wait for a disk.
+pub trait EdgeMemory: Send + Sync + fmt::Debug {
+    /// What was kept last; nothing if nothing ever was.
+    fn edges(&self) -> Result<KnownEdges, MemoryError>;
+
+    /// Keeps these in place of what was kept before.
+    fn keep_edges(&self, edges: &KnownEdges) -> Result<(), MemoryError>;
+}
+
 impl NodeKind {
     /// As ids and people have it.
     pub fn label(self) -> &'static str {
@@ -279,7 +327,7 @@ impl ServiceGraph {
         text
     }
 
-    fn write_text(&self, text: &mut String, max_edges: usize) -> std::fmt::Result {
+    fn write_text(&self, text: &mut String, max_edges: usize) -> fmt::Result {
         let services = self
             .nodes
             .iter()
@@ -327,7 +375,7 @@ impl ServiceGraph {
     }
 }
 
-fn write_traffic(text: &mut String, traffic: &Traffic) -> std::fmt::Result {
+fn write_traffic(text: &mut String, traffic: &Traffic) -> fmt::Result {
     if traffic.calls > 0.0 {
         write!(text, " {}/s", significant(traffic.calls_per_sec))?;
     } else {

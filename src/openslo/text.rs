@@ -131,6 +131,21 @@ pub fn promql_range(secs: u64) -> String {
     format!("{}{letter}", secs / unit)
 }
 
+/// A subquery's range and step that hold exactly the newest points: `59m59s999ms:5m` holds twelve.
+pub fn promql_newest(points: u64, step_secs: u64) -> String {
+    let secs = (points * step_secs).saturating_sub(1);
+    let units = [
+        (secs / 86_400, 'd'),
+        (secs / 3_600 % 24, 'h'),
+        (secs / 60 % 60, 'm'),
+        (secs % 60, 's'),
+    ];
+    let said = units.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = said.map(|(count, unit)| format!("{count}{unit}")).collect();
+    let range = parts.concat();
+    format!("{range}999ms:{}", promql_range(step_secs))
+}
+
 /// The counter of an objective's events as PromQL selects it: of one result, `good` or `bad`, or of both.
 pub fn events_selector(slo: &str, service: &str, result: Option<&str>) -> String {
     let (slo, service) = (promql_string(slo), promql_string(service));
@@ -235,6 +250,13 @@ mod tests {
     fn a_range_has_its_largest_whole_unit() {
         let ranges = [45, 300, 5_400, 21_600, 86_400, 30 * 86_400].map(promql_range);
         assert_eq!(ranges, ["45s", "5m", "90m", "6h", "1d", "30d"]);
+    }
+
+    #[test]
+    fn a_range_of_whole_steps_ends_a_millisecond_early() {
+        assert_eq!(promql_newest(12, 300), "59m59s999ms:5m");
+        assert_eq!(promql_newest(1, 60), "59s999ms:1m");
+        assert_eq!(promql_newest(720, 3_600), "29d23h59m59s999ms:1h");
     }
 
     #[test]

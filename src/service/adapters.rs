@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::adapter::Adapter;
 use crate::adapter::coverage::Coverage;
 use crate::adapter::fixed_sampling::FixedSampling;
-use crate::adapter::incident::IncidentAdapter;
 use crate::adapter::incident::explain::ExplainError;
+use crate::adapter::incident::{Graph, IncidentAdapter, Scrub};
 use crate::adapter::sampling::{Sampling, Sources};
 use crate::adapter::topology::Topology;
 use crate::clock::Clock;
@@ -20,17 +20,19 @@ use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::incident::IncidentMemory;
 use crate::model::report::Report;
+use crate::model::topology::EdgeMemory;
 use crate::pii::Counts;
 use crate::pipeline::Pipeline;
 use crate::service::keeper::Keeper;
 use crate::service::{ServiceError, TraceBatch, TraceFeed, findings, manifests};
 use crate::telemetry::AdapterMetrics;
 
-/// The adapters that are enabled. Incidents are remembered by `keeper`.
+/// The adapters that are enabled. Incidents and edges are remembered by `keeper`; `advice` is what all of them say.
 pub(super) fn build(
     config: &Config,
     pipeline: &Arc<Pipeline>,
     keeper: &Arc<Keeper>,
+    advice: &watch::Receiver<Advice>,
     now: UnixNanos,
 ) -> Result<Vec<Box<dyn Adapter>>, ServiceError> {
     let (all, trace_buffer) = (&config.adapters, &config.trace_buffer);
@@ -49,11 +51,15 @@ pub(super) fn build(
         adapters.push(Box::new(Coverage::new(&all.coverage, inventory)));
     }
     if all.topology.enabled && trace_buffer.enabled {
-        let topology = Topology::new(&all.topology, trace_buffer.quiet);
+        let inventory = manifests::configured(&all.topology.manifests)
+            .map_err(ServiceError::TopologyManifests)?;
+        let memory = Arc::clone(keeper) as Arc<dyn EdgeMemory>;
+        let quiet = trace_buffer.quiet;
+        let topology = Topology::new(&all.topology, quiet, inventory, memory, now);
         adapters.push(Box::new(topology));
     }
     if all.incident.enabled {
-        adapters.push(Box::new(incidents(config, keeper)?));
+        adapters.push(Box::new(incidents(config, keeper, advice)?));
     }
     Ok(adapters)
 }
@@ -75,18 +81,30 @@ fn sampling_sources(pipeline: &Arc<Pipeline>, keeper: &Arc<Keeper>) -> Sources {
     }
 }
 
-fn incidents(config: &Config, keeper: &Arc<Keeper>) -> Result<IncidentAdapter, ExplainError> {
+fn incidents(
+    config: &Config,
+    keeper: &Arc<Keeper>,
+    advice: &watch::Receiver<Advice>,
+) -> Result<IncidentAdapter, ExplainError> {
     let memory: Arc<dyn IncidentMemory> = Arc::clone(keeper) as _;
     let scrubber = config.scrubber();
-    let scrub = Box::new(move |text: &str| {
+    let scrub: Scrub = Box::new(move |text: &str| {
         let mut found = Counts::default();
         let clean = scrubber.scrub_text(text, &mut found).into_owned();
         findings::count(&found);
         clean
     });
+    let advice = advice.clone();
+    let graph: Graph = Box::new(move || advice.borrow().topology.clone());
     let variable = |name: &str| std::env::var(name).ok();
     let adapters = &config.adapters;
-    IncidentAdapter::new(&adapters.incident, &adapters.rca, memory, scrub, variable)
+    IncidentAdapter::new(
+        &adapters.incident,
+        &adapters.rca,
+        memory,
+        (scrub, graph),
+        variable,
+    )
 }
 
 /// What the adapters listen to, and where their advice goes.

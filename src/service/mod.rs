@@ -108,6 +108,9 @@ pub enum ServiceError {
     /// `adapters.coverage.manifests` cannot be used.
     #[error("adapters.coverage.manifests: {0}")]
     Manifests(#[from] ManifestsError),
+    /// `adapters.topology.manifests` cannot be used.
+    #[error("adapters.topology.manifests: {0}")]
+    TopologyManifests(#[source] ManifestsError),
     /// `adapters.incident.llm` cannot be used.
     #[error(transparent)]
     Explain(#[from] ExplainError),
@@ -169,7 +172,13 @@ impl Service {
         let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
-        let adapters = adapters.with(adapters::build(&config, &pipeline, &keeper, clock.now())?);
+        let adapters = adapters.with(adapters::build(
+            &config,
+            &pipeline,
+            &keeper,
+            &advice,
+            clock.now(),
+        )?);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,

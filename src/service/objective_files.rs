@@ -179,8 +179,10 @@ pub fn read_text(source: impl Read) -> io::Result<Option<String>> {
         return Ok(None);
     }
     let text = String::from_utf8(bytes);
-    text.map(Some)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    text.map(Some).map_err(|error| {
+        let message = format!("it must be saved as UTF-8: {}", error.utf8_error());
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    })
 }
 
 fn unreadable(path: &Path, source: io::Error) -> ObjectiveFilesError {

@@ -10,6 +10,7 @@ mod incidents;
 mod rows;
 mod seed;
 mod slos;
+mod topology;
 mod transitions;
 
 use std::path::{Path, PathBuf};
@@ -172,6 +173,7 @@ impl Store {
         let last = transitions::prepare(&transaction)?;
         slos::prepare(&transaction)?;
         incidents::prepare(&transaction)?;
+        topology::prepare(&transaction)?;
         assumed::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);

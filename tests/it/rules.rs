@@ -22,7 +22,7 @@ fn slo(name: &str, target: &str, window: &str, ratio: &str) -> String {
 }
 
 /// A ratio metric of two queries.
-fn ratio(part: &str, part_query: &str, total_query: &str) -> String {
+pub(crate) fn ratio(part: &str, part_query: &str, total_query: &str) -> String {
     let source =
         |query: &str| format!("{{metricSource: {{type: Prometheus, spec: {{query: '{query}'}}}}}}");
     format!(
@@ -35,13 +35,13 @@ fn ratio(part: &str, part_query: &str, total_query: &str) -> String {
 const SERVICE: &str =
     "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: checkout}\nspec: {}\n";
 
-fn folder(text: &str) -> TempDir {
+pub(crate) fn folder(text: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("slos.yaml"), format!("{SERVICE}{text}")).unwrap();
     folder
 }
 
-fn rules(folder: &TempDir, arguments: &[&str]) -> Output {
+pub(crate) fn rules(folder: &TempDir, arguments: &[&str]) -> Output {
     command(&["rules"])
         .args(arguments)
         .current_dir(folder.path())
@@ -66,7 +66,7 @@ fn all_rules(file: &Value) -> Vec<&Value> {
 }
 
 /// Runs promtool in a directory, which must be content.
-fn promtool(program: &Path, directory: &Path, arguments: &[&str]) {
+pub(crate) fn promtool(program: &Path, directory: &Path, arguments: &[&str]) {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(directory)

@@ -310,3 +310,95 @@ async fn edges_have_metrics_within_their_bound() {
         Some(0.0)
     );
 }
+
+const MANIFESTS: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: web:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: mailer, namespace: shop}
+spec:
+  selector: {matchLabels: {app: mailer}}
+  template:
+    metadata: {labels: {app: mailer}}
+    spec: {containers: [{name: mailer, image: mailer:1}]}
+";
+
+#[tokio::test]
+async fn a_restarted_server_knows_the_edges_of_the_time_before_and_what_runs_by_manifests() {
+    let server = Server::start(|_| {}).await;
+    let mut client = server.client().await;
+    accepted(&mut client, &request("web", calling(1))).await;
+    server.clock.set(NOW + 10 * NANOS_PER_SEC);
+    eventually("the edge", async || {
+        let graph = server.json("/api/v1/topology").await;
+        (graph["edges"][0]["traffic"]["observed"] == 1).then_some(())
+    })
+    .await;
+    let (_, dir) = server.stop().await;
+
+    let manifests = dir.path().join("manifests.yaml");
+    std::fs::write(&manifests, MANIFESTS).unwrap();
+    let later = NOW + 3 * 3_600 * NANOS_PER_SEC;
+    let server = Server::start_in(dir, Clock::manual(later), |config| {
+        config.adapters.topology.manifests = vec![manifests.clone()];
+    })
+    .await;
+    let graph = eventually("the graph", async || {
+        let response = reqwest::get(server.admin_url("/api/v1/topology"));
+        let graph: Value = response.await.unwrap().json().await.unwrap();
+        graph["nodes"].is_array().then_some(graph)
+    })
+    .await;
+    let edge = &graph["edges"][0];
+    assert_eq!(edge["to"], "database:orders-db", "{graph}");
+    assert_eq!(
+        (&edge["first_seen"], &edge["traffic"]["observed"]),
+        (&NOW.into(), &0.into())
+    );
+    let nodes = graph["nodes"].as_array().unwrap().iter();
+    let nodes: Vec<(&str, &Value)> = nodes
+        .map(|node| (node["id"].as_str().unwrap(), &node["workloads"]))
+        .collect();
+    assert_eq!(
+        nodes,
+        [
+            ("database:orders-db", &Value::Array(Vec::new())),
+            ("web", &serde_json::json!(["Deployment shop/web"])),
+            (
+                "workload:shop/mailer",
+                &serde_json::json!(["Deployment shop/mailer"])
+            ),
+        ]
+    );
+    server.fresh_report().await;
+    let report = server.json("/api/v1/report").await;
+    let state = report["integrations"]["topology-rca"].as_str().unwrap();
+    assert!(
+        state.ends_with("; 1 workloads of the manifests were not seen"),
+        "{state}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn manifests_that_cannot_be_read_are_named_with_their_key() {
+    let output = run(&[
+        "serve",
+        "--set",
+        "adapters.topology.manifests=[\"no/such.yaml\"]",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("adapters.topology.manifests") && said.contains("no/such.yaml"),
+        "{said}"
+    );
+}

@@ -30,6 +30,7 @@ use crate::model::incident::{Incident, IncidentMemory};
 use crate::model::rca::{Conclusion, Explanation, RcaReport};
 use crate::model::report::{Report, Verdict};
 use crate::model::slo::Sli;
+use crate::model::topology::ServiceGraph;
 use crate::model::trace::Trace;
 use crate::telemetry::IncidentMetrics;
 
@@ -65,7 +66,7 @@ pub struct Config {
     pub similar: usize,
     /// Cosine of two incidents from which on they are alike. Default 0.5.
     pub min_similarity: f64,
-    /// Edges of the service graph that are remembered for explanations. Default 1000.
+    /// Edges of the service graph that the model is told, those with the most calls. Default 100.
     pub max_edges: usize,
     /// The language model.
     pub llm: explain::Config,
@@ -82,7 +83,7 @@ impl Default for Config {
             recovery: Duration::from_mins(5),
             similar: 3,
             min_similarity: 0.5,
-            max_edges: 1_000,
+            max_edges: 100,
             llm: explain::Config::default(),
         }
     }
@@ -110,6 +111,9 @@ impl Config {
 /// What takes out of a text what must not leave.
 pub type Scrub = Box<dyn Fn(&str) -> String + Send>;
 
+/// The newest service graph, if there is one.
+pub type Graph = Box<dyn Fn() -> Option<Arc<ServiceGraph>> + Send>;
+
 /// An incident that is under way.
 struct Open {
     incident: Incident,
@@ -136,6 +140,7 @@ pub struct IncidentAdapter {
     explainer: Option<Explainer>,
     answer: Arc<Mutex<Option<Answer>>>,
     scrub: Scrub,
+    graph: Graph,
     metrics: IncidentMetrics,
     state: String,
 }
@@ -146,14 +151,14 @@ impl IncidentAdapter {
         config: &Config,
         settings: &rca::Settings,
         memory: Arc<dyn IncidentMemory>,
-        scrub: Scrub,
+        (scrub, graph): (Scrub, Graph),
         variable: impl FnOnce(&str) -> Option<String>,
     ) -> Result<Self, ExplainError> {
         let explainer = config.llm.enabled;
         let explainer = explainer.then(|| Explainer::new(&config.llm, variable));
         let held = config.baseline + config.recent;
         Ok(Self {
-            slots: Slots::new(config.slot, held, config.max_edges, settings),
+            slots: Slots::new(config.slot, held, settings),
             config: config.clone(),
             settings: settings.clone(),
             memory,
@@ -164,6 +169,7 @@ impl IncidentAdapter {
             explainer: explainer.transpose()?,
             answer: Arc::default(),
             scrub,
+            graph,
             metrics: IncidentMetrics::new(),
             state: wording::QUIET.to_owned(),
         })
@@ -319,10 +325,12 @@ impl IncidentAdapter {
         if open.is_asked {
             return;
         }
+        let graph = (self.graph)();
+        let graph = graph.map_or_else(String::new, |graph| graph.to_text(self.config.max_edges));
         let question = Question::new(
             &open.incident.rca,
             &open.incident.failing,
-            &self.slots.graph(),
+            &graph,
             explainer.max_question_tokens(),
             &self.scrub,
         );

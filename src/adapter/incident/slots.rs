@@ -1,7 +1,7 @@
 //! The traces of the last minutes in slots of time, each as a summary: what was before an incident stands beside what came
 //! with it. Old slots become wider, so that an hour takes a few dozen of them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use crate::adapter::rca::{Settings, Summary};
 use crate::model::UnixNanos;
 use crate::model::span::Outcome;
 use crate::model::trace::Trace;
-use crate::trace::tree::TraceTree;
 
 /// Slots that stay as fine as they came.
 const FINE_SLOTS: usize = 30;
@@ -65,25 +64,16 @@ pub(super) struct Slots {
     held_nanos: u64,
     settings: Settings,
     all: VecDeque<Slot>,
-    edges: BTreeSet<(Arc<str>, Arc<str>)>,
-    max_edges: usize,
 }
 
 impl Slots {
-    pub(super) fn new(
-        slot: Duration,
-        held: Duration,
-        max_edges: usize,
-        settings: &Settings,
-    ) -> Self {
+    pub(super) fn new(slot: Duration, held: Duration, settings: &Settings) -> Self {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self {
             slot_nanos: nanos(slot).max(1),
             held_nanos: nanos(held),
             settings: settings.clone(),
             all: VecDeque::new(),
-            edges: BTreeSet::new(),
-            max_edges,
         }
     }
 
@@ -124,29 +114,6 @@ impl Slots {
                 *entries.by_bucket.entry(bucket).or_default() += 1;
             }
         }
-        self.note_edges(trace);
-    }
-
-    fn note_edges(&mut self, trace: &Trace) {
-        let tree = TraceTree::new(trace);
-        for (from, to) in tree.service_edges().into_keys() {
-            if self.edges.len() >= self.max_edges {
-                return;
-            }
-            if from != to {
-                self.edges
-                    .insert((Arc::clone(&from.name), Arc::clone(&to.name)));
-            }
-        }
-    }
-
-    /// Who calls whom, a line each.
-    pub(super) fn graph(&self) -> String {
-        let lines = self
-            .edges
-            .iter()
-            .map(|(from, to)| format!("{from} -> {to}"));
-        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Makes one of the oldest fine slots if there are too many.

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 
 use crate::adapter::rca::cells::{CELLS, Half};
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::signals::{self, Family, Finding, Sides, share};
+use crate::adapter::rca::signals::{self, Family, Finding, Sides};
 use crate::adapter::rca::summary::Summary;
 
 /// Any number does: the same traces are always dealt in the same ways.
@@ -28,12 +28,6 @@ const RISE_WORTH: f64 = 1.5;
 
 /// Shares must rise by so many deviations to be significant, however quiet the time before was.
 const RISE_LEAST: f64 = 3.0;
-
-/// The limit of so many spans is √2 times that of many: what is rare is seen too seldom in halves to be calibrated.
-const FEW_SPANS: f64 = 8.0;
-
-/// Rises of shares that chance makes more often than this, by counting spans, are not significant.
-const CHANCE: f64 = 0.001;
 
 /// Euler's constant: the mean of Gumbel's distribution with location 0 and scale 1.
 const EULER: f64 = 0.577_215_664_901_532_9;
@@ -57,14 +51,18 @@ impl Family {
     fn worth(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty => RISE_WORTH,
+            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty | Self::Repeats => {
+                RISE_WORTH
+            }
         }
     }
 
     fn least_limit(self) -> f64 {
         match self {
             Self::Time => DELAY_WORTH,
-            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty => RISE_LEAST,
+            Self::Errors | Self::ErrorEvents | Self::Missing | Self::Novelty | Self::Repeats => {
+                RISE_LEAST
+            }
         }
     }
 }
@@ -79,20 +77,21 @@ impl Calibration {
         })
     }
 
-    /// Says how surprising a finding is.
-    pub fn judge(&self, finding: &mut Finding) {
+    /// Says how surprising a finding is. It must also be beyond chance with the probability `false_alarm`: of durations
+    /// and of counts that of any among all, so many are compared; of shares, that of each.
+    pub fn judge(&self, finding: &mut Finding, sides: &Sides<'_>, numbers: f64) {
+        let probability = match finding.signal.family() {
+            Family::Time | Family::Repeats => sides.settings.false_alarm / numbers,
+            Family::Errors | Family::ErrorEvents | Family::Missing | Family::Novelty => {
+                sides.settings.false_alarm
+            }
+        };
         let normal = self.of(finding.signal.family());
         let statistic = finding.statistic;
         finding.strength = (statistic / normal.worth).ln().max(0.0);
         finding.deviations = statistic / normal.deviation;
-        let (n, m) = finding.spans;
-        let rarity = (1.0 + FEW_SPANS / n.min(m)).sqrt();
-        let shares = (finding.before, finding.after);
-        // Of shares that were never seen in the time before, its halves tell nothing; counting does.
-        // Errors are weighed, so that of a sample more is seen than its shares say.
-        let is_beyond_chance = matches!(finding.signal.family(), Family::Time | Family::Errors)
-            || share::chance(shares, finding.spans) <= CHANCE;
-        finding.is_significant = statistic > normal.limit * rarity && is_beyond_chance;
+        // What is rare, or has two modes, is seen too seldom in halves to be calibrated; a test tells how often chance does it.
+        finding.is_significant = statistic > normal.limit && sides.chance(finding) <= probability;
     }
 }
 

@@ -64,8 +64,9 @@ pub fn examine(baseline: &Summary, incident: &Summary, settings: &Settings) -> A
     let sides = signals::Sides::of(baseline, incident, settings);
     let mut findings = signals::all(&sides);
     let calibration = calibrate::calibrate(baseline, settings);
+    let numbers = sides.numbers();
     for finding in &mut findings {
-        calibration.judge(finding);
+        calibration.judge(finding, &sides, numbers);
     }
     findings.retain(|finding| finding.strength > 0.0 || finding.is_significant);
     let suspects = fuse::rank(&findings, &sides);

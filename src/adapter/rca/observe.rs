@@ -1,6 +1,6 @@
 //! Takes a whole trace into a summary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::adapter::rca::cells::Cell;
@@ -31,8 +31,20 @@ const GRAVE: [&str; 4] = ["error", "fatal", "critical", "severe"];
 struct Segment {
     /// Operations of the service itself, and those that it calls.
     calls: BTreeSet<SeriesId>,
+    /// How often each of them was called.
+    counts: BTreeMap<SeriesId, Repeats>,
     /// The call that was answered last.
     last: Option<(UnixNanos, SeriesId)>,
+}
+
+/// Calls to one operation on behalf of one request.
+struct Repeats {
+    /// One of the called spans.
+    callee: usize,
+    count: u64,
+    has_failed: bool,
+    /// Whether one failed and another one followed.
+    is_retried: bool,
 }
 
 impl Summary {
@@ -127,6 +139,7 @@ impl Observer<'_> {
     }
 
     fn links(&self, summary: &mut Summary) {
+        let mut weights: BTreeMap<LinkId, f64> = BTreeMap::new();
         for (callee, to) in self.tree.trace().spans.iter().enumerate() {
             let Some((caller, waited)) = self.waited(callee) else {
                 continue;
@@ -143,10 +156,16 @@ impl Observer<'_> {
             match summary.link(id, self.settings, key) {
                 Some(link) => {
                     link.calls.add(self.cell, 1.0);
+                    *weights.entry(id).or_default() += to.weight;
                     link.times.add(self.cell, waited, to.weight);
                     link.examples.slow(waited, self.trace_id());
                 }
                 None => summary.refused.calls += 1,
+            }
+        }
+        for (id, weight) in weights {
+            if let Some(link) = summary.links.get_mut(&id) {
+                link.squares.add(self.cell, weight * weight);
             }
         }
     }
@@ -154,6 +173,7 @@ impl Observer<'_> {
     fn operations(&self, summary: &mut Summary) {
         let below = self.logged_below();
         let mut seen: Option<&Arc<TraceResource>> = None;
+        let mut held: BTreeMap<SeriesId, (f64, bool)> = BTreeMap::new();
         for (index, span) in self.tree.trace().spans.iter().enumerate() {
             if !seen.is_some_and(|seen| Arc::ptr_eq(seen, &span.resource)) {
                 seen = Some(&span.resource);
@@ -162,6 +182,9 @@ impl Observer<'_> {
                 summary.version(service, &span.resource.version, self.settings);
                 summary.instance(service, instance, self.settings);
             }
+            let (weight, has_failed) = held.entry(self.id(index)).or_default();
+            *weight += span.weight;
+            *has_failed |= self.is_origin(index);
             let refused = match summary.operation(self.id(index), self.settings, || key(span)) {
                 Some(operation) => self.operation(operation, (index, span), &below),
                 None => Refused {
@@ -171,6 +194,20 @@ impl Observer<'_> {
             };
             summary.refused.add(refused);
         }
+        for (id, (weight, has_failed)) in held {
+            if let Some(operation) = summary.operations.get_mut(&id) {
+                operation.traces.add(self.cell, 1.0);
+                operation.squares.add(self.cell, weight * weight);
+                let failed = f64::from(u8::from(has_failed));
+                operation.failed_traces.add(self.cell, failed);
+            }
+        }
+    }
+
+    /// Whether an error begins in a span.
+    fn is_origin(&self, index: usize) -> bool {
+        let mut children = self.tree.children(index).iter();
+        self.tree.is_failed(index) && !children.any(|child| self.tree.is_failed(*child))
     }
 
     fn operation(
@@ -183,8 +220,7 @@ impl Observer<'_> {
         operation.spans.add(cell, 1.0);
         operation.weight.add(cell, weight);
         let children = self.tree.children(index);
-        let is_origin =
-            self.tree.is_failed(index) && !children.iter().any(|child| self.tree.is_failed(*child));
+        let is_origin = self.is_origin(index);
         if is_origin {
             operation.origins.add(cell, weight);
             few(&mut operation.examples.failed, self.trace_id());
@@ -221,7 +257,7 @@ impl Observer<'_> {
             .events
             .add((labels, None), counted, trace_id, most);
         let mut refused = u64::from(!is_kept);
-        if span.kind == SpanKind::Client {
+        if matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
             let called = self
                 .tree
                 .children(index)
@@ -290,6 +326,9 @@ impl Observer<'_> {
                 if !is_call || self.tree.children(index).is_empty() {
                     insert(&mut segments, entry, self.id(index), None);
                 }
+                if is_call && self.tree.children(index).is_empty() {
+                    self.repeat(&mut segments, entry, (index, self.tree.is_failed(index)));
+                }
             } else if let Some(parent) = self.tree.parent(index) {
                 let caller = entries.get(parent).copied().unwrap_or(parent);
                 let answered = self.tree.span(parent).map_or(span.end, |parent| {
@@ -301,15 +340,20 @@ impl Observer<'_> {
                 });
                 let answered = (span.kind != SpanKind::Consumer).then_some(answered);
                 insert(&mut segments, caller, self.id(index), answered);
+                let is_failed = self.tree.is_failed(index) || self.tree.is_failed(parent);
+                self.repeat(&mut segments, caller, (index, is_failed));
             }
         }
         for (index, segment) in segments.into_iter().enumerate() {
             let Some(span) = self.tree.span(index) else {
                 continue;
             };
-            if entries.get(index) != Some(&index) || span.kind == SpanKind::Client {
+            // Of those the operation has what answers them.
+            let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+            if entries.get(index) != Some(&index) || is_call {
                 continue;
             }
+            self.repeats(summary, span, &segment.counts);
             let last = segment.last.map(|(_, callee)| callee);
             let shape = (segment.calls.into_iter().collect(), last);
             let counted = (self.cell, span.weight);
@@ -317,6 +361,61 @@ impl Observer<'_> {
             if let Some(operation) = summary.operations.get_mut(&self.id(index)) {
                 let is_kept = operation.calls.add(shape, counted, self.trace_id(), most);
                 summary.refused.shapes += u64::from(!is_kept);
+            }
+        }
+    }
+}
+
+impl Observer<'_> {
+    /// Counts a call on behalf of a request. Spans come by their start.
+    fn repeat(&self, segments: &mut [Segment], entry: usize, (callee, is_failed): (usize, bool)) {
+        let Some(segment) = segments.get_mut(entry) else {
+            return;
+        };
+        let repeats = segment
+            .counts
+            .entry(self.id(callee))
+            .or_insert_with(|| Repeats {
+                callee,
+                count: 0,
+                has_failed: false,
+                is_retried: false,
+            });
+        repeats.count += 1;
+        repeats.is_retried |= repeats.has_failed;
+        repeats.has_failed |= is_failed;
+    }
+
+    fn repeats(
+        &self,
+        summary: &mut Summary,
+        entry: &TraceSpan,
+        counts: &BTreeMap<SeriesId, Repeats>,
+    ) {
+        let caller = &entry.resource.service;
+        for (id, repeats) in counts {
+            let Some(callee) = self.tree.span(repeats.callee) else {
+                continue;
+            };
+            let make = || LinkKey {
+                caller: caller.clone(),
+                callee: key(callee),
+            };
+            match summary.link(LinkId::of(caller, *id), self.settings, make) {
+                Some(link) => {
+                    link.requests.add(self.cell, 1.0);
+                    link.repeats
+                        .add_count(self.cell, repeats.count, entry.weight);
+                    link.busiest.slow(repeats.count, self.trace_id());
+                    if repeats.is_retried {
+                        link.retried.add(self.cell, entry.weight);
+                    }
+                }
+                // Those that are waited for were refused before.
+                None if self.waited(repeats.callee).is_none() => {
+                    summary.refused.calls += repeats.count;
+                }
+                None => {}
             }
         }
     }

@@ -115,6 +115,7 @@ impl Writer<'_> {
         let unit = match finding.signal.family() {
             Family::Time => "s",
             Family::Errors | Family::ErrorEvents | Family::Missing | Family::Novelty => "ratio",
+            Family::Repeats => "calls",
         };
         let mut examples = finding.examples.clone();
         examples.truncate(EXAMPLES);
@@ -181,7 +182,8 @@ impl Writer<'_> {
             | Signal::MissingCalls
             | Signal::MissingAnswers
             | Signal::NewCalls
-            | Signal::EventOrder => None,
+            | Signal::EventOrder
+            | Signal::RepeatedCalls => None,
         };
         let enough = is.instances.iter().filter(|(_, instance)| {
             instance.spans.sum(after.half) >= self.settings.min_spans as f64

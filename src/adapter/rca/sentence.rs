@@ -5,6 +5,7 @@ use crate::adapter::rca::keys::OperationKey;
 use crate::adapter::rca::signals::{Detail, Family, Finding, Signal};
 use crate::adapter::rca::topology::Role;
 use crate::evaluator::figures::{milliseconds, percentage};
+use crate::model::series::ServiceKey;
 
 /// Missing calls that a sentence names.
 const NAMES: usize = 3;
@@ -15,6 +16,8 @@ pub(super) fn sentence(finding: &Finding, suspect: &Suspect) -> String {
     let of = format!("of {m} spans, {n} before");
     if finding.signal.family() == Family::Time {
         delay(finding, suspect, &of)
+    } else if let Detail::Repeated { caller, is_retry } = &finding.detail {
+        repeated(finding, caller, *is_retry)
     } else {
         let (after, before) = (percentage(finding.after), percentage(finding.before));
         share(finding, &format!("{after} instead of {before} ({of})"))
@@ -44,9 +47,30 @@ fn delay(finding: &Finding, suspect: &Suspect, of: &str) -> String {
         | Detail::Caller(_)
         | Detail::Missing { .. }
         | Detail::Unanswered(_)
+        | Detail::Repeated { .. }
         | Detail::LoggedNothingBefore => String::new(),
     };
     format!("{name}{place} takes {after} itself instead of {before} (medians {of})")
+}
+
+fn repeated(finding: &Finding, caller: &ServiceKey, is_retry: bool) -> String {
+    let name = &finding.operation.operation;
+    let service = &finding.operation.service.name;
+    let whose = if finding.operation.service == *caller {
+        String::new()
+    } else {
+        format!(" of {service}")
+    };
+    let why = if is_retry {
+        ", again after calls that failed"
+    } else {
+        ""
+    };
+    let (n, m) = finding.spans;
+    format!(
+        "{} calls {name}{whose} {:.1} times for a request instead of {:.1} (means of {m} requests, {n} before){why}",
+        caller.name, finding.after, finding.before
+    )
 }
 
 fn share(finding: &Finding, shares: &str) -> String {
@@ -83,7 +107,11 @@ fn share(finding: &Finding, shares: &str) -> String {
             format!("{name} logs in an order that was rarer before: {shares}")
         }
         (
-            Signal::SelfTime | Signal::LinkTime | Signal::MissingAnswers | Signal::MissingCalls,
+            Signal::SelfTime
+            | Signal::LinkTime
+            | Signal::MissingAnswers
+            | Signal::MissingCalls
+            | Signal::RepeatedCalls,
             _,
         ) => format!("{name} of {service} changed: {shares}"),
     }

@@ -45,6 +45,12 @@ pub struct Operation {
     pub spans: Cells,
     /// How many requests they stand for: the sum of their adjusted counts.
     pub weight: Cells,
+    /// Traces that hold any.
+    pub traces: Cells,
+    /// Of each trace, the square of what its spans weigh: spans of one trace are not independent of each other.
+    pub squares: Cells,
+    /// Traces in which an error began here.
+    pub failed_traces: Cells,
     /// What they took themselves. Of a client span that was answered, [`Link::times`] has it.
     pub times: Times,
     /// Those of `weight` that failed without a failed child.
@@ -64,17 +70,28 @@ pub struct Operation {
     pub examples: Examples,
 }
 
-/// Calls of a service to an operation of another one.
+/// Calls of a service to an operation of another one, or calls of its own that nothing in the trace answers, such as those to
+/// a database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// Between whom.
     pub key: LinkKey,
     /// How many calls.
     pub calls: Cells,
+    /// Of each trace, the square of what its calls weigh.
+    pub squares: Cells,
     /// How long the caller waited beyond what the callee took; of a message, how long it waited to be taken.
     pub times: Times,
+    /// Requests to the caller that made such calls.
+    pub requests: Cells,
+    /// How many calls each of them made.
+    pub repeats: Times,
+    /// Weight of those that called again after a call had failed.
+    pub retried: Cells,
     /// Traces to look at.
     pub examples: Examples,
+    /// Those with the most calls for one request, with their number.
+    pub busiest: Examples,
 }
 
 /// One instance of an operation.
@@ -196,6 +213,9 @@ impl Operation {
             key,
             spans: Cells::default(),
             weight: Cells::default(),
+            traces: Cells::default(),
+            squares: Cells::default(),
+            failed_traces: Cells::default(),
             times: Times::default(),
             origins: Cells::default(),
             logged_errors: Cells::default(),
@@ -212,9 +232,17 @@ impl Operation {
         (self.spans.sum(half), self.weight.sum(half))
     }
 
+    /// How many independent spans tell as much as these do.
+    pub fn effective(&self, half: Half) -> f64 {
+        effective(self.weight.sum(half), self.squares.sum(half))
+    }
+
     fn merge(&mut self, other: &Self, settings: &Settings, refused: &mut Refused) {
         self.spans.merge(&other.spans);
         self.weight.merge(&other.weight);
+        self.traces.merge(&other.traces);
+        self.squares.merge(&other.squares);
+        self.failed_traces.merge(&other.failed_traces);
         self.times.merge(&other.times);
         self.origins.merge(&other.origins);
         self.logged_errors.merge(&other.logged_errors);
@@ -228,6 +256,22 @@ impl Operation {
             }
         }
         self.examples.merge(&other.examples);
+    }
+}
+
+impl Link {
+    /// How many independent calls tell as much as these do.
+    pub fn effective(&self, half: Half) -> f64 {
+        effective(self.times.total(half), self.squares.sum(half))
+    }
+}
+
+/// Kish's effective sample size, the spans of one trace taken for one.
+fn effective(weight: f64, squares: f64) -> f64 {
+    if squares > 0.0 {
+        weight * weight / squares
+    } else {
+        0.0
     }
 }
 
@@ -279,6 +323,11 @@ impl Summary {
             match self.link(*id, settings, || link.key.clone()) {
                 Some(mine) => {
                     mine.calls.merge(&link.calls);
+                    mine.squares.merge(&link.squares);
+                    mine.requests.merge(&link.requests);
+                    mine.repeats.merge(&link.repeats);
+                    mine.retried.merge(&link.retried);
+                    mine.busiest.merge(&link.busiest);
                     mine.times.merge(&link.times);
                     mine.examples.merge(&link.examples);
                 }
@@ -327,8 +376,13 @@ impl Summary {
         Some(self.links.entry(id).or_insert_with(|| Link {
             key: key(),
             calls: Cells::default(),
+            squares: Cells::default(),
             times: Times::default(),
+            requests: Cells::default(),
+            repeats: Times::default(),
+            retried: Cells::default(),
             examples: Examples::default(),
+            busiest: Examples::default(),
         }))
     }
 

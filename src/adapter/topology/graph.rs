@@ -7,13 +7,12 @@ use std::time::Duration;
 use humantime_serde::re::humantime::format_duration;
 
 use crate::adapter::topology::analysis::analyse;
-use crate::adapter::topology::observe::NodeRef;
 use crate::adapter::topology::state::{EdgeRef, State};
 use crate::adapter::topology::tally::{Tally, secs_between};
 use crate::model::UnixNanos;
 use crate::model::series::ServiceKey;
 use crate::model::topology::{
-    BlastRadius, EdgeChanges, EdgeName, GraphEdge, GraphNode, NodeKind, ServiceGraph,
+    BlastRadius, EdgeChanges, EdgeName, GraphEdge, GraphNode, NodeKind, NodeRef, ServiceGraph,
 };
 
 /// A node under way.

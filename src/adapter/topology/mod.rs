@@ -18,6 +18,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::adapter::topology::state::{Bounds, State};
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
-use crate::model::topology::{GraphEdge, NodeKind, ServiceGraph};
+use crate::model::topology::{EdgeMemory, GraphEdge, NodeKind, ServiceGraph};
 use crate::model::trace::{KeptTrace, Trace};
 use crate::telemetry::{DependencyMetrics, DependencySample};
 
@@ -49,6 +50,11 @@ pub struct Config {
     /// then. Default 24h; at least `window`, at most 7d.
     #[serde(with = "humantime_serde")]
     pub baseline: Duration,
+    /// How often the edges go to the store, so that a restart forgets none; new ones go at once. Default 1m; at least 1s.
+    #[serde(with = "humantime_serde")]
+    pub store_interval: Duration,
+    /// Kubernetes manifests that say what runs the nodes, and what runs unseen: files, directories or patterns. None by default.
+    pub manifests: Vec<PathBuf>,
     /// Most nodes; calls of further ones go to `_other`. Default 500.
     pub max_nodes: usize,
     /// Most edges; calls of further ones are refused. Default 2000.
@@ -65,6 +71,8 @@ impl Default for Config {
             enabled: true,
             window: Duration::from_hours(1),
             baseline: Duration::from_hours(24),
+            store_interval: Duration::from_mins(1),
+            manifests: Vec::new(),
             max_nodes: 500,
             max_edges: 2_000,
             max_linked_spans: 10_000,
@@ -83,6 +91,9 @@ impl Config {
             let message = "must be at least adapters.topology.window and at most 7d";
             return Err(("adapters.topology.baseline", message));
         }
+        if self.store_interval < Duration::from_secs(1) {
+            return Err(("adapters.topology.store_interval", "must be at least 1s"));
+        }
         for (key, most) in [
             ("adapters.topology.max_nodes", self.max_nodes),
             ("adapters.topology.max_edges", self.max_edges),
@@ -96,7 +107,6 @@ impl Config {
     }
 
     fn bounds(&self, window: Option<Duration>) -> Bounds {
-        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         Bounds {
             max_nodes: self.max_nodes,
             max_edges: self.max_edges,
@@ -140,18 +150,61 @@ pub struct Topology {
     state: State,
     graph: Option<Arc<ServiceGraph>>,
     metrics: DependencyMetrics,
+    inventory: Option<Inventory>,
+    memory: Arc<dyn EdgeMemory>,
+    /// When edges went to the memory last, and how many.
+    kept: (UnixNanos, usize),
 }
 
 impl Topology {
-    /// A graph of nothing yet. Traces are told when nothing came for `quiet`.
-    pub fn new(config: &Config, quiet: Duration) -> Self {
+    /// A graph of what `memory` knows at `now`. Traces are told when nothing came for `quiet`.
+    pub fn new(
+        config: &Config,
+        quiet: Duration,
+        inventory: Option<Inventory>,
+        memory: Arc<dyn EdgeMemory>,
+        now: UnixNanos,
+    ) -> Self {
+        let mut state = State::new(config.bounds(Some(config.window)));
+        match memory.edges() {
+            // After a longer time without a look, edges that were there all along would be said to have vanished.
+            Ok(known) if now.saturating_sub(known.until) <= nanos(config.baseline) => {
+                state.restore(known);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                %error,
+                "Cannot read the edges of the time before; new and vanished ones are told from here on."
+            ),
+        }
+        let kept = (now, state.edges.len());
         Self {
-            state: State::new(config.bounds(Some(config.window))),
-            lag: u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX),
+            state,
+            lag: nanos(quiet),
             graph: None,
             metrics: DependencyMetrics::new(config.max_metric_edges),
             config: config.clone(),
+            inventory,
+            memory,
+            kept,
         }
+    }
+
+    fn renew(&mut self, now: UnixNanos) -> ServiceGraph {
+        self.state.forget(now);
+        let mut graph = graph::of_window(&self.state, now, self.lag);
+        if let Some(inventory) = &self.inventory {
+            manifests::join(&mut graph, inventory);
+        }
+        let (at, edges) = self.kept;
+        let is_due = now.saturating_sub(at) >= nanos(self.config.store_interval);
+        if self.state.first_end.is_some() && (is_due || self.state.edges.len() > edges) {
+            self.kept = (now, self.state.edges.len());
+            if let Err(error) = self.memory.keep_edges(&self.state.known(now)) {
+                tracing::warn!(%error, "Cannot keep the edges of the service graph; a restart forgets them.");
+            }
+        }
+        graph
     }
 
     fn tell(&mut self, graph: &ServiceGraph) {
@@ -194,8 +247,7 @@ impl Adapter for Topology {
     }
 
     fn on_report(&mut self, _report: &Report, now: UnixNanos) {
-        self.state.forget(now);
-        let graph = graph::of_window(&self.state, now, self.lag);
+        let graph = self.renew(now);
         self.tell(&graph);
         self.graph = Some(Arc::new(graph));
     }
@@ -210,6 +262,10 @@ impl Adapter for Topology {
     }
 }
 
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The state of the graph in a sentence.
 fn said(graph: &ServiceGraph, config: &Config) -> String {
     let services = graph
@@ -222,6 +278,16 @@ fn said(graph: &ServiceGraph, config: &Config) -> String {
         services.count(),
         graph.edges.len(),
     );
+    let unseen = graph
+        .nodes
+        .iter()
+        .filter(|node| node.kind == NodeKind::Workload);
+    let unseen = unseen.count();
+    if unseen > 0 {
+        text.push_str(&format!(
+            "; {unseen} workloads of the manifests were not seen"
+        ));
+    }
     if graph.refused_calls > 0 {
         text.push_str("; some calls had no place (adapters.topology.max_nodes, max_edges)");
     }

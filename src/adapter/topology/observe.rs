@@ -11,7 +11,7 @@ use crate::adapter::topology::sent::Sent;
 use crate::model::UnixNanos;
 use crate::model::series::ServiceKey;
 use crate::model::span::SpanKind;
-use crate::model::topology::{EdgeKind, NodeKind};
+use crate::model::topology::{EdgeKind, NodeKind, NodeRef};
 use crate::model::trace::{AttributeValue, TraceSpan};
 use crate::trace::tree::TraceTree;
 use crate::window::event::Scalar;
@@ -19,13 +19,6 @@ use crate::window::event::detail::{Peer, peer_of};
 
 /// Longer names are cut here.
 const NAME_CHARS_MAX: usize = 128;
-
-/// What calls or is called.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct NodeRef {
-    pub(super) kind: NodeKind,
-    pub(super) key: ServiceKey,
-}
 
 impl NodeRef {
     pub(super) fn service(key: &ServiceKey) -> Self {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::adapter::topology::observe::NodeRef;
+use crate::model::topology::NodeRef;
 
 /// Sent messages by their spans, for consumers that link to them from another trace. The oldest ones go.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::adapter::topology::observe::{NodeRef, Seen, SeenCall, SeenRequest, observe};
+use crate::adapter::topology::observe::{Seen, SeenCall, SeenRequest, observe};
 use crate::adapter::topology::sent::Sent;
 use crate::adapter::topology::tally::{Facts, Slots, Tally};
 use crate::model::UnixNanos;
-use crate::model::topology::{EdgeKind, NodeKind};
+use crate::model::topology::{EdgeKind, KnownEdge, KnownEdges, NodeKind, NodeRef};
 use crate::model::trace::Trace;
 use crate::trace::tree::TraceTree;
 
@@ -73,6 +73,55 @@ impl State {
     /// Links of consumers to spans that are not remembered.
     pub(super) fn unresolved_links(&self) -> u64 {
         self.sent.unresolved
+    }
+
+    /// Takes what was remembered before a restart: that there are such edges, without numbers. Of more than the bound has place
+    /// for, those that were seen last.
+    pub(super) fn restore(&mut self, known: KnownEdges) {
+        self.first_end = Some(known.since);
+        let mut edges = known.edges;
+        edges.sort_by_key(|edge| std::cmp::Reverse(edge.last_seen));
+        for edge in edges {
+            let ends = (
+                self.admit(&edge.from, edge.last_seen),
+                self.admit(&edge.to, edge.last_seen),
+            );
+            let key = (ends.0, ends.1, edge.kind);
+            if self.edges.len() < self.bounds.max_edges || self.edges.contains_key(&key) {
+                let tally = self.edges.entry(key).or_insert_with(Tally::new);
+                tally.first_seen = tally.first_seen.min(edge.first_seen);
+                tally.last_seen = tally.last_seen.max(edge.last_seen);
+            }
+        }
+        for (environment, name, node) in known.names {
+            if self.aliases.len() < self.bounds.max_nodes {
+                self.aliases.insert((environment, name), Some(node));
+            }
+        }
+    }
+
+    /// What a restart must not forget.
+    pub(super) fn known(&self, now: UnixNanos) -> KnownEdges {
+        let edges = self.edges.iter();
+        let names = self.aliases.iter();
+        KnownEdges {
+            since: self.first_end.unwrap_or(now),
+            until: now,
+            edges: edges
+                .map(|((from, to, kind), tally)| KnownEdge {
+                    from: from.clone(),
+                    to: to.clone(),
+                    kind: *kind,
+                    first_seen: tally.first_seen,
+                    last_seen: tally.last_seen,
+                })
+                .collect(),
+            names: names
+                .filter_map(|((environment, name), node)| {
+                    Some((Arc::clone(environment), Arc::clone(name), node.clone()?))
+                })
+                .collect(),
+        }
     }
 
     /// Takes a trace. `factor` is what it stands for; without one it only shows what there is.
@@ -159,7 +208,7 @@ impl State {
                 technology: "".into(),
                 last_seen: now,
             });
-        state.last_seen = now;
+        state.last_seen = state.last_seen.max(now);
         admitted
     }
 

@@ -1,7 +1,7 @@
 //! Small traces and graphs by hand, figures of others, and properties against naive models.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::adapter::kubernetes::read_manifests;
 use crate::model::NANOS_PER_SEC;
+use crate::model::incident::MemoryError;
 use crate::model::series::ServiceKey;
 use crate::model::span::SpanKind::{Client, Consumer, Internal, Producer, Server};
-use crate::model::topology::{BlastRadius, EdgeKind, GraphNode, Traffic};
+use crate::model::topology::{BlastRadius, EdgeKind, EdgeName, GraphNode, KnownEdges, Traffic};
 use crate::model::trace::{AttributeValue, SpanLink, TraceResource, TraceSpan};
 use crate::openslo::read::SourceFile;
 use crate::trace::fixture::{failed, span, trace};
@@ -482,8 +483,96 @@ fn what_the_bounds_have_no_place_for_is_counted() {
     assert_eq!(graph.refused_calls, 8);
 }
 
+/// Keeps edges as a store does.
+#[derive(Debug, Default)]
+struct Kept(Mutex<(KnownEdges, u32)>);
+
+impl EdgeMemory for Kept {
+    fn edges(&self) -> Result<KnownEdges, MemoryError> {
+        Ok(self.0.lock().unwrap().0.clone())
+    }
+
+    fn keep_edges(&self, edges: &KnownEdges) -> Result<(), MemoryError> {
+        let mut kept = self.0.lock().unwrap();
+        *kept = (edges.clone(), kept.1 + 1);
+        Ok(())
+    }
+}
+
 fn topology(config: &Config) -> Topology {
-    Topology::new(config, Duration::ZERO)
+    started(config, &Arc::default(), NOW)
+}
+
+fn started(config: &Config, kept: &Arc<Kept>, now: u64) -> Topology {
+    let memory = Arc::clone(kept) as Arc<dyn EdgeMemory>;
+    Topology::new(config, Duration::ZERO, None, memory, now)
+}
+
+#[test]
+fn a_restart_forgets_no_edges() {
+    let hour = 3_600 * NANOS_PER_SEC;
+    let kept = Arc::<Kept>::default();
+    let config = Config::default();
+    let mut topology = started(&config, &kept, NOW);
+    topology.renew(NOW);
+    assert_eq!(kept.0.lock().unwrap().1, 0, "there is nothing to keep");
+    for (number, to) in (0..).zip(["old", "cart"]) {
+        let now = NOW + number * hour;
+        topology.on_traces(&[Arc::new(request(to, now, false))], now);
+        topology.renew(now);
+    }
+    // New edges go at once, others from time to time.
+    assert_eq!(kept.0.lock().unwrap().1, 2);
+    topology.renew(NOW + hour + NANOS_PER_SEC);
+    assert_eq!(kept.0.lock().unwrap().1, 2);
+    topology.renew(NOW + hour + 60 * NANOS_PER_SEC);
+    assert_eq!(kept.0.lock().unwrap().1, 3);
+
+    let now = NOW + 24 * hour + hour / 2;
+    let mut topology = started(&config, &kept, now);
+    topology.on_traces(&[Arc::new(request("fresh", now, false))], now);
+    let graph = topology.renew(now);
+    let names = |edges: &[EdgeName]| edges.iter().map(|edge| edge.to.clone()).collect::<Vec<_>>();
+    let changes = (names(&graph.changes.new), names(&graph.changes.vanished));
+    assert_eq!(changes, (vec!["fresh".to_owned()], vec!["old".to_owned()]));
+    let remembered = graph.edges.iter().find(|edge| edge.to == "cart").unwrap();
+    assert_eq!(remembered.traffic.observed, 0);
+    assert_eq!(remembered.first_seen, NOW + hour);
+}
+
+#[test]
+fn after_a_long_time_without_a_look_nothing_is_said_to_have_vanished() {
+    let hour = 3_600 * NANOS_PER_SEC;
+    let kept = Arc::<Kept>::default();
+    let config = Config::default();
+    let mut topology = started(&config, &kept, NOW);
+    topology.on_traces(&[Arc::new(request("cart", NOW, false))], NOW);
+    topology.renew(NOW);
+    let now = NOW + 25 * hour;
+    let graph = started(&config, &kept, now).renew(now);
+    assert_eq!((graph.edges.len(), graph.changes.vanished.len()), (0, 0));
+    assert!(graph.changes.compared_with.starts_with("nothing yet"));
+}
+
+#[test]
+fn a_smaller_bound_keeps_the_edges_that_were_seen_last() {
+    let kept = Arc::<Kept>::default();
+    let mut topology = started(&Config::default(), &kept, NOW);
+    for (number, to) in (0..).zip(["old", "cart", "fresh"]) {
+        let now = NOW + number * NANOS_PER_SEC;
+        topology.on_traces(&[Arc::new(request(to, now, false))], now);
+    }
+    let now = NOW + 60 * NANOS_PER_SEC;
+    topology.renew(now);
+    let config = Config {
+        max_edges: 2,
+        ..Config::default()
+    };
+    let graph = started(&config, &kept, now).renew(now);
+    assert_eq!(
+        edges(&graph),
+        ["web -> cart other 0/0", "web -> fresh other 0/0"]
+    );
 }
 
 /// One request of `web` that asks `to`.

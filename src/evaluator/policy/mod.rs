@@ -2,8 +2,9 @@
 //!
 //! # The input
 //!
-//! CEL and Rego policies see one document as `input`: the report's JSON with one key more, `objectives`, which holds for
-//! each objective by its name what [`input`] tells. [`document`] makes it. Keys are added to it, never renamed.
+//! CEL and Rego policies see one document as `input`: the report's JSON with two keys more: `objectives`, which holds for
+//! each objective by its name what [`input`] tells, and `composites_by_name` with the same of composites. [`document`] makes
+//! it. Keys are added to it, never renamed.
 //!
 //! # The decision
 //!
@@ -13,6 +14,7 @@
 //! Rego, version 1: the rule `deny` of the file's package, a set of messages (texts, or objects with a text `msg`) that
 //! allows when it is empty, or true to deny; in a package without `deny` the rule `allow`, which must be true to allow.
 
+mod promql;
 mod render;
 mod run;
 
@@ -21,7 +23,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::burn_rate::Limits;
-use crate::model::report::{ObjectiveStatus, Report, WindowSli};
+use crate::evaluator::composite::{Gating, gating};
+use crate::model::report::{CompositeStatus, ObjectiveStatus, Report, WindowSli};
+use crate::model::slo::exact_ratio;
 
 pub use self::run::{Decision, Input, Language, POLICY_BYTES_MAX, PolicyError, Source, evaluate};
 
@@ -43,19 +47,39 @@ pub struct Policy {
     pub promql: String,
 }
 
-/// The policies of these objectives. Members of a composite have none, since the composite is judged in their place;
-/// composites have none yet.
-pub fn policies(statuses: &[ObjectiveStatus], limits: Limits) -> impl Iterator<Item = Policy> {
-    statuses
-        .iter()
-        .filter(|status| status.objective.composite.is_none())
-        .map(move |status| render::policy(status, limits))
+/// The key of the input that objectives stand under.
+const OBJECTIVES: &str = "objectives";
+
+/// The key of the input that composites stand under; the report has them in a list under a shorter one.
+const COMPOSITES: &str = "composites_by_name";
+
+/// The policies of what gates. Members of a composite have none, since the composite is judged in their place; `statuses`
+/// are theirs.
+pub fn policies<'a>(
+    gating: impl IntoIterator<Item = Gating<'a>>,
+    statuses: &[ObjectiveStatus],
+    limits: Limits,
+) -> impl Iterator<Item = Policy> {
+    let members = statuses.iter().map(|status| &status.objective);
+    let members = members.filter(|objective| objective.composite.is_some());
+    let members: render::ByName<'_> = members
+        .map(|objective| (objective.name.as_str(), objective))
+        .collect();
+    gating
+        .into_iter()
+        .map(move |gating| render::policy(gating, &members, limits))
 }
 
-/// The policies of the first objectives for a report, by `<objective>.cel`, `<objective>.rego` and `<objective>.promql`.
-pub fn snippets(statuses: &[ObjectiveStatus], limits: Limits) -> BTreeMap<String, String> {
+/// The policies of the first that gate for a report, by `<objective>.cel`, `<objective>.rego` and `<objective>.promql`.
+pub fn snippets(
+    statuses: &[ObjectiveStatus],
+    composites: &[CompositeStatus],
+    limits: Limits,
+) -> BTreeMap<String, String> {
+    let all: Vec<&ObjectiveStatus> = statuses.iter().collect();
+    let gating = gating(&all, composites);
     let mut snippets = BTreeMap::new();
-    for policy in policies(statuses, limits).take(SNIPPET_OBJECTIVES_MAX) {
+    for policy in policies(gating, statuses, limits).take(SNIPPET_OBJECTIVES_MAX) {
         let Policy {
             name,
             cel,
@@ -80,15 +104,41 @@ pub fn input(status: &ObjectiveStatus) -> Value {
     if let Some(fields) = objective.as_object_mut() {
         fields.insert("error_budget".to_owned(), json!(status.objective.budget()));
     }
-    let windows: Map<String, Value> = status.windows.iter().map(window).collect();
     json!({
         "objective": objective,
         "state": status.state,
         "text": status.text,
-        "windows": windows,
+        "windows": windows(&status.windows),
         "budget": status.budget,
         "burn_rates": status.burn_rates,
     })
+}
+
+/// What policies see of one composite: as [`input`], with `composite` in place of `objective`. Its windows and its budget are
+/// those of one objective that burns as the members do together.
+pub fn composite_input(status: &CompositeStatus) -> Value {
+    json!({
+        "composite": {
+            "name": status.name,
+            "services": status.services,
+            "members": status.members,
+            "budgeting": status.budgeting,
+            "window": status.window,
+            "target": status.target,
+            "error_budget": exact_ratio(1.0 - status.target),
+            "required": status.required,
+            "weight": status.weight,
+        },
+        "state": status.state,
+        "text": status.text,
+        "windows": windows(&status.windows),
+        "budget": status.budget,
+        "burn_rates": status.burn_rates,
+    })
+}
+
+fn windows(windows: &[WindowSli]) -> Map<String, Value> {
+    windows.iter().map(window).collect()
 }
 
 fn window(sli: &WindowSli) -> (String, Value) {
@@ -108,12 +158,20 @@ pub fn objectives(statuses: &[ObjectiveStatus]) -> Map<String, Value> {
     statuses.iter().map(entry).collect()
 }
 
-/// The whole document that policies see: the report and its `objectives`.
+/// What [`composite_input`] tells of each composite, by name.
+pub fn composites(statuses: &[CompositeStatus]) -> Map<String, Value> {
+    let entry = |status: &CompositeStatus| (status.name.clone(), composite_input(status));
+    statuses.iter().map(entry).collect()
+}
+
+/// The whole document that policies see: the report, its `objectives` and its `composites_by_name`.
 pub fn document(report: &Report) -> Result<Value, serde_json::Error> {
     let mut document = serde_json::to_value(report)?;
     if let Some(fields) = document.as_object_mut() {
         let objectives = objectives(&report.baseline_evaluations);
-        fields.insert("objectives".to_owned(), Value::Object(objectives));
+        fields.insert(OBJECTIVES.to_owned(), Value::Object(objectives));
+        let composites = composites(&report.composites);
+        fields.insert(COMPOSITES.to_owned(), Value::Object(composites));
     }
     Ok(document)
 }

@@ -10,6 +10,7 @@ use crate::exporter::rules::model::{Alert, Group, Labels, Rule};
 use crate::exporter::rules::recording::identity;
 use crate::exporter::rules::slo::{Pair, Slo};
 use crate::model::report::Severity;
+use crate::model::slo::{Budgeting, EmptySlices};
 use crate::model::window::Window;
 use crate::openslo::text::{percent, promql_range};
 
@@ -40,6 +41,7 @@ pub(super) fn alerts(slo: &Slo) -> Group {
     }
     Group {
         name: format!("sloth-slo-alerts-{}", slo.id),
+        interval: None,
         rules,
     }
 }
@@ -78,19 +80,21 @@ fn burn(slo: &Slo, pair: &Pair) -> Rule {
     let period = promql_range(slo.period.secs());
     let mut description = format!(
         "Over {} the error budget burns {{{{ $value | humanize }}}} times as fast as it may, over {}{{{{ with query {} }}}} \
-         {{{{ . | first | value | humanize }}}} times{{{{ end }}}}; the limit is {factor}, an error ratio of {}. \
+         {{{{ . | first | value | humanize }}}} times{{{{ end }}}}; the limit is {factor}, {} of {}. \
          {} are promised over {period}; at the limit the whole budget is gone in {}.",
         long.label(),
         short.label(),
         template_string(&format!("{short_ratio} / {budget}")),
+        ratio_of(slo.budgeting),
         percent(limit),
-        percent(slo.target),
+        promised(slo),
         hours(slo.period.secs() as f64 / factor),
     );
     if pair.limit.capped {
         let uncapped = format!(
-            " {} times the budget would be an error ratio of {}, which is hardly ever reached, so the limit is capped.",
+            " {} times the budget would be {} of {}, which is hardly ever reached, so the limit is capped.",
             pair.rule.factor,
+            ratio_of(slo.budgeting),
             percent(pair.rule.factor * budget)
         );
         description.push_str(&uncapped);
@@ -116,15 +120,43 @@ fn burn(slo: &Slo, pair: &Pair) -> Rule {
     Rule::Alert(alert)
 }
 
-/// What an alert says besides ratios: that there are bad events enough.
+/// What the ratio is that burns the budget.
+fn ratio_of(budgeting: Budgeting) -> &'static str {
+    match budgeting {
+        Budgeting::Occurrences => "an error ratio",
+        Budgeting::Timeslices { .. } => "a share of bad slices",
+        Budgeting::RatioTimeslices { .. } => "a mean error ratio of slices",
+    }
+}
+
+/// What is promised, for people: `99%`, `99% of the slices of 5m`.
+fn promised(slo: &Slo) -> String {
+    let target = percent(slo.target);
+    match slo.budgeting {
+        Budgeting::Occurrences => target,
+        Budgeting::Timeslices { slice, .. } => format!("{target} of the slices of {slice}"),
+        Budgeting::RatioTimeslices { slice, .. } => {
+            format!("{target} in the mean of the slices of {slice}")
+        }
+    }
+}
+
+/// What an alert says besides ratios: that there are bad events enough. A slice that is bad for want of events stands for
+/// one.
 fn enough_bad_events(slo: &Slo, secs: u64) -> Option<String> {
-    (slo.counts_events() && slo.limits.min_bad_events > 0).then(|| {
-        format!(
-            " and {} > {}",
-            any_window(&slo.bad(secs)),
-            slo.bad_events_above()
-        )
-    })
+    if !slo.counts_events() || slo.limits.min_bad_events == 0 {
+        return None;
+    }
+    let bad = any_window(&slo.bad(secs));
+    let all_bad = if slo.counts_empty_slices() {
+        // Either may be missing, but not the ratio that burns.
+        let none = format!("0 * {}", any_window(&slo.ratio(secs)));
+        let empty = any_window(&slo.slices_empty(secs));
+        format!("({bad} or {none}) + ({empty} or {none})")
+    } else {
+        bad
+    };
+    Some(format!(" and {all_bad} > {}", slo.bad_events_above()))
 }
 
 /// Nothing of the budget is left, once it allows a bad event at all: the same that makes a verdict fail. The value is what
@@ -136,7 +168,7 @@ fn spent(slo: &Slo, secs: u64) -> Rule {
         any_window(&slo.ratio(secs))
     );
     if let Some(guard) = enough_bad_events(slo, secs) {
-        let all = any_window(&slo.total(secs));
+        let all = any_window(&slo.counted(secs));
         let enough = format!(" and {all} >= {}", least_events(budget));
         expr.push_str(&enough);
         expr.push_str(&guard);
@@ -153,7 +185,7 @@ fn spent(slo: &Slo, secs: u64) -> Rule {
             format!(
                 "{{{{ $value | humanizePercentage }}}} of the error budget is left: {} are promised over {period}. \
                  Releases that are not repairs should wait.",
-                percent(slo.target)
+                promised(slo)
             ),
         ],
     ))
@@ -164,9 +196,10 @@ pub(super) fn least_events(budget: f64) -> f64 {
     (events_needed(budget) - 1e-6).ceil()
 }
 
-/// Nothing is counted any more, which no other alert could see.
+/// Nothing is counted any more, which no other alert could see; or not twice in a slice.
 fn absent(slo: &Slo) -> Rule {
-    let expr = format!("absent({})", slo.bad(Window::M5.secs()));
+    let (_, window) = slo.shortest();
+    let expr = format!("absent({})", slo.bad(window));
     let (id, name) = (&slo.service, &slo.name);
     let mut alert = alert(
         slo,
@@ -176,9 +209,11 @@ fn absent(slo: &Slo) -> Rule {
         [
             format!("{id}: {name} is not measured."),
             format!(
-                "The metrics of the indicator are gone or not numbers for {}. While they are, no alert of this objective \
-                 can fire. Are the targets scraped, and are the metrics still called so?",
-                promql_range(METRIC_HOLD)
+                "The metrics of the indicator are gone or not numbers for {}. {} Are the targets scraped, twice in {} at \
+                 least, and are the metrics still called so?",
+                promql_range(METRIC_HOLD),
+                while_absent(slo),
+                promql_range(window),
             ),
         ],
     );
@@ -186,9 +221,25 @@ fn absent(slo: &Slo) -> Rule {
     Rule::Alert(alert)
 }
 
+/// What becomes of alerts while nothing is counted.
+fn while_absent(slo: &Slo) -> &'static str {
+    let empty = slo.budgeting.slice().map(|_| slo.budgeting.empty_slices());
+    match empty {
+        None | Some(EmptySlices::Excluded) => {
+            "While they are, no alert of this objective can fire."
+        }
+        Some(EmptySlices::Good) => "While they are, slices count as good.",
+        Some(EmptySlices::Bad) => "While they are, slices count as bad.",
+    }
+}
+
 /// More good or bad events than events.
 fn invalid(slo: &Slo) -> Rule {
-    let ratio = any_window(&slo.ratio(Window::H1.secs()));
+    let hour = Window::H1.secs();
+    let ratio = match slo.slice_secs() {
+        None => any_window(&slo.ratio(hour)),
+        Some(_) => any_window(&format!("{} / ({} > 0)", slo.bad(hour), slo.total(hour))),
+    };
     let expr = format!("{ratio} < -{TOLERANCE} or {ratio} > {}", 1.0 + TOLERANCE);
     let (id, name) = (&slo.service, &slo.name);
     let mut alert = alert(

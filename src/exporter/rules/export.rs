@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::evaluator::burn_rate::Limits;
@@ -53,6 +54,14 @@ pub(in crate::exporter) struct RulesExporter {
     limits: Limits,
     /// What was said already, so that it is said once.
     said: BTreeSet<String>,
+    /// The documents of the last report and their files: making these anew would parse every expression of them.
+    rendered: Option<Rendered>,
+}
+
+/// Documents by the name of their service, and the files that they became.
+struct Rendered {
+    services: BTreeMap<String, Vec<Document>>,
+    files: Vec<OutputFile>,
 }
 
 impl RulesExporter {
@@ -71,7 +80,31 @@ impl RulesExporter {
             },
             limits,
             said: BTreeSet::new(),
+            rendered: None,
         }
+    }
+
+    /// The files of these documents.
+    async fn files(
+        &mut self,
+        services: BTreeMap<String, Vec<Document>>,
+    ) -> Result<Vec<OutputFile>, ExportError> {
+        if let Some(rendered) = &self.rendered
+            && rendered.services == services
+        {
+            return Ok(rendered.files.clone());
+        }
+        let documents: Vec<&Document> = services.values().flatten().collect();
+        let (rules, problems) = RuleSet::of(&documents, self.limits);
+        self.say(&problems);
+        let (format, placement) = (self.format, self.placement.clone());
+        let rendered = spawn_blocking(move || render(&rules, format, &placement));
+        let files = rendered.await.map_err(ExportError::Interrupted)??;
+        self.rendered = Some(Rendered {
+            services,
+            files: files.clone(),
+        });
+        Ok(files)
     }
 
     fn say(&mut self, problems: &[Problem]) {
@@ -96,14 +129,8 @@ impl Exporter for RulesExporter {
     }
 
     async fn export(&mut self, report: &Report) -> Result<(), ExportError> {
-        let services = documents_by_name(report);
-        let documents: Vec<&Document> = services.values().flatten().collect();
-        let (rules, problems) = RuleSet::of(&documents, self.limits);
-        self.say(&problems);
-        let (format, placement) = (self.format, self.placement.clone());
-        self.directory
-            .render_and_publish(self.name(), move || render(&rules, format, &placement))
-            .await?;
+        let files = self.files(documents_by_name(report)).await?;
+        self.directory.publish(self.name(), files).await?;
         Ok(())
     }
 }

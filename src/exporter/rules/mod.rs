@@ -1,7 +1,7 @@
 //! Prometheus recording and alerting rules from OpenSLO documents: one generator for the command and for the exporter.
 //!
 //! ```text
-//! documents ─ source ─ Slo ─┬─ recording ─┐
+//! documents ─ source ─ Slo ─┬─ recording ─┐         (slices)
 //!               (query)     ├─ alerts ────┴─ groups ─ YAML for Prometheus or for its operator
 //!                           └─ proof ─ unit tests for promtool, with the minutes that the rules themselves say
 //! ```
@@ -15,6 +15,7 @@ mod model;
 mod proof;
 mod query;
 mod recording;
+mod slices;
 mod slo;
 mod source;
 

@@ -18,6 +18,9 @@ pub struct Groups {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Group {
     pub(super) name: String,
+    /// How often, where it is not left to Prometheus' own setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) interval: Option<String>,
     pub(super) rules: Vec<Rule>,
 }
 

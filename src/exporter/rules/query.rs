@@ -5,12 +5,16 @@ use promql_parser::parser::{self, Expr, VectorSelector, token, value::ValueType}
 
 use crate::openslo::rules::Rule;
 use crate::openslo::rules::prometheus::{PROMQL, RANGE};
+use crate::openslo::text::cut;
 
 /// Stands for the window, as in Sloth.
 const WINDOW: &str = "{{.window}}";
 
 /// A window to try expressions with.
 const ANY_WINDOW: &str = "5m";
+
+/// So much of a query is repeated where something is wrong with it.
+const SHOWN_CHARS: usize = 200;
 
 /// An expression with the window left open, whose value has no labels of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +47,8 @@ impl Query {
             return Err(refused(
                 &RANGE,
                 format!(
-                    "`{text}`: {name}() looks at two samples, however long the window is; write increase()"
+                    "`{}`: {name}() looks at two samples, however long the window is; write increase()",
+                    cut(text, SHOWN_CHARS)
                 ),
             ));
         }
@@ -78,15 +83,18 @@ impl Query {
             Some((_, written)) => Err(refused(
                 &RANGE,
                 format!(
-                    "`{text}` has no range: set counter: true if it only grows, or count its events as \
-                     sum(increase({written}[{WINDOW}]))"
+                    "`{}` has no range: set counter: true if it only grows, or count its events as \
+                     sum(increase({}[{WINDOW}]))",
+                    cut(text, SHOWN_CHARS),
+                    cut(written, SHOWN_CHARS)
                 ),
             )),
             None => Err(refused(
                 &RANGE,
                 format!(
-                    "`{text}` does not count over a window: write {WINDOW} in place of its ranges, as in \
-                     sum(increase(requests_total[{WINDOW}])), or name a selector of a counter and set counter: true"
+                    "`{}` does not count over a window: write {WINDOW} in place of its ranges, as in \
+                     sum(increase(requests_total[{WINDOW}])), or name a selector of a counter and set counter: true",
+                    cut(text, SHOWN_CHARS)
                 ),
             )),
         }
@@ -100,8 +108,9 @@ impl Query {
             return Err(refused(
                 &RANGE,
                 format!(
-                    "`{text}` is a ratio of one moment, and the mean of ratios is not the ratio of their events: write \
-                     {WINDOW} in place of its range, or give good and total events instead of raw"
+                    "`{}` is a ratio of one moment, and the mean of ratios is not the ratio of their events: write \
+                     {WINDOW} in place of its range, or give good and total events instead of raw",
+                    cut(text, SHOWN_CHARS)
                 ),
             ));
         }
@@ -175,7 +184,11 @@ fn parse(text: &str, template: &str) -> Result<Expr, Refusal> {
     let expr = parsed.map_err(|cause| {
         refused(
             &PROMQL,
-            format!("`{text}` is no PromQL: {cause}; a range is written as [{WINDOW}]"),
+            format!(
+                "`{}` is no PromQL: {}; a range is written as [{WINDOW}]",
+                cut(text, SHOWN_CHARS),
+                cut(&cause, SHOWN_CHARS)
+            ),
         )
     })?;
     if expr.value_type() == ValueType::Vector {
@@ -183,7 +196,11 @@ fn parse(text: &str, template: &str) -> Result<Expr, Refusal> {
     } else {
         Err(refused(
             &PROMQL,
-            format!("`{text}` is a {}, not a vector", expr.value_type()),
+            format!(
+                "`{}` is a {}, not a vector",
+                cut(text, SHOWN_CHARS),
+                expr.value_type()
+            ),
         ))
     }
 }

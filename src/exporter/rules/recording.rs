@@ -4,68 +4,92 @@
 //! Every window sums events first and divides then. A window without events has no ratio, so that nothing is `NaN` and
 //! no alert sees it. What is not a number never gets into a count, since one would spoil every sum over it.
 //!
+//! Where slices of time are counted, events are counted over single slices, and [`slices`] makes windows of these.
+//!
 //! A counter that is born with its first error is no increase to Prometheus: that error is not seen. The counters of
 //! slo-copilot start at 0 for both results; others should be started at 0 by who exports them, or be scraped by a
 //! Prometheus that ingests the zero of their created timestamp. To count a new counter from its first value would page
 //! for every process that is scraped late.
 
 use crate::exporter::rules::model::{Group, Labels, Recording, Rule};
+use crate::exporter::rules::slices;
 use crate::exporter::rules::slo::{Counting, Indicator, Slo, counting};
 use crate::model::slo::exact_ratio;
-use crate::model::window::Window;
 use crate::openslo::text::{percent, promql_range};
 use crate::openslo::v1::RawType;
 
 /// The indicator over every window.
 pub(super) fn indicators(slo: &Slo) -> Group {
-    let windows = slo.windows();
-    let rules = windows.into_iter().flat_map(|secs| window(slo, secs));
+    let mut rules: Vec<Rule> = Vec::new();
+    for secs in slo.event_windows() {
+        rules.extend(events(slo, secs));
+        if slo.slice_secs().is_none() {
+            rules.push(ratio(slo, secs));
+        }
+    }
+    if slo.slice_secs().is_some() {
+        rules.extend(slices::recordings(slo));
+    }
     Group {
         name: format!("sloth-slo-sli-recordings-{}", slo.id),
-        rules: rules.collect(),
+        // A slice's end is seen by the next evaluation, and a point of a range looks back five minutes.
+        interval: slo
+            .slice_secs()
+            .map(|_| promql_range(slices::EVALUATION_SECS)),
+        rules,
     }
 }
 
-/// The rules of one window: its counts, then their ratio.
-fn window(slo: &Slo, secs: u64) -> Vec<Rule> {
+/// A recording about a window.
+pub(super) fn of_window(slo: &Slo, metric: &str, secs: u64, expr: String) -> Rule {
     let range = promql_range(secs);
-    let record = |metric: &str, expr| {
-        let window = ("sloth_window".to_owned(), range.clone());
-        recording(slo, format!("{metric}{range}"), expr, [window])
+    let window = ("sloth_window".to_owned(), range.clone());
+    recording(slo, format!("{metric}{range}"), expr, [window])
+}
+
+/// The counts of a window.
+fn events(slo: &Slo, secs: u64) -> Vec<Rule> {
+    let Indicator::Events {
+        part_is,
+        part,
+        total,
+    } = &slo.indicator
+    else {
+        return Vec::new();
     };
-    let ratio = |expr| record("slo:sli_error:ratio_rate", expr);
-    match &slo.indicator {
-        Indicator::Ratio { is, query } => {
-            let query = query.over(&range);
-            let error = match is {
-                RawType::Failure => query,
-                RawType::Success => format!("1 - {query}"),
-            };
-            // Both comparisons keep what is not a number out.
-            vec![ratio(format!("({error} >= 0) <= 1"))]
+    let range = promql_range(secs);
+    let (bad, all) = match counting(secs) {
+        Counting::Direct => (
+            direct_bad(slo, secs, *part_is, &part.over(&range)),
+            format!("{} >= 0", total.over(&range)),
+        ),
+        Counting::Summed { step_secs } => {
+            let step = promql_range(step_secs);
+            // Summed up over what labels of the document have been meanwhile.
+            let sum = |series: String| format!("sum(sum_over_time({series}[{range}:{step}]))");
+            (sum(slo.bad(step_secs)), sum(slo.total(step_secs)))
         }
-        Indicator::Events {
-            part_is,
-            part,
-            total,
-        } => {
-            let (bad, all) = match counting(secs) {
-                Counting::Direct => (
-                    direct_bad(slo, secs, *part_is, &part.over(&range)),
-                    format!("{} >= 0", total.over(&range)),
-                ),
-                Counting::Summed { step_secs } => {
-                    let step = promql_range(step_secs);
-                    let sum = |series: String| format!("sum_over_time({series}[{range}:{step}])");
-                    (sum(slo.bad(step_secs)), sum(slo.total(step_secs)))
-                }
-            };
-            vec![
-                record("slo:events_total:increase", all),
-                record("slo:events_bad:increase", bad),
-                ratio(format!("{} / ({} > 0)", slo.bad(secs), slo.total(secs))),
-            ]
-        }
+    };
+    vec![
+        of_window(slo, "slo:events_total:increase", secs, all),
+        of_window(slo, "slo:events_bad:increase", secs, bad),
+    ]
+}
+
+/// The error ratio of a window's events.
+fn ratio(slo: &Slo, secs: u64) -> Rule {
+    let expr = match &slo.indicator {
+        Indicator::Events { .. } => format!("{} / ({} > 0)", slo.bad(secs), slo.total(secs)),
+        Indicator::Ratio { is, query } => error_ratio(*is, &query.over(&promql_range(secs))),
+    };
+    of_window(slo, "slo:sli_error:ratio_rate", secs, expr)
+}
+
+/// The error ratio that a source computes. Both comparisons keep what is not a number out.
+pub(super) fn error_ratio(is: RawType, ratio: &str) -> String {
+    match is {
+        RawType::Failure => format!("({ratio} >= 0) <= 1"),
+        RawType::Success => format!("(1 - {ratio} >= 0) <= 1"),
     }
 }
 
@@ -97,7 +121,7 @@ pub(super) fn facts(slo: &Slo) -> Group {
         plain("slo:time_period:days", format!("vector({days})")),
         plain(
             "slo:current_burn_rate:ratio",
-            over_budget(slo.ratio(Window::M5.secs())),
+            over_budget(slo.ratio(slo.shortest().0)),
         ),
     ];
     if let Some(secs) = slo.rolling_secs() {
@@ -125,6 +149,7 @@ pub(super) fn facts(slo: &Slo) -> Group {
     ));
     Group {
         name: format!("sloth-slo-meta-recordings-{}", slo.id),
+        interval: None,
         rules,
     }
 }

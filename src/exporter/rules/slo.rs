@@ -3,8 +3,9 @@
 use crate::evaluator::burn_rate::{ErrorRatioLimit, Limits, Rule as BurnRateRule, rules_over};
 use crate::exporter::rules::model::Labels;
 use crate::exporter::rules::query::{Query, is_part};
-use crate::model::period::Period;
-use crate::model::slo::exact_ratio;
+use crate::exporter::rules::slices;
+use crate::model::period::{Period, Shorthand};
+use crate::model::slo::{Budgeting, exact_ratio};
 use crate::model::window::Window;
 use crate::openslo::text::{promql_range, promql_string};
 use crate::openslo::v1::RawType;
@@ -31,6 +32,8 @@ pub(super) struct Slo {
     pub(super) title: String,
     pub(super) target: f64,
     pub(super) period: Period,
+    /// What the budget counts: events, or slices of time.
+    pub(super) budgeting: Budgeting,
     pub(super) indicator: Indicator,
     pub(super) limits: Limits,
 }
@@ -71,10 +74,15 @@ impl Slo {
         exact_ratio(1.0 - self.target)
     }
 
+    /// Length of a slice, where slices are counted.
+    pub(super) fn slice_secs(&self) -> Option<u64> {
+        self.budgeting.slice().map(Shorthand::secs)
+    }
+
     /// The burn-rate rules, the same that the evaluator applies.
     pub(super) fn pairs(&self) -> [Pair; 4] {
         let budget = self.budget();
-        rules_over(self.period.secs(), None).map(|rule| Pair {
+        rules_over(self.period.secs(), self.slice_secs()).map(|rule| Pair {
             rule,
             limit: rule.error_ratio_limit(budget, self.limits),
         })
@@ -88,25 +96,44 @@ impl Slo {
         }
     }
 
-    /// The windows of all rules, the shortest first. Five minutes and an hour are always among them: dashboards ask for
-    /// both, and longer windows are made of them.
+    /// The windows whose error ratio is recorded, the shortest first. Five minutes and an hour are among them, since
+    /// dashboards ask for both; where slices are counted, only windows that hold one.
     pub(super) fn windows(&self) -> Vec<u64> {
         let mut windows = vec![Window::M5.secs(), Window::H1.secs()];
         for pair in self.pairs() {
             windows.extend([pair.rule.short.secs(), pair.rule.long.secs()]);
         }
         windows.extend(self.rolling_secs());
-        let steps: Vec<u64> = windows
-            .iter()
-            .filter_map(|secs| match counting(*secs) {
-                Counting::Direct => None,
-                Counting::Summed { step_secs } => Some(step_secs),
-            })
-            .collect();
-        windows.extend(steps);
-        windows.sort_unstable();
-        windows.dedup();
-        windows
+        let least = self.slice_secs().unwrap_or(0);
+        windows.retain(|secs| *secs >= least);
+        sorted(windows)
+    }
+
+    /// The windows whose events are counted, the shortest first, with those that longer ones are made of. Where slices are
+    /// counted, these are the slice, an hour to check the metrics by, and the windows in which alerts ask for bad events.
+    pub(super) fn event_windows(&self) -> Vec<u64> {
+        let mut windows = match self.slice_secs() {
+            None => self.windows(),
+            Some(slice) if self.counts_events() => {
+                let long = self.pairs().map(|pair| pair.rule.long.secs());
+                let windows = long.into_iter().chain(self.rolling_secs());
+                windows.chain([slice, Window::H1.secs()]).collect()
+            }
+            Some(_) => Vec::new(),
+        };
+        let steps = windows.iter().filter_map(|secs| match counting(*secs) {
+            Counting::Direct => None,
+            Counting::Summed { step_secs } => Some(step_secs),
+        });
+        windows.extend(steps.collect::<Vec<u64>>());
+        sorted(windows)
+    }
+
+    /// The shortest windows: of the error ratio, and of the counts by which metrics are known to be there.
+    pub(super) fn shortest(&self) -> (u64, u64) {
+        let shortest = self.windows().first().copied();
+        let shortest = shortest.unwrap_or(Window::M5.secs());
+        (shortest, self.slice_secs().unwrap_or(shortest))
     }
 
     /// The labels that every series of the SLO has.
@@ -141,6 +168,44 @@ impl Slo {
         self.series(&format!("slo:events_total:increase{}", promql_range(secs)))
     }
 
+    /// The budget that the slice spends which ends now: 0, 1 or any ratio between.
+    pub(super) fn slice_bad(&self, slice_secs: u64) -> String {
+        self.series(&format!("slo:slice_bad:ratio{}", promql_range(slice_secs)))
+    }
+
+    /// 1 while the slice that ends now is without events and counts as bad.
+    pub(super) fn slice_empty(&self, slice_secs: u64) -> String {
+        self.series(&format!("slo:slice_empty:bool{}", promql_range(slice_secs)))
+    }
+
+    /// The budget that the slices of a window spend, in slices.
+    pub(super) fn slices_bad(&self, secs: u64) -> String {
+        self.series(&format!("slo:slices_bad:sum{}", promql_range(secs)))
+    }
+
+    /// The slices that were expected in a window.
+    pub(super) fn slices_total(&self, secs: u64) -> String {
+        self.series(&format!("slo:slices_total:sum{}", promql_range(secs)))
+    }
+
+    /// The slices of a window that were without events and count as bad.
+    pub(super) fn slices_empty(&self, secs: u64) -> String {
+        self.series(&format!("slo:slices_empty:sum{}", promql_range(secs)))
+    }
+
+    /// What the budget counts in a window: events or slices.
+    pub(super) fn counted(&self, secs: u64) -> String {
+        match self.slice_secs() {
+            None => self.total(secs),
+            Some(_) => self.slices_total(secs),
+        }
+    }
+
+    /// Whether slices without events are bad, each of which stands for a bad event.
+    pub(super) fn counts_empty_slices(&self) -> bool {
+        slices::empty_is_bad(self.budgeting) && self.counts_events()
+    }
+
     /// Whether events are counted, so that alerts can ask for a number of them.
     pub(super) fn counts_events(&self) -> bool {
         match self.indicator {
@@ -165,6 +230,12 @@ impl Slo {
     pub(super) fn bad_events_above(&self) -> f64 {
         self.limits.min_bad_events as f64 - 0.5
     }
+}
+
+fn sorted(mut windows: Vec<u64>) -> Vec<u64> {
+    windows.sort_unstable();
+    windows.dedup();
+    windows
 }
 
 /// How the events of a window of this length are counted.

@@ -7,10 +7,11 @@ use crate::exporter::rules::model::Labels;
 use crate::exporter::rules::query::{Query, Refusal};
 use crate::exporter::rules::slo::{Indicator, Slo};
 use crate::model::period::Period;
-use crate::openslo::adopt::{objective_name, suggested_state};
+use crate::model::slo::{Budgeting, EmptySlices};
+use crate::openslo::adopt::{empty_slices, objective_name, suggested_state};
 use crate::openslo::rules::Rule;
 use crate::openslo::rules::prometheus::{
-    CALENDAR, COMPOSITE, INDICATOR, METHOD, NAME_TAKEN, PERIOD, RATE, RAW, SOURCE, SUGGESTION,
+    CALENDAR, COMPOSITE, INDICATOR, NAME_TAKEN, PERIOD, RATE, RAW, SLICE, SOURCE, SUGGESTION,
     TARGET,
 };
 use crate::openslo::tree::Path;
@@ -19,8 +20,8 @@ use crate::openslo::v1::{
     SliSpec, SloSpec, Spec,
 };
 
-/// The type of metric sources that we can ask.
-const PROMETHEUS: &str = "prometheus";
+/// The types of metric sources whose rulers evaluate Prometheus rules by Prometheus' own engine.
+const TYPES: [&str; 4] = ["Prometheus", "Thanos", "Mimir", "Cortex"];
 
 /// Something about a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,22 +104,32 @@ impl<'d> Sources<'d> {
         limits: Limits,
     ) -> Vec<Slo> {
         let (indicator, of_indicator) = self.indicator(document, spec).unzip();
-        let mut said = of_indicator.into_iter().chain([metadata]);
-        let state = said.find_map(suggested_state);
+        let own = Placed {
+            value: metadata,
+            document,
+            path: Path::default(),
+        };
+        // The nearest to what is measured wins, as where objectives are adopted.
+        let said: Vec<Placed<'_, Metadata>> = of_indicator.into_iter().chain([own]).collect();
+        let state = said.iter().find_map(|said| suggested_state(said.value));
         if let Some((rule, key, reason)) = left_out(spec, state) {
             let message = format!("the SLO `{}` gets no rules: {reason}", metadata.name);
             self.found(rule, document, key, message);
             return Vec::new();
         }
         let period = self.period(document, spec);
+        let empty = self.empty_slices(&said, spec.budgeting_method);
         let indicator = indicator.and_then(|indicator| self.questions(&indicator));
-        let (Some(period), Some(indicator)) = (period, indicator) else {
+        let (Some(period), Some(indicator), Some(empty)) = (period, indicator, empty) else {
             return Vec::new();
         };
         let mut slos = Vec::new();
         for (index, objective) in spec.objectives.iter().enumerate() {
             let path = spec_path().key("objectives").index(index);
-            let Some(target) = self.target(document, &path, objective) else {
+            let target = self.target(document, &path, objective);
+            let budgeting =
+                self.budgeting(document, &path, objective, (spec.budgeting_method, empty));
+            let (Some(target), Some(budgeting)) = (target, budgeting) else {
                 continue;
             };
             let name = objective_name(&metadata.name, spec, index);
@@ -141,6 +152,7 @@ impl<'d> Sources<'d> {
                 labels: labels(metadata),
                 target,
                 period: period.clone(),
+                budgeting,
                 indicator: indicator.clone(),
                 limits,
             });
@@ -148,19 +160,24 @@ impl<'d> Sources<'d> {
         slos
     }
 
-    /// What is measured, inline or referred to.
+    /// What is measured, inline or referred to, with its metadata.
     fn indicator(
         &self,
         document: usize,
         spec: &'d SloSpec,
-    ) -> Option<(Placed<'d, SliSpec>, &'d Metadata)> {
+    ) -> Option<(Placed<'d, SliSpec>, Placed<'d, Metadata>)> {
         if let Some(indicator) = &spec.indicator {
             let placed = Placed {
                 value: &indicator.spec,
                 document,
                 path: spec_path().key("indicator").key("spec"),
             };
-            return Some((placed, &indicator.metadata));
+            let metadata = Placed {
+                value: &indicator.metadata,
+                document,
+                path: spec_path().key("indicator"),
+            };
+            return Some((placed, metadata));
         }
         let name = spec.indicator_ref.as_deref()?;
         let (document, sli, metadata) = self.indicators.get(name)?;
@@ -168,6 +185,11 @@ impl<'d> Sources<'d> {
             value: *sli,
             document: *document,
             path: spec_path(),
+        };
+        let metadata = Placed {
+            value: *metadata,
+            document: *document,
+            path: Path::default(),
         };
         Some((placed, metadata))
     }
@@ -198,6 +220,62 @@ impl<'d> Sources<'d> {
         }
         let message = "a target of 0 promises nothing; the target must be above 0".to_owned();
         self.found(&TARGET, document, path.key(objective.target_key()), message);
+        None
+    }
+
+    /// What slices without events count as, by the first of these metadata that says it.
+    fn empty_slices(
+        &mut self,
+        said: &[Placed<'_, Metadata>],
+        method: BudgetingMethod,
+    ) -> Option<EmptySlices> {
+        if method == BudgetingMethod::Occurrences {
+            return Some(EmptySlices::default());
+        }
+        let found = said.iter().find_map(|said| {
+            let (key, meant) = empty_slices(said.value)?;
+            let path = said.path.key("metadata").key("annotations").key(&key);
+            Some((said.document, path, meant))
+        });
+        match found {
+            None => Some(EmptySlices::default()),
+            Some((_, _, Ok(meant))) => Some(meant),
+            Some((document, path, Err(message))) => {
+                self.found(&SLICE, document, path, message);
+                None
+            }
+        }
+    }
+
+    /// What the budget of an objective counts.
+    fn budgeting(
+        &mut self,
+        document: usize,
+        path: &Path,
+        objective: &ObjectiveSpec,
+        (method, empty): (BudgetingMethod, EmptySlices),
+    ) -> Option<Budgeting> {
+        let slice = || objective.time_slice_window.as_deref()?.parse().ok();
+        let budgeting = match method {
+            BudgetingMethod::Occurrences => Budgeting::Occurrences,
+            BudgetingMethod::Timeslices => Budgeting::Timeslices {
+                slice_target: objective.time_slice_target?,
+                slice: slice()?,
+                empty,
+            },
+            BudgetingMethod::RatioTimeslices => Budgeting::RatioTimeslices {
+                slice: slice()?,
+                empty,
+            },
+        };
+        let Err((field, remedy)) = budgeting.check() else {
+            return Some(budgeting);
+        };
+        let key = match field {
+            "slice" => "timeSliceWindow",
+            _ => "timeSliceTarget",
+        };
+        self.found(&SLICE, document, path.key(key), format!("{key} {remedy}"));
         None
     }
 
@@ -268,10 +346,11 @@ impl<'d> Sources<'d> {
         let referred = source.metric_source_ref.as_deref();
         let referred = referred.and_then(|name| self.types.get(name).copied());
         let source_type = source.source_type.as_deref().or(referred);
-        if source_type.is_some_and(|found| !found.eq_ignore_ascii_case(PROMETHEUS)) {
-            let found = source_type.unwrap_or_default();
+        let is_known = |found: &str| TYPES.iter().any(|known| known.eq_ignore_ascii_case(found));
+        if let Some(found) = source_type.filter(|found| !is_known(found)) {
             let message = format!(
-                "the metric is of type `{found}`, which Prometheus cannot ask; rules need metrics of type Prometheus"
+                "the metric is of type `{found}`, which Prometheus cannot ask; rules need metrics of type {}",
+                TYPES.join(", ")
             );
             self.found(&SOURCE, ratio.document, path.key("type"), message);
             return None;
@@ -309,15 +388,11 @@ fn left_out(spec: &SloSpec, state: Option<&str>) -> Option<(&'static Rule, Path,
         return Some((&SUGGESTION, Path::default().key("metadata"), reason));
     }
     if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
-        let reason = "it is a composite, whose members would burn one budget; write each member as an SLO of its own, or \
-                      use the burn rates that `slo-copilot serve` exports";
+        let reason = "it is a composite, whose members burn one budget; write each member as an SLO of its own, alert on \
+                      slo_copilot_burn_rate of `slo-copilot serve`, or ask the guardrail/policies/*.promql that it writes";
         return Some((&COMPOSITE, spec_path().key("objectives"), reason.to_owned()));
     }
-    (spec.budgeting_method != BudgetingMethod::Occurrences).then(|| {
-        let reason = "slices of time are not counted in PromQL; set budgetingMethod to Occurrences, or alert on \
-                      slo_copilot_burn_rate of `slo-copilot serve`";
-        (&METHOD, spec_path().key("budgetingMethod"), reason.to_owned())
-    })
+    None
 }
 
 fn spec_path() -> Path {

@@ -4,6 +4,7 @@ use super::*;
 use crate::exporter::rules::query::Query;
 use crate::exporter::rules::slo::Indicator;
 use crate::model::period::Period;
+use crate::model::slo::Budgeting;
 use crate::openslo::read::{SourceFile, read};
 use crate::openslo::rules::prometheus;
 use crate::openslo::v1::RawType;
@@ -24,6 +25,7 @@ pub(super) fn slo(good: &str, total: &str, target: f64, period: &str) -> Slo {
         title: "Requests".to_owned(),
         target,
         period: Period::Rolling(period.parse().unwrap()),
+        budgeting: Budgeting::Occurrences,
         indicator: Indicator::Events {
             part_is: RawType::Success,
             part: query(good),

@@ -15,6 +15,13 @@ use crate::openslo::text::threshold_micros;
 use crate::openslo::tree::Path;
 use crate::openslo::v1::{Document, Metadata};
 
+/// What slices without events may count as.
+const EMPTY_SLICES_WORDS: [(&str, EmptySlices); 3] = [
+    ("good", EmptySlices::Good),
+    ("bad", EmptySlices::Bad),
+    ("excluded", EmptySlices::Excluded),
+];
+
 /// Annotations of our domain, by the name behind it; the nearest to the objective wins.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Annotations<'d>(BTreeMap<&'d str, Annotation<'d>>);
@@ -129,14 +136,9 @@ impl<'d> Annotations<'d> {
 
     /// What slices without events count as.
     pub(super) fn empty_slices(&self, wrong: &mut Vec<Finding>) -> Option<EmptySlices> {
-        let words = [
-            ("good", EmptySlices::Good),
-            ("bad", EmptySlices::Bad),
-            ("excluded", EmptySlices::Excluded),
-        ];
         self.one_of(
             annotation::EMPTY_SLICES,
-            &words,
+            &EMPTY_SLICES_WORDS,
             EmptySlices::default(),
             wrong,
         )
@@ -175,6 +177,18 @@ impl<'d> Annotations<'d> {
         }
         meant.map(|(_, meaning)| *meaning)
     }
+}
+
+/// What slices without events count as by these metadata alone, with the key that says so; or what is wrong with it.
+pub fn empty_slices(metadata: &Metadata) -> Option<(String, Result<EmptySlices, String>)> {
+    let key = annotation::key(annotation::EMPTY_SLICES);
+    let value = metadata.annotations.get(&key)?;
+    let meant = EMPTY_SLICES_WORDS.iter().find(|(word, _)| word == value);
+    let meant = meant.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let allowed = EMPTY_SLICES_WORDS.map(|(word, _)| word);
+        unknown("the empty-slices", value, &allowed)
+    });
+    Some((key, meant))
 }
 
 impl Annotation<'_> {

@@ -15,6 +15,7 @@ use crate::model::finding::{Finding, Level, Location};
 use crate::model::period::{CalendarPeriod, DurationUnit, Period, Shorthand};
 use crate::model::slo::{Budgeting, CompositeMember, Objective, ObjectiveSource};
 use crate::model::slug;
+pub use crate::openslo::adopt::annotations::empty_slices;
 use crate::openslo::adopt::annotations::{Annotations, Standing};
 use crate::openslo::annotation;
 use crate::openslo::read::Located;

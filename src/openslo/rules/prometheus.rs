@@ -17,8 +17,8 @@ rules! {
     /// Metrics of Prometheus.
     SOURCE = Rule::error(
         "rules-source",
-        "The metrics of an indicator are of type Prometheus, and spec.query is what it is asked.",
-        "slo-copilot: only Prometheus evaluates the rules",
+        "The metrics of an indicator are of type Prometheus, Thanos, Mimir or Cortex, and spec.query is what it is asked.",
+        "slo-copilot: only Prometheus, and what has its engine, evaluates the rules",
     )
     .examples(
         ruled!(good: "http_requests_total"),
@@ -93,15 +93,15 @@ rules! {
             "        raw: {metricSource: {type: Prometheus, spec: {query: 'job:errors:ratio_rate{{.window}}'}}}\n"),
     );
 
-    /// Events, not slices of time.
-    METHOD = Rule::error(
-        "rules-method",
-        "The budgeting method is Occurrences.",
-        "slo-copilot: slices of time are judged by `serve`, and shown as slo_copilot_burn_rate",
+    /// Slices that can be cut.
+    SLICE = Rule::error(
+        "rules-slice",
+        "Slices are of whole minutes up to 1h that divide a day; slo-copilot.dev/empty-slices is good, bad or excluded.",
+        "slo-copilot: points of PromQL stand at multiples of the slice, which begin anew each day",
     )
     .examples(
-        ruled!(method: "Occurrences" "[{target: 0.99}]"),
-        ruled!(method: "RatioTimeslices" "[{target: 0.99, timeSliceWindow: 5m}]"),
+        ruled!(method: "Timeslices" "[{target: 0.99, timeSliceTarget: 0.95, timeSliceWindow: 5m}]"),
+        ruled!(method: "RatioTimeslices" "[{target: 0.99, timeSliceWindow: 7m}]"),
     );
 
     /// One indicator.

@@ -165,7 +165,9 @@ impl<'text> Stream<'text> {
     /// What an anchor stands for, counted once more: aliases of aliases grow exponentially.
     fn alias(&mut self, anchor: usize, mark: Mark, depth: usize) -> Result<Node, Refusal> {
         let Some((node, nodes)) = self.anchors.get(&anchor) else {
-            return Err(refusal(mark, "an alias stands inside of what it repeats"));
+            let message = "an alias stands inside of what it repeats, or what it repeats stands in another document: \
+                           anchors end where their document does";
+            return Err(refusal(mark, message));
         };
         let (node, nodes) = (node.clone(), *nodes);
         self.take(nodes, depth + height(&node), mark)?;

@@ -8,6 +8,7 @@ mod hours;
 mod incidents;
 mod slos;
 mod told;
+mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

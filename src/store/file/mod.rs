@@ -46,7 +46,8 @@ pub enum StoreFileError {
     },
     /// The content is no JSON, or other JSON than that of a store. The cause names line and column.
     #[error(
-        "{path} is not an SLO store, and is left as it is: {source}; mend it or name another file"
+        "{path} is not an SLO store, which is JSON, and is left as it is: {source}; mend it or name another file (objectives.files \
+         reads OpenSLO documents)"
     )]
     Json {
         /// The file.
@@ -171,6 +172,8 @@ struct Head {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Loaded, StoreFileError> {
+    // Editors of Windows write one.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let foreign = |source| StoreFileError::Json {
         path: path.to_owned(),
         source,

@@ -144,6 +144,17 @@ fn a_file_that_is_not_understood_is_named_and_left_as_it_is() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_store() {
+    let (_folder, path) = folder();
+    fs::create_dir_all(disk::folder_of(&path)).unwrap();
+    merge(&path, &[record("a")]);
+    let marked = format!("\u{feff}{}", fs::read_to_string(&path).unwrap());
+    fs::write(&path, marked.replace('\n', "\r\n")).unwrap();
+    merge(&path, &[record("b")]);
+    assert_eq!(names(&path), ["a", "b"]);
+}
+
+#[test]
 fn bytes_that_are_no_text_and_folders_are_named() {
     let (_folder, path) = folder();
     fs::create_dir_all(&path).unwrap();

@@ -1,6 +1,6 @@
 //! Calls between services, and where errors come from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::series::ServiceKey;
 use crate::model::span::{Outcome, SpanKind};
@@ -16,20 +16,6 @@ pub struct Call {
     pub callee: usize,
     /// Whether the caller goes on without an answer.
     pub is_async: bool,
-}
-
-/// The calls from one service to another, or to itself, in one trace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceEdge {
-    /// All of them.
-    pub calls: u64,
-    /// Those without an answer.
-    pub async_calls: u64,
-    /// Those whose callee failed.
-    pub failed: u64,
-    /// Those among the failed ones after which the caller's own work failed too: the span that entered the caller's
-    /// service, or began there.
-    pub propagated: u64,
 }
 
 impl TraceTree<'_> {
@@ -54,27 +40,6 @@ impl TraceTree<'_> {
     pub fn services(&self) -> BTreeSet<&ServiceKey> {
         let spans = self.trace().spans.iter();
         spans.map(|span| &span.resource.service).collect()
-    }
-
-    /// The calls by caller's and callee's service.
-    pub fn service_edges(&self) -> BTreeMap<(&ServiceKey, &ServiceKey), ServiceEdge> {
-        let mut edges: BTreeMap<_, ServiceEdge> = BTreeMap::new();
-        let entries = self.entries();
-        for call in self.calls() {
-            let (Some(from), Some(to)) = (self.span(call.caller), self.span(call.callee)) else {
-                continue;
-            };
-            let edge = edges
-                .entry((&from.resource.service, &to.resource.service))
-                .or_default();
-            let failed = self.is_failed(call.callee);
-            let entry = entries.get(call.caller).copied().unwrap_or(call.caller);
-            edge.calls += 1;
-            edge.async_calls += u64::from(call.is_async);
-            edge.failed += u64::from(failed);
-            edge.propagated += u64::from(failed && self.is_failed(entry));
-        }
-        edges
     }
 
     /// Whether a span failed.

@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::model::UnixNanos;
 use crate::model::span::SpanKind;
 use crate::model::trace::{Trace, TraceSpan};
-pub use crate::trace::tree::calls::{Call, ServiceEdge};
+pub use crate::trace::tree::calls::Call;
 pub use crate::trace::tree::critical_path::Segment;
 
 /// A forest over the spans of a trace.

@@ -140,16 +140,6 @@ fn an_error_begins_where_no_child_failed() {
     assert_eq!(tree.error_origins(), [2, 4]);
     let names = ["carts", "users", "web"].map(ServiceKey::named);
     assert!(tree.services().into_iter().eq(&names));
-    let [carts, users, web] = &names;
-    let edges: Vec<_> = tree.service_edges().into_iter().collect();
-    // The page failed, so both failures count as carried on to it: which of them it was, one trace cannot say.
-    let edge = ServiceEdge {
-        calls: 1,
-        async_calls: 0,
-        failed: 1,
-        propagated: 1,
-    };
-    assert_eq!(edges, [((web, carts), edge), ((web, users), edge)]);
 }
 
 #[test]

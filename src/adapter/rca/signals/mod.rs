@@ -5,6 +5,7 @@
 
 pub mod errors;
 pub mod events;
+pub mod repeats;
 pub mod self_time;
 pub(super) mod share;
 pub mod structure;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::keys::{LinkId, OperationKey};
 use crate::adapter::rca::settings::Settings;
-use crate::adapter::rca::summary::{Operation, Summary};
+use crate::adapter::rca::summary::{Instance, Operation, Summary};
 use crate::model::series::{SeriesId, ServiceKey};
 
 /// Traces of one side.
@@ -77,6 +78,83 @@ impl<'a> Sides<'a> {
         }
     }
 
+    /// Numbers that are compared: durations of operations, of their instances and of links, and counts of links.
+    pub fn numbers(&self) -> f64 {
+        let of_operation = |pair: Pair<'a>| 1 + pair.after.instances.len();
+        let links = self.before.summary.links.len();
+        let operations: usize = self.operations().map(of_operation).sum();
+        (operations + 2 * links).max(1) as f64
+    }
+
+    /// Probability that chance alone makes a change as large as that of a finding, were the traces of both sides alike.
+    pub fn chance(&self, finding: &Finding) -> f64 {
+        self.look_up(finding).unwrap_or(1.0)
+    }
+
+    fn look_up(&self, finding: &Finding) -> Option<f64> {
+        let (before, after) = (self.before, self.after);
+        let (was, is) = match finding.subject {
+            Subject::Operation(id) => (
+                before.summary.operations.get(&id)?,
+                after.summary.operations.get(&id)?,
+            ),
+            Subject::Link(id) => {
+                let was = before.summary.links.get(&id)?;
+                let is = after.summary.links.get(&id)?;
+                if finding.signal == Signal::RepeatedCalls {
+                    return Some(repeats::chance(self, was, is));
+                }
+                let sizes = (was.effective(before.half), is.effective(after.half));
+                let (one, other) = ((&was.times, before.half), (&is.times, after.half));
+                return self_time::chance(one, other, sizes);
+            }
+        };
+        let sizes = (was.effective(before.half), is.effective(after.half));
+        Some(match finding.signal {
+            Signal::SelfTime | Signal::LinkTime => {
+                let instance = match &finding.detail {
+                    Detail::Instance(name) => Some(name),
+                    _ => None,
+                };
+                let now = instance.and_then(|name| is.instances.get(name));
+                let past = instance.and_then(|name| was.instances.get(name));
+                let past = past.filter(|past| self.is_past(past));
+                let one = (past.map_or(&was.times, |past| &past.times), before.half);
+                let other = (now.map_or(&is.times, |now| &now.times), after.half);
+                // Of the spans of an instance as many are independent as of all.
+                let (all_before, all_after) =
+                    (was.spans.sum(before.half), is.spans.sum(after.half));
+                let sizes = (
+                    sizes.0 * finding.spans.0 / all_before,
+                    sizes.1 * finding.spans.1 / all_after,
+                );
+                self_time::chance(one, other, sizes)?
+            }
+            // Errors are weighed, so that of a sample more is seen than its shares say.
+            Signal::ErrorOrigin => {
+                let traces = (was.traces.sum(before.half), is.traces.sum(after.half));
+                let failed = (
+                    was.failed_traces.sum(before.half) / traces.0,
+                    is.failed_traces.sum(after.half) / traces.1,
+                );
+                share::chance(failed, traces)
+            }
+            Signal::ErrorEvents
+            | Signal::MissingCalls
+            | Signal::MissingAnswers
+            | Signal::NewCalls
+            | Signal::EventOrder
+            | Signal::RepeatedCalls => {
+                share::chance((finding.before, finding.after), finding.spans)
+            }
+        })
+    }
+
+    /// Whether an instance was seen often enough before to be compared with itself.
+    pub(super) fn is_past(&self, past: &Instance) -> bool {
+        past.spans.sum(self.before.half) >= self.settings.min_spans as f64
+    }
+
     /// Whether both sides hold enough spans to be compared.
     pub fn are_enough(&self, spans: (f64, f64)) -> bool {
         spans.0.min(spans.1) >= self.settings.min_spans as f64
@@ -136,6 +214,8 @@ pub enum Signal {
     NewCalls,
     /// Events come in sequences that were rare or unknown.
     EventOrder,
+    /// Calls are made more often on behalf of one request.
+    RepeatedCalls,
 }
 
 /// Signals whose statistics are alike share what is seen of them when nothing is wrong.
@@ -151,16 +231,19 @@ pub enum Family {
     Missing,
     /// New ways to do the work.
     Novelty,
+    /// Calls on behalf of one request.
+    Repeats,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Time,
         Self::Errors,
         Self::ErrorEvents,
         Self::Missing,
         Self::Novelty,
+        Self::Repeats,
     ];
 }
 
@@ -176,6 +259,7 @@ impl Signal {
             Self::MissingAnswers => "missing_answers",
             Self::NewCalls => "new_calls",
             Self::EventOrder => "event_order",
+            Self::RepeatedCalls => "repeated_calls",
         }
     }
 
@@ -187,6 +271,7 @@ impl Signal {
             Self::ErrorEvents => Family::ErrorEvents,
             Self::MissingCalls | Self::MissingAnswers => Family::Missing,
             Self::NewCalls | Self::EventOrder => Family::Novelty,
+            Self::RepeatedCalls => Family::Repeats,
         }
     }
 }
@@ -218,6 +303,13 @@ pub enum Detail {
     },
     /// Of missing answers and failed calls: who calls.
     Unanswered(OperationKey),
+    /// Of repeated calls.
+    Repeated {
+        /// Who calls.
+        caller: ServiceKey,
+        /// Whether it does since calls fail.
+        is_retry: bool,
+    },
     /// Of events of a service that logged none in the time before.
     LoggedNothingBefore,
 }
@@ -281,6 +373,7 @@ impl Finding {
             | Detail::Instance(_)
             | Detail::Missing { .. }
             | Detail::Unanswered(_)
+            | Detail::Repeated { .. }
             | Detail::LoggedNothingBefore => None,
         }
     }
@@ -292,5 +385,6 @@ pub fn all(sides: &Sides<'_>) -> Vec<Finding> {
     findings.extend(errors::findings(sides));
     findings.extend(structure::findings(sides));
     findings.extend(events::findings(sides));
+    findings.extend(repeats::findings(sides));
     findings
 }

@@ -5,6 +5,9 @@ use statrs::distribution::{DiscreteCDF, Hypergeometric};
 /// Spans beyond which more of them make a change no more surprising: it is its size that matters then.
 const SPANS_MAX: f64 = 400.0;
 
+/// Counts beyond which no more are needed to tell chance from a change that anybody minds; sums take the longer the more.
+const COUNTED_MAX: f64 = 10_000.0;
+
 /// Rise of a share from `before` to `after`, of so many spans each: Cohen's h, 2·asin √p, whose standard deviation is
 /// √(1/n + 1/m) whatever the share, over that deviation.
 pub(super) fn rise((before, after): (f64, f64), (n, m): (f64, f64)) -> f64 {
@@ -16,7 +19,7 @@ pub(super) fn rise((before, after): (f64, f64), (n, m): (f64, f64)) -> f64 {
 /// Probability that chance alone makes the share after so large or larger: Fisher's exact test, one-sided. The angle above
 /// overstates rises from next to nothing in a few dozen spans.
 pub(in crate::adapter::rca) fn chance((before, after): (f64, f64), (n, m): (f64, f64)) -> f64 {
-    let (n, m) = (whole(n), whole(m));
+    let (n, m) = (whole(n.min(COUNTED_MAX)), whole(m.min(COUNTED_MAX)));
     let (held, risen) = (whole(before * n as f64), whole(after * m as f64));
     match Hypergeometric::new(n + m, held + risen, m) {
         Ok(shares) if risen > 0 => shares.sf(risen - 1),

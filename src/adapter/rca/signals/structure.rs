@@ -22,7 +22,7 @@ const USUALLY: f64 = 0.5;
 pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for pair in sides.operations() {
-        if pair.after.key.kind == SpanKind::Client {
+        if is_call(pair.after.key.kind) {
             findings.extend(answers(sides, &pair));
         } else {
             segments(sides, &pair, &mut findings);
@@ -158,7 +158,11 @@ fn lacking(part: &[SeriesId], whole: &[SeriesId]) -> Vec<SeriesId> {
     whole.iter().filter(is_lacking).copied().collect()
 }
 
-/// Calls of a client that nobody answers any more.
+fn is_call(kind: SpanKind) -> bool {
+    matches!(kind, SpanKind::Client | SpanKind::Producer)
+}
+
+/// Calls of a client, or messages, that nobody answers any more.
 fn answers(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<Finding> {
     let callee = lost_answer(sides, pair)?;
     let (before, after) = unanswered(sides, pair);
@@ -184,7 +188,7 @@ fn unanswered(sides: &Sides<'_>, pair: &Pair<'_>) -> (f64, f64) {
 
 /// Who usually answered a client's calls, where more of them than before get no answer.
 pub(super) fn lost_answer(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<OperationKey> {
-    if pair.after.key.kind != SpanKind::Client {
+    if !is_call(pair.after.key.kind) {
         return None;
     }
     let (before, after) = unanswered(sides, pair);

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::adapter::rca::settings::Settings;
 use crate::adapter::rca::summary::Summary;
-use crate::model::span::SpanKind::{Client, Internal, Server};
+use crate::model::span::SpanKind::{Client, Consumer, Internal, Producer, Server};
 use crate::model::trace::{
     AttributeValue, Completeness, SpanEvent, Trace, TraceResource, TraceSpan,
 };
@@ -39,6 +39,12 @@ pub(super) struct Wrong {
     pub(super) exceptions: f64,
     /// Payment logs the end before the beginning.
     pub(super) disorder: f64,
+    /// The frontend asks the cart so many times more.
+    pub(super) asks_again: usize,
+    /// Payment fails, and the frontend asks once more.
+    pub(super) retries: f64,
+    /// Nobody takes the frontend's messages any more.
+    pub(super) untaken: f64,
     /// Weight of the requests that do not fail.
     pub(super) weight: Option<f64>,
     /// Version of payment.
@@ -99,6 +105,30 @@ impl Visit<'_> {
 
     fn extra(&self, ms: u64) -> u64 {
         if self.is_sick { ms * MICROS * 1_000 } else { 0 }
+    }
+
+    /// A message to the mailer.
+    fn message(&mut self) {
+        let sent = (self.now, self.now + self.about(1));
+        let takes = (sent.1 + self.about(5), sent.1 + self.about(20));
+        self.now = sent.1;
+        let is_taken = !self.happens(self.wrong.untaken);
+        self.spans
+            .push(span("send", "root", "frontend", Producer, sent));
+        let mail = span("mail", "send", "mailer", Consumer, takes);
+        self.spans.extend(is_taken.then_some(mail));
+    }
+
+    /// Gives the spans since `from` ids of their own.
+    fn renamed(&mut self, from: usize, number: usize) {
+        for span in self.spans.iter_mut().skip(from) {
+            span.span_id = format!("{} {number}", span.span_id).into();
+            let parent = span.parent_span_id.take();
+            span.parent_span_id = parent.map(|parent| match &*parent {
+                "root" => parent,
+                parent => format!("{parent} {number}").into(),
+            });
+        }
     }
 
     fn cart(&mut self) {
@@ -171,6 +201,10 @@ impl Visit<'_> {
 
 fn visit(number: u64, start: u64, random: &mut StdRng, wrong: &Wrong) -> Trace {
     let instance = ["payment-1", "payment-2", "payment-3"][random.random_range(0..3)];
+    let fails = Wrong {
+        errors: 1.0,
+        ..wrong.clone()
+    };
     let mut visit = Visit {
         now: start,
         random,
@@ -181,7 +215,20 @@ fn visit(number: u64, start: u64, random: &mut StdRng, wrong: &Wrong) -> Trace {
     };
     visit.now += visit.about(4);
     visit.cart();
+    for number in 0..wrong.asks_again {
+        let from = visit.spans.len();
+        visit.cart();
+        visit.renamed(from, number);
+    }
+    if visit.happens(wrong.retries) {
+        let from = visit.spans.len();
+        visit.wrong = &fails;
+        visit.payment();
+        visit.wrong = wrong;
+        visit.renamed(from, 0);
+    }
     let fails = !visit.happens(wrong.ends_early) && visit.payment();
+    visit.message();
     let end = visit.now + visit.about(2);
     let root = span("root", "", "frontend", Server, (start, end));
     let root = if fails { failed(root) } else { root };

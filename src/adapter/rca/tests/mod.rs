@@ -6,8 +6,10 @@ mod summaries;
 use crate::adapter::rca::evaluate::{Judged, accuracy, null_check};
 use crate::adapter::rca::settings::Settings;
 use crate::adapter::rca::tests::fixture::{Wrong, summary, visits};
-use crate::adapter::rca::{analyse, examine};
+use crate::adapter::rca::{Signal, analyse, examine};
 use crate::model::rca::{Conclusion, RcaReport};
+use crate::model::span::SpanKind;
+use crate::model::trace::TraceSpan;
 
 fn report(wrong: &Wrong) -> RcaReport {
     let before = summary(&visits(1, 120, &Wrong::default()));
@@ -130,6 +132,86 @@ fn events_in_another_order_are_found() {
         ..Wrong::default()
     });
     assert_eq!(ranked(&report), (vec!["payment"], vec!["event_order"]));
+}
+
+#[test]
+fn calls_that_are_made_more_often_speak_against_the_caller() {
+    let report = report(&Wrong {
+        asks_again: 5,
+        ..Wrong::default()
+    });
+    let (services, signals) = ranked(&report);
+    assert_eq!((services[0], signals[0]), ("frontend", "repeated_calls"));
+    let evidence = &report.ranked[0].evidence[0];
+    assert_eq!(
+        (evidence.baseline, evidence.incident),
+        (Some(1.0), Some(6.0))
+    );
+    assert_eq!(
+        evidence.text,
+        "frontend calls Cart/Get of cart 6.0 times for a request instead of 1.0 (means of 120 requests, 120 before)"
+    );
+}
+
+#[test]
+fn calls_that_are_made_again_after_they_failed_speak_against_who_is_called() {
+    let report = report(&Wrong {
+        retries: 0.5,
+        ..Wrong::default()
+    });
+    let (services, signals) = ranked(&report);
+    assert_eq!(services, ["payment"]);
+    assert!(signals.contains(&"repeated_calls"), "{signals:?}");
+    let texts: Vec<&str> = report.ranked[0]
+        .evidence
+        .iter()
+        .map(|one| one.text.as_str())
+        .collect();
+    let again = texts
+        .iter()
+        .any(|text| text.ends_with("again after calls that failed"));
+    assert!(again, "{texts:?}");
+}
+
+#[test]
+fn messages_that_nobody_takes_speak_against_who_used_to_take_them() {
+    let report = report(&Wrong {
+        untaken: 1.0,
+        ..Wrong::default()
+    });
+    let (services, signals) = ranked(&report);
+    assert_eq!((services[0], signals[0]), ("mailer", "missing_answers"));
+}
+
+/// Of a few spans any two halves differ by much: 3 of 9 are the slowest in one deal of 84.
+#[test]
+fn a_few_slow_spans_of_something_rare_are_no_cause() {
+    let rare = |seed: u64, count: usize, slow: &[usize]| {
+        let mut traces = visits(seed, 120, &Wrong::default());
+        for (number, trace) in traces.iter_mut().step_by(13).take(count).enumerate() {
+            let ms = if slow.contains(&number) { 18 } else { 5 } + number as u64 % 2;
+            let root = trace.spans[0].clone();
+            let rare = TraceSpan {
+                operation: "rare".into(),
+                end: root.start + ms * 1_000_000,
+                ..root
+            };
+            trace.spans.push(TraceSpan {
+                span_id: "rare".into(),
+                parent_span_id: Some("root".into()),
+                kind: SpanKind::Internal,
+                ..rare
+            });
+        }
+        summary(&traces)
+    };
+    let before = rare(1, 3, &[]);
+    let incident = rare(2, 6, &[0, 1, 3, 4]);
+    let analysis = examine(&before, &incident, &Settings::default());
+    let slow = analysis.findings.iter();
+    let mut slow = slow.filter(|finding| &*finding.operation.operation == "rare");
+    assert!(slow.any(|finding| finding.signal == Signal::SelfTime && finding.strength > 0.0));
+    assert_eq!(analysis.report.conclusion, Conclusion::NothingFound);
 }
 
 #[test]

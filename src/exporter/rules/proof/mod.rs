@@ -15,18 +15,25 @@ use serde::Serialize;
 use crate::exporter::rules::alerts::{ABSENT, BURN, INVALID, SPENT, severity};
 use crate::exporter::rules::model::Groups;
 use crate::exporter::rules::proof::feed::{Feed, Other};
-use crate::exporter::rules::proof::scenario::{Course, burning, held_since, low_traffic, spending};
+use crate::exporter::rules::proof::scenario::{
+    Course, burning, held_since, low_traffic, silence, spending, step_secs,
+};
 use crate::exporter::rules::proof::simulate::Traffic;
+use crate::exporter::rules::slices::{SliceCounting, slice_counting};
 use crate::exporter::rules::slo::{Counting, Pair, Slo, counting};
 use crate::exporter::rules::{Untested, groups, to_yaml};
+use crate::model::slo::EmptySlices;
 use crate::openslo::text::{promql_range, promql_string};
 use crate::openslo::v1::RawType;
 
-/// Minutes without traffic, which must be quiet.
-const QUIET_MINUTES: u64 = 180;
+/// Length of the steps that are usual.
+const MINUTE: u64 = 60;
 
-/// Minutes after which a metric that was gone is back.
-const GONE_MINUTES: usize = 20;
+/// Without traffic it must be quiet for so long.
+const QUIET_SECS: u64 = 180 * MINUTE;
+
+/// After so long a metric that was gone is back.
+const GONE_SECS: u64 = 20 * MINUTE;
 
 /// A file for `promtool test rules`.
 #[derive(Debug, Serialize)]
@@ -82,7 +89,12 @@ pub(super) fn tests(slos: &[Slo], rule_file: &str) -> (BTreeMap<String, TestFile
     for slo in slos {
         match Feed::of(slo) {
             Ok(feed) => {
-                let reasons = Tests { slo, feed }.write(&mut by_step);
+                let tests = Tests {
+                    slo,
+                    feed,
+                    step_secs: step_secs(slo),
+                };
+                let reasons = tests.write(&mut by_step);
                 untested.extend(reasons.into_iter().map(|reason| because(slo, reason)));
             }
             Err(reason) => untested.push(because(slo, reason)),
@@ -94,14 +106,14 @@ pub(super) fn tests(slos: &[Slo], rule_file: &str) -> (BTreeMap<String, TestFile
     // Without an order, promtool takes any, and alerts would see what was recorded a step ago.
     let order: Vec<String> = all.groups.into_iter().map(|group| group.name).collect();
     let file = |(step, tests): (u64, Vec<TestGroup>)| {
-        let suffix = if step == 1 {
+        let suffix = if step == MINUTE {
             "test.yaml".to_owned()
         } else {
-            format!("{step}m.test.yaml")
+            format!("{}.test.yaml", promql_range(step))
         };
         let file = TestFile {
             rule_files: vec![rule_file.to_owned()],
-            evaluation_interval: format!("{step}m"),
+            evaluation_interval: promql_range(step),
             group_eval_order: order.clone(),
             tests,
         };
@@ -121,6 +133,8 @@ fn because(slo: &Slo, reason: String) -> Untested {
 struct Tests<'s> {
     slo: &'s Slo,
     feed: Feed,
+    /// Length of the usual step.
+    step_secs: u64,
 }
 
 impl Tests<'_> {
@@ -134,7 +148,7 @@ impl Tests<'_> {
                 Some(course) => {
                     let name = format!("{} burns over {long} and {short}", self.slo.id);
                     add(
-                        course.traffic.step,
+                        course.traffic.step_secs,
                         self.course(name, &course, &self.burn(&pair)),
                     );
                 }
@@ -147,127 +161,160 @@ impl Tests<'_> {
             match spending(self.slo, period) {
                 Some(course) => {
                     let name = format!("{} spends its budget", self.slo.id);
-                    add(1, self.course(name, &course, &self.alert(SPENT, &[])));
+                    add(
+                        course.traffic.step_secs,
+                        self.course(name, &course, &self.alert(SPENT, &[])),
+                    );
                 }
                 None => untested.push(
                     "no course of events is sure to spend the budget within a test".to_owned(),
                 ),
             }
         }
-        add(1, self.no_traffic());
-        if let Some(test) = self.low_traffic() {
-            add(1, test);
-        }
-        for test in [self.not_numbers(), self.gone()].into_iter().flatten() {
-            add(1, test);
-        }
-        if let Some(test) = self.contradiction() {
-            add(1, test);
+        add(self.step_secs, self.no_traffic());
+        let tests = [
+            self.low_traffic(),
+            self.silence(),
+            self.not_numbers(),
+            self.gone(),
+            self.contradiction(),
+        ];
+        for test in tests.into_iter().flatten() {
+            add(self.step_secs, test);
         }
         untested
     }
 
     /// A course makes one alert fire and end at its steps.
     fn course(&self, name: String, course: &Course, alert: &str) -> TestGroup {
-        let minute = |step: usize| step as u64 * course.traffic.step;
-        let fires = |step, does| firing(alert, minute(step), usize::from(does));
-        TestGroup {
+        let at = |step: usize| step as u64 * course.traffic.step_secs;
+        let fires = |step, does| firing(alert, at(step), usize::from(does));
+        self.test(
             name,
-            interval: format!("{}m", course.traffic.step),
-            input_series: self.input(&course.traffic),
-            promql_expr_test: vec![
+            &course.traffic,
+            vec![
                 fires(course.fires.saturating_sub(1), false),
                 fires(course.fires, true),
                 fires(course.ends.saturating_sub(1), true),
                 fires(course.ends, false),
             ],
+        )
+    }
+
+    fn test(&self, name: String, traffic: &Traffic, expected: Vec<Expectation>) -> TestGroup {
+        TestGroup {
+            name,
+            interval: promql_range(traffic.step_secs),
+            input_series: self.input(traffic),
+            promql_expr_test: expected,
         }
     }
 
     /// Counters that stand still fire nothing.
     fn no_traffic(&self) -> TestGroup {
-        let mut traffic = Traffic::new(1);
-        traffic.go_on(QUIET_MINUTES, 0, 0);
+        let mut traffic = Traffic::new(self.step_secs);
+        traffic.go_on(QUIET_SECS.div_ceil(self.step_secs), 0, 0);
         let any = self.firing_alerts(&[]);
-        TestGroup {
-            name: format!("{} has no traffic", self.slo.id),
-            interval: "1m".to_owned(),
-            input_series: self.input(&traffic),
-            promql_expr_test: vec![
-                quiet(&any, QUIET_MINUTES),
-                counted(&self.slo.ratio(300), QUIET_MINUTES, 0),
+        self.test(
+            format!("{} has no traffic", self.slo.id),
+            &traffic,
+            vec![
+                quiet(&any, QUIET_SECS),
+                counted(&self.shortest_ratio(), QUIET_SECS, 0),
             ],
-        }
+        )
     }
 
     /// One bad event alone fires nothing, though its error ratio would.
     fn low_traffic(&self) -> Option<TestGroup> {
         let course = low_traffic(self.slo)?;
-        let alone = course.alone as u64;
+        let alone = self.at(course.alone);
         let mut expected = vec![quiet(&self.alert(BURN, &[]), alone)];
         for (pair, fires) in self.slo.pairs().iter().zip(course.fires) {
             let windows = [pair.rule.long.secs(), pair.rule.short.secs()];
-            for secs in windows
-                .into_iter()
-                .filter(|secs| counting(*secs) == Counting::Direct)
-            {
+            for secs in windows.into_iter().filter(|secs| self.is_direct(*secs)) {
                 let above = format!("{} > {}", self.slo.ratio(secs), pair.limit.ratio);
                 expected.push(counted(&above, alone, 1));
             }
-            expected.push(firing(&self.burn(pair), fires as u64, 1));
+            expected.push(firing(&self.burn(pair), self.at(fires), 1));
         }
-        Some(TestGroup {
-            name: format!("{} has one bad event, then enough", self.slo.id),
-            interval: "1m".to_owned(),
-            input_series: self.input(&course.traffic),
-            promql_expr_test: expected,
-        })
+        let name = format!("{} has one bad event, then enough", self.slo.id);
+        Some(self.test(name, &course.traffic, expected))
+    }
+
+    /// Whether a window is up to date at every step.
+    fn is_direct(&self, secs: u64) -> bool {
+        match self.slo.slice_secs() {
+            None => counting(secs) == Counting::Direct,
+            Some(slice_secs) => matches!(
+                slice_counting(secs, slice_secs),
+                SliceCounting::Direct { .. }
+            ),
+        }
+    }
+
+    /// Slices without events are what the objective says they are.
+    fn silence(&self) -> Option<TestGroup> {
+        let course = silence(self.slo)?;
+        let ends = self.at(course.traffic.now());
+        let expected = if let Some(fires) = course.fires {
+            let [page, ..] = self.slo.pairs();
+            let page = self.burn(&page);
+            vec![
+                quiet(&page, self.at(fires.saturating_sub(1))),
+                firing(&page, self.at(fires), 1),
+            ]
+        } else {
+            let is_good = self.slo.budgeting.empty_slices() == EmptySlices::Good;
+            vec![
+                quiet(&self.firing_alerts(&[]), ends),
+                counted(&self.shortest_ratio(), ends, usize::from(is_good)),
+            ]
+        };
+        let name = format!("{} has no traffic any more", self.slo.id);
+        Some(self.test(name, &course.traffic, expected))
     }
 
     /// What is not a number burns no budget, and is told of.
     fn not_numbers(&self) -> Option<TestGroup> {
-        let fires = held_since(0)? as u64;
-        let values = format!("NaN+0x{}", 2 * fires);
-        let input = self.series().map(|series| InputSeries {
-            series,
-            values: values.clone(),
-        });
+        let fires = held_since(0, self.step_secs)?;
+        let input = self.both(&format!("NaN+0x{}", 2 * fires));
         Some(TestGroup {
             name: format!("{} is not a number", self.slo.id),
-            interval: "1m".to_owned(),
+            interval: promql_range(self.step_secs),
             input_series: input.into(),
             promql_expr_test: vec![
-                quiet(&self.alert(BURN, &[]), 2 * fires),
-                quiet(&self.alert(SPENT, &[]), 2 * fires),
-                counted(&self.slo.ratio(300), fires, 0),
-                firing(&self.alert(ABSENT, &[]), fires.saturating_sub(1), 0),
-                firing(&self.alert(ABSENT, &[]), fires, 1),
+                quiet(&self.alert(BURN, &[]), self.at(2 * fires)),
+                quiet(&self.alert(SPENT, &[]), self.at(2 * fires)),
+                counted(&self.shortest_ratio(), self.at(fires), 0),
+                firing(
+                    &self.alert(ABSENT, &[]),
+                    self.at(fires.saturating_sub(1)),
+                    0,
+                ),
+                firing(&self.alert(ABSENT, &[]), self.at(fires), 1),
             ],
         })
     }
 
     /// What is gone burns no budget, and is told of until it is back.
     fn gone(&self) -> Option<TestGroup> {
-        let fires = held_since(0)? as u64;
-        let back = GONE_MINUTES as u64;
-        let values = format!("{}1000+0x30", "_ ".repeat(GONE_MINUTES));
-        let input = self.series().map(|series| InputSeries {
-            series,
-            values: values.clone(),
-        });
+        let fires = held_since(0, self.step_secs)?;
+        let back = usize::try_from(GONE_SECS.div_ceil(self.step_secs)).ok()?;
+        let input = self.both(&format!("{}1000+0x30", "_ ".repeat(back)));
         let absent = self.alert(ABSENT, &[]);
         Some(TestGroup {
             name: format!("{} is gone", self.slo.id),
-            interval: "1m".to_owned(),
+            interval: promql_range(self.step_secs),
             input_series: input.into(),
             promql_expr_test: vec![
-                quiet(&self.alert(BURN, &[]), back + 30),
-                quiet(&self.alert(SPENT, &[]), back + 30),
-                firing(&absent, fires.saturating_sub(1), 0),
-                firing(&absent, fires, 1),
+                quiet(&self.alert(BURN, &[]), self.at(back + 30)),
+                quiet(&self.alert(SPENT, &[]), self.at(back + 30)),
+                firing(&absent, self.at(fires.saturating_sub(1)), 0),
+                firing(&absent, self.at(fires), 1),
                 // An increase needs a second sample.
-                firing(&absent, back, 1),
-                firing(&absent, back + 1, 0),
+                firing(&absent, self.at(back), 1),
+                firing(&absent, self.at(back + 1), 0),
             ],
         })
     }
@@ -278,20 +325,37 @@ impl Tests<'_> {
             return None;
         };
         // Within the second sample the ratio is beyond every tolerance.
-        let fires = held_since(1)? as u64;
+        let fires = held_since(1, self.step_secs)?;
         let counter = |series: &str, each: u64| InputSeries {
             series: series.to_owned(),
-            values: format!("1000000+{each}x60"),
+            values: format!("1000000+{each}x{}", 2 * fires + 30),
         };
         let invalid = self.alert(INVALID, &[]);
         Some(TestGroup {
             name: format!("{} counts more than there is", self.slo.id),
-            interval: "1m".to_owned(),
+            interval: promql_range(self.step_secs),
             input_series: vec![counter(&self.feed.part, 200), counter(total, 100)],
             promql_expr_test: vec![
-                firing(&invalid, fires.saturating_sub(1), 0),
-                firing(&invalid, fires, 1),
+                firing(&invalid, self.at(fires.saturating_sub(1)), 0),
+                firing(&invalid, self.at(fires), 1),
             ],
+        })
+    }
+
+    /// Seconds at a step.
+    fn at(&self, step: usize) -> u64 {
+        step as u64 * self.step_secs
+    }
+
+    fn shortest_ratio(&self) -> String {
+        self.slo.ratio(self.slo.shortest().0)
+    }
+
+    /// The same values for both series.
+    fn both(&self, values: &str) -> [InputSeries; 2] {
+        self.series().map(|series| InputSeries {
+            series,
+            values: values.to_owned(),
         })
     }
 
@@ -375,26 +439,26 @@ fn counter(steps: impl Iterator<Item = u64>, most: u64) -> String {
     values.join(" ")
 }
 
-/// How many alerts match at a minute.
-fn firing(alert: &str, minute: u64, wanted: usize) -> Expectation {
-    counted(alert, minute, wanted)
+/// How many alerts match at a time.
+fn firing(alert: &str, secs: u64, wanted: usize) -> Expectation {
+    counted(alert, secs, wanted)
 }
 
-/// No alert has matched until a minute.
-fn quiet(alert: &str, minute: u64) -> Expectation {
-    let range = promql_range(minute.max(1) * 60);
-    counted(&format!("last_over_time({alert}[{range}])"), minute, 0)
+/// No alert has matched until a time.
+fn quiet(alert: &str, secs: u64) -> Expectation {
+    let range = promql_range(secs.max(MINUTE));
+    counted(&format!("last_over_time({alert}[{range}])"), secs, 0)
 }
 
-/// How many series an expression gives at a minute.
-fn counted(expr: &str, minute: u64, wanted: usize) -> Expectation {
+/// How many series an expression gives at a time.
+fn counted(expr: &str, secs: u64, wanted: usize) -> Expectation {
     let sample = Sample {
         labels: "{}".to_owned(),
         value: wanted,
     };
     Expectation {
         expr: format!("count({expr})"),
-        eval_time: promql_range(minute * 60),
+        eval_time: promql_range(secs),
         exp_samples: if wanted == 0 {
             Vec::new()
         } else {

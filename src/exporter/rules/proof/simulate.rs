@@ -1,11 +1,10 @@
 //! What rules compute of counters, step by step: Prometheus' `increase()` with its extrapolation, the sums over recorded
-//! counts, and the conditions of the alerts.
+//! counts and over slices of time, and the conditions of the alerts.
 
 use crate::exporter::rules::alerts::least_events;
+use crate::exporter::rules::slices::{SliceCounting, slice_counting};
 use crate::exporter::rules::slo::{Counting, Pair, Slo, counting};
-
-/// Seconds of a minute.
-const MINUTE: u64 = 60;
+use crate::model::slo::{Budgeting, EmptySlices};
 
 /// Ratios this near to their limit may fall on either side of it.
 const TIE: f64 = 1e-9;
@@ -48,20 +47,46 @@ const READINGS: [Reading; 4] = [
 /// Counters sampled and rules evaluated at the same steps, from step 0.
 #[derive(Clone, Debug)]
 pub(super) struct Traffic {
-    /// Minutes of a step.
-    pub(super) step: u64,
+    /// Length of a step.
+    pub(super) step_secs: u64,
     /// Counted since step 0.
     total: Vec<u64>,
     bad: Vec<u64>,
+    /// The first step with events.
+    begun: Option<usize>,
+}
+
+/// The slices of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct SliceSums {
+    total: f64,
+    bad: f64,
+    empty: f64,
+}
+
+impl SliceSums {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            bad: self.bad + other.bad,
+            empty: self.empty + other.empty,
+        }
+    }
 }
 
 impl Traffic {
-    pub(super) fn new(step: u64) -> Self {
+    pub(super) fn new(step_secs: u64) -> Self {
         Self {
-            step,
+            step_secs,
             total: vec![0],
             bad: vec![0],
+            begun: None,
         }
+    }
+
+    /// Steps of a length of time, the last of them begun.
+    pub(super) fn steps_of(&self, secs: u64) -> usize {
+        usize::try_from(secs.div_ceil(self.step_secs)).unwrap_or(usize::MAX)
     }
 
     /// Adds steps with these events each.
@@ -69,6 +94,9 @@ impl Traffic {
         for _ in 0..steps {
             let last = |counter: &[u64]| counter.last().copied().unwrap_or(0);
             let next = (last(&self.total) + total, last(&self.bad) + bad);
+            if total > 0 && self.begun.is_none() {
+                self.begun = Some(self.total.len());
+            }
             self.total.push(next.0);
             self.bad.push(next.1);
         }
@@ -94,14 +122,13 @@ impl Traffic {
     fn counts(&self, secs: u64, at: usize, start: RangeStart) -> Option<(f64, f64)> {
         match counting(secs) {
             Counting::Direct => {
-                let steps = usize::try_from(secs / MINUTE / self.step).ok()?;
+                let steps = self.steps_of(secs);
                 let increase = |counter| increase(counter, at, steps, start);
                 Some((increase(&self.total)?, increase(&self.bad)?))
             }
             Counting::Summed { step_secs } => {
                 // Points of a subquery stand at multiples of its step, whenever it is asked.
-                let every = usize::try_from(step_secs / MINUTE / self.step).ok()?;
-                let length = usize::try_from(secs / MINUTE / self.step).ok()?;
+                let (every, length) = (self.steps_of(step_secs), self.steps_of(secs));
                 let is_in = |point: &usize| match start {
                     RangeStart::Within => point + length >= at,
                     RangeStart::Outside => point + length > at,
@@ -116,25 +143,96 @@ impl Traffic {
         }
     }
 
-    fn ratio(&self, secs: u64, at: usize, start: RangeStart) -> Option<f64> {
+    /// The slices in the window that ends at a step, as the rules sum them.
+    fn slices(
+        &self,
+        (budgeting, slice_secs): (Budgeting, u64),
+        secs: u64,
+        at: usize,
+        start: RangeStart,
+    ) -> Option<SliceSums> {
+        let sum = |points: u64, every_secs: u64, of: &dyn Fn(usize) -> Option<SliceSums>| {
+            let every = self.steps_of(every_secs).max(1);
+            let newest = at / every;
+            let oldest =
+                usize::try_from(points).map_or(0, |points| (newest + 1).saturating_sub(points));
+            let counted = (oldest..=newest).filter_map(|point| of(point * every));
+            counted.reduce(SliceSums::plus)
+        };
+        match slice_counting(secs, slice_secs) {
+            SliceCounting::Direct { slices } => sum(slices, slice_secs, &|point| {
+                self.slice((budgeting, slice_secs), point, start)
+            }),
+            SliceCounting::Summed { steps, step_secs } => sum(steps, step_secs, &|point| {
+                self.slices((budgeting, slice_secs), step_secs, point, start)
+            }),
+        }
+    }
+
+    /// The slice that ends at a step.
+    fn slice(
+        &self,
+        (budgeting, slice_secs): (Budgeting, u64),
+        at: usize,
+        start: RangeStart,
+    ) -> Option<SliceSums> {
+        let one = |bad, empty| SliceSums {
+            total: 1.0,
+            bad,
+            empty,
+        };
+        if let Some(ratio) = self.event_ratio(slice_secs, at, start) {
+            let bad = budgeting
+                .slice_bad_above()
+                .map_or(ratio, |limit| f64::from(u8::from(ratio > limit)));
+            return Some(one(bad, 0.0));
+        }
+        let is_expected = self.begun.is_some_and(|begun| begun <= at);
+        match budgeting.empty_slices() {
+            EmptySlices::Good if is_expected => Some(one(0.0, 1.0)),
+            EmptySlices::Bad if is_expected => Some(one(1.0, 1.0)),
+            EmptySlices::Good | EmptySlices::Bad | EmptySlices::Excluded => None,
+        }
+    }
+
+    fn event_ratio(&self, secs: u64, at: usize, start: RangeStart) -> Option<f64> {
         let (total, bad) = self.counts(secs, at, start)?;
         (total > 0.0).then(|| bad / total)
+    }
+
+    /// What the budget counts in the window that ends at a step: all, and what is bad of it.
+    fn counted(&self, slo: &Slo, secs: u64, at: usize, start: RangeStart) -> Option<(f64, f64)> {
+        match slo.slice_secs() {
+            None => self.counts(secs, at, start),
+            Some(slice_secs) => {
+                let sums = self.slices((slo.budgeting, slice_secs), secs, at, start)?;
+                Some((sums.total, sums.bad))
+            }
+        }
+    }
+
+    /// Whether bad events are enough for an alert, slices among them that are bad for want of events.
+    fn is_bad_enough(&self, slo: &Slo, secs: u64, at: usize, start: RangeStart) -> bool {
+        let events = self.counts(secs, at, start).map_or(0.0, |(_, bad)| bad);
+        let slice_secs = slo.slice_secs().filter(|_| slo.counts_empty_slices());
+        let empty = slice_secs.and_then(|slice_secs| {
+            let sums = self.slices((slo.budgeting, slice_secs), secs, at, start)?;
+            Some(sums.empty)
+        });
+        events + empty.unwrap_or(0.0) > slo.bad_events_above()
     }
 
     /// Whether the alert of a pair fires at the last step; nothing where readings differ.
     pub(super) fn burns(&self, slo: &Slo, pair: &Pair) -> Option<bool> {
         let at = self.now();
         agreed(|reading| {
-            let limit = pair.limit.ratio * reading.limit_factor;
+            let limit = pair.limit.ratio * reading.limit_factor(slo);
             let exceeds = |secs| {
-                self.ratio(secs, at, reading.start)
-                    .is_some_and(|ratio| ratio > limit)
+                let counted = self.counted(slo, secs, at, reading.start);
+                counted.is_some_and(|(total, bad)| total > 0.0 && bad / total > limit)
             };
             let (long, short) = (pair.rule.long.secs(), pair.rule.short.secs());
-            let bad = self
-                .counts(long, at, reading.start)
-                .map_or(0.0, |(_, bad)| bad);
-            exceeds(long) && exceeds(short) && bad > slo.bad_events_above()
+            exceeds(short) && exceeds(long) && self.is_bad_enough(slo, long, at, reading.start)
         })
     }
 
@@ -143,14 +241,29 @@ impl Traffic {
         let at = self.now();
         let budget = slo.budget();
         agreed(|reading| {
-            self.counts(secs, at, reading.start)
-                .is_some_and(|(total, bad)| {
-                    total > 0.0
-                        && bad / total >= budget * reading.limit_factor
-                        && total >= least_events(budget) * reading.limit_factor
-                        && bad > slo.bad_events_above()
-                })
+            // The slices that spend a budget here are wholly bad or wholly good, so that their ratio is exact.
+            let factor = match slo.slice_secs() {
+                None => reading.limit_factor,
+                Some(_) => 1.0,
+            };
+            let counted = self.counted(slo, secs, at, reading.start);
+            counted.is_some_and(|(total, bad)| {
+                total > 0.0
+                    && bad / total >= budget * factor
+                    && total >= least_events(budget) * factor
+                    && self.is_bad_enough(slo, secs, at, reading.start)
+            })
         })
+    }
+}
+
+impl Reading {
+    fn limit_factor(self, slo: &Slo) -> f64 {
+        match slo.budgeting {
+            // Whole slices are exact, and so is the ratio of two of them.
+            Budgeting::Timeslices { .. } => 1.0,
+            Budgeting::Occurrences | Budgeting::RatioTimeslices { .. } => self.limit_factor,
+        }
     }
 }
 
@@ -203,7 +316,7 @@ mod tests {
 
     #[test]
     fn long_windows_are_sums_of_points_that_stand_still() {
-        let mut traffic = Traffic::new(1);
+        let mut traffic = Traffic::new(60);
         traffic.go_on(72, 100, 1);
         let month = 30 * 86_400;
         // The points at 30 and 60; at 0 there was one sample only.

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::run::rego_decision;
 use super::*;
+
+mod composites;
 use crate::evaluator::objective::status_of;
 use crate::model::period::Period;
 use crate::model::report::Verdict;
-use crate::model::slo::{Budgeting, CompositeMember, Objective, Sli};
+use crate::model::slo::{Budgeting, Objective, Sli};
 use crate::model::window::{Window, WindowSums};
 use crate::window::measure::{ObjectiveView, PeriodSums};
 
@@ -75,16 +77,24 @@ fn decide(language: Language, text: &str, document: &Value) -> Result<Decision, 
 /// What the objective's own policies say: (CEL, Rego).
 fn decisions(status: &ObjectiveStatus, limits: Limits) -> (Decision, Decision) {
     let document = json!({"objectives": objectives(std::slice::from_ref(status))});
-    let policy = policies(std::slice::from_ref(status), limits)
-        .next()
-        .unwrap();
+    said(&policy(status, limits), &document)
+}
+
+/// What a policy says of a document: (CEL, Rego).
+fn said(policy: &Policy, document: &Value) -> (Decision, Decision) {
     let say = |language, text: &str| {
-        decide(language, text, &document).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        decide(language, text, document).unwrap_or_else(|error| panic!("{error}\n{text}"))
     };
     (
         say(Language::Cel, &policy.cel),
         say(Language::Rego, &policy.rego),
     )
+}
+
+/// The policy of an objective.
+fn policy(status: &ObjectiveStatus, limits: Limits) -> Policy {
+    let gating = [Gating::Objective(status)];
+    policies(gating, &[], limits).next().unwrap()
 }
 
 fn assert_agreement(status: &ObjectiveStatus, limits: Limits) {
@@ -221,7 +231,7 @@ fn numbers_are_written_without_the_noise_of_binary_arithmetic() {
         (0.95, ["0.72", "0.3", ">= 20"]),
         (0.9, ["0.9", "0.6", ">= 10"]),
     ] {
-        let policy = policies(&[steady(target, 0, 10)], LIMITS).next().unwrap();
+        let policy = policy(&steady(target, 0, 10), LIMITS);
         for text in [&policy.cel, &policy.rego, &policy.promql] {
             for limit in limits {
                 let found = text.match_indices(limit).any(|(at, _)| {
@@ -239,7 +249,7 @@ fn numbers_are_written_without_the_noise_of_binary_arithmetic() {
 
 #[test]
 fn the_policies_of_an_objective_read_so() {
-    let policy = policies(&[steady(0.999, 2, 1_000)], LIMITS).next().unwrap();
+    let policy = policy(&steady(0.999, 2, 1_000), LIMITS);
     insta::assert_snapshot!("cel", policy.cel);
     insta::assert_snapshot!("rego", policy.rego);
     insta::assert_snapshot!("promql", policy.promql);
@@ -265,7 +275,7 @@ fn a_name_cannot_leave_its_literal_or_its_comment() {
 
 #[test]
 fn an_objective_that_is_not_in_the_input_is_not_allowed() {
-    let policy = policies(&[steady(0.999, 0, 2_000)], LIMITS).next().unwrap();
+    let policy = policy(&steady(0.999, 0, 2_000), LIMITS);
     for document in [
         json!({"objectives": {}}),
         json!({}),
@@ -301,22 +311,6 @@ fn the_input_tells_counts_by_window_and_the_budget() {
 }
 
 #[test]
-fn members_of_composites_have_no_policy_of_their_own() {
-    let member = Objective {
-        composite: Some(CompositeMember {
-            name: "shop".to_owned(),
-            weight: 1.0,
-        }),
-        ..objective(0.999)
-    };
-    let member = measured(member, &[sums((0, 10), 1.0); 10], LIMITS);
-    let names: Vec<String> = policies(&[member, steady(0.999, 0, 10)], LIMITS)
-        .map(|policy| policy.name)
-        .collect();
-    assert_eq!(names, ["availability-checkout"]);
-}
-
-#[test]
 fn a_report_carries_the_policies_of_so_many_objectives() {
     let statuses: Vec<ObjectiveStatus> = (0..SNIPPET_OBJECTIVES_MAX + 5)
         .map(|n| {
@@ -327,7 +321,7 @@ fn a_report_carries_the_policies_of_so_many_objectives() {
             measured(named, &[sums((0, 10), 1.0); 10], LIMITS)
         })
         .collect();
-    let snippets = snippets(&statuses, LIMITS);
+    let snippets = snippets(&statuses, &[], LIMITS);
     assert_eq!(snippets.len(), 3 * SNIPPET_OBJECTIVES_MAX);
     assert!(snippets["o-000.promql"].contains("slo=\"o-000\""));
     assert!(snippets.contains_key("o-099.cel") && !snippets.contains_key("o-100.rego"));
@@ -357,7 +351,7 @@ fn promql_leaves_out_a_budget_that_no_range_holds() {
     };
     for (objective, range) in [(slices, None), (month, None), (weeks, Some("[28d]"))] {
         let status = measured(objective, &[sums((0, 10), 1.0); 10], LIMITS);
-        let promql = policies(&[status], LIMITS).next().unwrap().promql;
+        let promql = policy(&status, LIMITS).promql;
         assert_eq!(
             promql.contains("The budget itself is not part of it"),
             range.is_none()
