@@ -384,7 +384,7 @@ async fn nonsense(answers: Vec<&'static [u8]>) -> (SocketAddr, JoinHandle<usize>
             let mut head = [0; 8192];
             assert!(stream.read(&mut head).await.unwrap() > 0);
             stream.write_all(answer).await.unwrap();
-            let zeros = [0; 65_536];
+            let zeros = [0; 8_192];
             while at + 1 == answers.len() {
                 match stream.write(&zeros).await {
                     Ok(more) if written < 1 << 30 => written += more,
