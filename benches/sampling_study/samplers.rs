@@ -51,7 +51,7 @@ pub struct Fixed {
 impl Fixed {
     pub fn new(week: &Week, has_tail: bool) -> Self {
         let arrived = Arc::new(Mutex::new(TelemetryVolume::default()));
-        let kept = Arc::new(Mutex::new(0.0));
+        let kept = Arc::new(Mutex::new(0.0_f64));
         let counted = Arc::clone(&kept);
         let (volume, history) = (Arc::clone(&arrived), week.history.clone());
         let config = Config {

@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::evaluator::verdict::timestamp;
 use crate::exporter;
-use crate::forward::{ForwardError, Forwarder};
+use crate::forward::{ForwardError, Forwarder, Share};
 use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::notify::{Notifiers, NotifyError};
@@ -176,13 +176,8 @@ impl Service {
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let pipeline = pipeline.with_journal(keeper.journal().cloned());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
-        let adapters = adapters.with(adapters::build(
-            &config,
-            &pipeline,
-            &keeper,
-            &advice,
-            clock.now(),
-        )?);
+        let built = adapters::build(&config, &pipeline, &keeper, &advice, clock.now())?;
+        let adapters = adapters.with(built);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,
@@ -408,6 +403,14 @@ fn completed(
     clock: &Clock,
 ) -> Result<(Arc<Pipeline>, Option<Forwarder>), ServiceError> {
     let settings = &config.exporters.forward;
+    let server = &config.sampling_server;
+    let is_asked = server.http.enabled || server.grpc.enabled;
+    if is_asked && settings.endpoint.is_some() && settings.sampling.share == Share::Plan {
+        tracing::warn!(
+            "sampling_server and exporters.forward.sampling.share: plan follow the same plan: traces of SDKs that ask are sampled \
+             twice, and the backend is not told of the first time. Use one of the two."
+        );
+    }
     let scrubber = settings.scrub.then(|| config.scrubber());
     let forward = Forwarder::new(settings, scrubber, advice.clone(), clock)?;
     let (forwarder, entrance) = forward.unzip();

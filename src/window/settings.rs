@@ -59,7 +59,8 @@ pub struct SliConfig {
     /// Default: health, readiness, liveness and metrics routes and `grpc.health.v1`. Empty excludes nothing.
     pub exclude: Vec<String>,
     /// What is true of spans whose tracestate has no `ot=th`: `full`, a ratio such as 0.1, or `unknown` (then
-    /// candidates never become ready). Default full, which is the default of every SDK.
+    /// candidates never become ready). Default full, which is the default of every SDK; of services that were asked for less by
+    /// our sampling server it is not believed.
     pub sampling: Sampling,
     /// The same for single services, by `service.name`.
     pub sampling_by_service: BTreeMap<String, Sampling>,

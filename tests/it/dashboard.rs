@@ -32,10 +32,12 @@ impl ExprVisitor for Asked {
     type Error = Infallible;
 
     fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Infallible> {
-        let selector = match expr {
-            Expr::VectorSelector(selector) => Some(selector),
-            Expr::MatrixSelector(matrix) => Some(&matrix.vs),
-            _ => None,
+        let selector = if let Expr::VectorSelector(selector) = expr {
+            Some(selector)
+        } else if let Expr::MatrixSelector(matrix) = expr {
+            Some(&matrix.vs)
+        } else {
+            None
         };
         if let Some(selector) = selector {
             let labels = self.metrics.entry(selector.name.clone().unwrap());

@@ -19,6 +19,9 @@ const NOW_SECS: f64 = 600.0;
 const MIX_SECS: f64 = 3_600.0;
 const SHAPE_SECS: f64 = 6.0 * 3_600.0;
 
+/// After a longer pause the machine had slept, or its clock was set: no rate can be told from it.
+const GAP_SECS: f64 = 3_600.0;
+
 /// Operations that are counted less are forgotten.
 const FORGOTTEN_BELOW: f64 = 1e-3;
 
@@ -105,6 +108,9 @@ impl Meter {
         let raw_spans = volume.spans.saturating_sub(before.spans) as f64;
         self.raw_spans += raw_spans;
         self.raw_bytes += volume.bytes.saturating_sub(before.bytes) as f64;
+        if secs > GAP_SECS {
+            return Interval::default();
+        }
         let spans = raw_spans * mean_weight(report);
         self.spans.add(spans, secs, NOW_SECS);
         self.spans_shape.add(spans, secs, SHAPE_SECS);
@@ -264,6 +270,18 @@ mod tests {
         let interval = meter.observe(&sampled(400.0), volume(500), 11 * SECOND);
         assert!((interval.spans - 2_000.0).abs() < 1e-9);
         near(meter.spans_per_entry(), 5.0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_rate() {
+        let mut meter = Meter::default();
+        meter.observe(&counted(0.0, 0.0), volume(0), SECOND);
+        meter.observe(&counted(100.0, 0.0), volume(500), 11 * SECOND);
+        for at in [u64::MAX, 12 * SECOND] {
+            let interval = meter.observe(&counted(200.0, 0.0), volume(1_000), at);
+            assert!(interval.secs < 1.0, "{interval:?}");
+        }
+        near(meter.spans_per_second(), 50.0);
     }
 
     #[test]

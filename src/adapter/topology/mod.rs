@@ -284,9 +284,9 @@ fn said(graph: &ServiceGraph, config: &Config) -> String {
         .filter(|node| node.kind == NodeKind::Workload);
     let unseen = unseen.count();
     if unseen > 0 {
-        text.push_str(&format!(
-            "; {unseen} workloads of the manifests were not seen"
-        ));
+        text.push_str("; ");
+        text.push_str(&unseen.to_string());
+        text.push_str(" workloads of the manifests were not seen");
     }
     if graph.refused_calls > 0 {
         text.push_str("; some calls had no place (adapters.topology.max_nodes, max_edges)");

