@@ -170,13 +170,8 @@ impl Service {
         let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
-        let adapters = adapters.with(adapters::build(
-            &config,
-            &pipeline,
-            &keeper,
-            &advice,
-            clock.now(),
-        )?);
+        let built = adapters::build(&config, &pipeline, &keeper, &advice, clock.now())?;
+        let adapters = adapters.with(built);
         let tests_task = TraceTestsTask::new(tests.as_ref(), traces.as_ref(), &feed, &clock);
         let evaluation = EvaluationTask {
             tests,

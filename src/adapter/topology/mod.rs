@@ -18,6 +18,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -284,9 +285,8 @@ fn said(graph: &ServiceGraph, config: &Config) -> String {
         .filter(|node| node.kind == NodeKind::Workload);
     let unseen = unseen.count();
     if unseen > 0 {
-        text.push_str(&format!(
-            "; {unseen} workloads of the manifests were not seen"
-        ));
+        // Writing into a string does not fail.
+        write!(text, "; {unseen} workloads of the manifests were not seen").unwrap_or_default();
     }
     if graph.refused_calls > 0 {
         text.push_str("; some calls had no place (adapters.topology.max_nodes, max_edges)");

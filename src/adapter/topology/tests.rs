@@ -637,7 +637,7 @@ fn edges_are_new_and_vanish_against_the_time_before() {
         // Such a trace is not counted, and shows that there is the call.
         topology.on_traces(&[Arc::new(request(to, now, false))], now);
         let graph = tick(topology, now);
-        let names = |edges: &[crate::model::topology::EdgeName]| -> Vec<String> {
+        let names = |edges: &[EdgeName]| -> Vec<String> {
             edges.iter().map(|edge| edge.to.clone()).collect()
         };
         let changes = &graph.changes;
