@@ -136,10 +136,15 @@ fn what_cannot_be_read_is_named_with_code_2() {
     let broken = dir.path().join("broken.yaml");
     std::fs::write(&broken, "kind: Deployment\napiVersion: apps/v1\nspec: [").unwrap();
     let broken = broken.to_str().unwrap();
+    let empty = dir.path().join("empty.json");
+    std::fs::write(&empty, "{\"resourceSpans\": []}").unwrap();
+    let empty = empty.to_str().unwrap();
     let trace = "examples/sample_trace.json";
     for (arguments, word) in [
         (vec!["topology"], "trace file"),
         (vec!["topology", "no/such.json"], "no/such.json"),
+        (vec!["topology", empty], "no traces"),
+        (vec!["topology", trace, "--baseline", empty], "no traces"),
         (
             vec!["topology", trace, "--manifests", "no/such.yaml"],
             "no/such.yaml",

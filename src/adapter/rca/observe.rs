@@ -400,6 +400,8 @@ impl Observer<'_> {
                     link.requests.add(self.cell, 1.0);
                     link.repeats
                         .add_count(self.cell, repeats.count, entry.weight);
+                    let squared = entry.weight * entry.weight;
+                    link.request_squares.add(self.cell, squared);
                     link.busiest.slow(repeats.count, self.trace_id());
                     if repeats.is_retried {
                         link.retried.add(self.cell, entry.weight);
