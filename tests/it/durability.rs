@@ -132,7 +132,7 @@ fn everything() -> Vec<ExportTraceServiceRequest> {
         };
         batch.extend((0..26).map(named));
         for weighted in batch.iter_mut().step_by(3) {
-            weighted.trace_state = "ot=th:8".to_owned();
+            "ot=th:8".clone_into(&mut weighted.trace_state);
         }
         requests.push(request_of(&resource, batch));
     }
