@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use crate::model::UnixNanos;
-use crate::model::batch::{BatchResource, Call, Event, EventBatch, Failure};
+use crate::model::batch::{BatchResource, Call, Event, EventBatch, Failure, Text};
 use crate::model::series::{SeriesId, ServiceKey};
 use crate::model::span::{Outcome, SpanKind};
 use crate::window::operation::template;
@@ -209,10 +209,32 @@ impl Windows {
     pub fn replay_logged(&self, logged: Logged, batch: &mut EventBatch) {
         match logged {
             Logged::Batch(now) => {
+                self.name_held(batch);
                 self.record(batch, now);
             }
             Logged::Upkeep(now) => self.maintain(now),
         }
+    }
+
+    /// Says the names again that the log left out: a rollout keeps them, too.
+    fn name_held(&self, batch: &mut EventBatch) {
+        let mut names: HashMap<SeriesId, Text, BuildHasherDefault<IdHasher>> = HashMap::default();
+        let mut events = std::mem::take(&mut batch.events);
+        let nameless = events.iter_mut().filter(|event| event.operation.is_empty());
+        for event in nameless {
+            let text = names.entry(event.series).or_insert_with(|| {
+                let slot = self.map.get(&event.series);
+                match slot.as_deref() {
+                    Some(Slot::Series(series)) => {
+                        let name = series.key.operation_name().unwrap_or_default();
+                        batch.push_text(name.as_bytes())
+                    }
+                    Some(Slot::Excluded) | None => Text::default(),
+                }
+            });
+            event.operation = *text;
+        }
+        batch.events = events;
     }
 }
 
@@ -318,7 +340,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-fn take_texts(rest: &mut &[u8], batch: &mut EventBatch) -> Option<[crate::model::batch::Text; 4]> {
+fn take_texts(rest: &mut &[u8], batch: &mut EventBatch) -> Option<[Text; 4]> {
     let mut next = || Some(batch.push_text(take_bytes(rest)?));
     Some([next()?, next()?, next()?, next()?])
 }

@@ -38,7 +38,7 @@ async fn serve(durability: &str) -> Process {
 async fn windowed(process: &Process) -> (u64, f64) {
     process.fresh_page().await;
     let services = process.json("/api/v1/services").await;
-    let services = services.as_array().unwrap();
+    let services = services["services"].as_array().unwrap();
     let found = services
         .iter()
         .find(|found| found["service"]["name"] == SERVICE);
@@ -132,7 +132,7 @@ fn everything() -> Vec<ExportTraceServiceRequest> {
         };
         batch.extend((0..26).map(named));
         for weighted in batch.iter_mut().step_by(3) {
-            weighted.trace_state = "ot=th:8".to_owned();
+            "ot=th:8".clone_into(&mut weighted.trace_state);
         }
         requests.push(request_of(&resource, batch));
     }
@@ -154,7 +154,8 @@ async fn start_in(dir: &Arc<TempDir>, durability: DurabilityConfig) -> Server {
 /// What people and Prometheus see.
 async fn seen(server: &Server) -> [Value; 3] {
     let page = server.fresh_page().await;
-    let services = server.json("/api/v1/services").await;
+    let mut services = server.json("/api/v1/services").await;
+    let services = services["services"].take();
     let report = server.json("/api/v1/report").await;
     let counted = page.requests(SERVICE).into();
     [services, report["baseline_evaluations"].clone(), counted]

@@ -8,6 +8,7 @@
 
 mod arm;
 pub mod edges;
+mod recording;
 pub mod settings;
 pub mod watch;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use serde::{Deserialize, Serialize};
 
 use crate::model::canary::{Cohort, Pairing};
 use crate::model::history::MinuteRow;
@@ -26,9 +26,10 @@ use crate::model::span::SpanKind;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 pub(in crate::window) use crate::window::cohort::arm::Part;
 use crate::window::cohort::arm::{Arm, Bounds};
+pub(in crate::window) use crate::window::cohort::recording::Recording;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::{Scope, Watch};
-use crate::window::cut::{Cut, Cuttable, Tag};
+use crate::window::cut::{Cut, Cuttable};
 use crate::window::guard::Guard;
 use crate::window::windows::IdHasher;
 
@@ -104,28 +105,6 @@ pub(in crate::window) struct Seen {
     pub(in crate::window) last_event: UnixNanos,
 }
 
-/// What is recorded of one service.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::window) struct Recording {
-    service: ServiceKey,
-    arms: Vec<Arm>,
-    /// The last cut that has it.
-    #[serde(skip)]
-    copied: u32,
-}
-
-impl Cuttable for Recording {
-    const TAG: Tag = Tag::Recording;
-
-    fn copied(&self) -> u32 {
-        self.copied
-    }
-
-    fn set_copied(&mut self, cut: u32) {
-        self.copied = cut;
-    }
-}
-
 /// An operation of the new version: its series over all versions, its name and its kind.
 pub(in crate::window) type OperationOf = (SeriesId, Arc<str>, SpanKind);
 
@@ -170,14 +149,6 @@ impl Cohorts {
         }
     }
 
-    fn recording_of(&self, service: ServiceKey) -> Recording {
-        Recording {
-            service,
-            arms: Vec::new(),
-            copied: self.cut.number(),
-        }
-    }
-
     /// Copies what the last cut does not have yet.
     pub(in crate::window) fn copy_rest(&self) {
         for mut recording in self.recordings.iter_mut() {
@@ -188,7 +159,7 @@ impl Cohorts {
     /// Goes on with recordings of an earlier run.
     pub(in crate::window) fn load(&self, recordings: Vec<Recording>) {
         for mut recording in recordings {
-            recording.copied = self.cut.number();
+            recording.set_copied(self.cut.number());
             let hash = recording.service.hash();
             self.recordings.insert(hash, recording);
             self.watch.add(hash);
@@ -217,7 +188,8 @@ impl Cohorts {
             return;
         }
         let entry = self.recordings.entry(hash);
-        let mut recording = entry.or_insert_with(|| self.recording_of(service.clone()));
+        let mut recording =
+            entry.or_insert_with(|| Recording::new(service.clone(), self.cut.number()));
         self.cut.before_change(recording.value_mut());
         for seen in versions {
             let held = recording
@@ -275,7 +247,8 @@ impl Cohorts {
             Scope::Rollouts => {}
             Scope::Versions | Scope::Everything => {
                 if !self.recordings.contains_key(&hash) {
-                    self.recordings.insert(hash, self.recording_of(service()));
+                    self.recordings
+                        .insert(hash, Recording::new(service(), self.cut.number()));
                 }
             }
         }

@@ -106,11 +106,6 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Other keys for the next start.
-    pub(crate) fn set(&mut self, sets: &[&str]) {
-        self.sets = sets.iter().map(|set| (*set).to_owned()).collect();
-    }
-
     /// Starts it again in its directory after it ended; its ports are others.
     pub(crate) async fn start_again(&mut self) {
         std::fs::remove_file(self.output("endpoints.json")).unwrap();
