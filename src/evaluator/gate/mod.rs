@@ -1,5 +1,7 @@
 //! Which parts of a report decide a gate: objectives, trace tests, guardrail policies, two versions.
 
+mod open;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -7,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::{Gating, gating, standings};
 use crate::evaluator::error_budget_policy::POLICY_STEP_SOURCE;
+use crate::evaluator::gate::open::Open;
 use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::evaluator::rollout::{self, CANARY_SOURCE};
 use crate::evaluator::trace_tests;
-use crate::evaluator::verdict::REQUEST_SOURCE;
 use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
@@ -437,42 +439,6 @@ fn denial(name: &str, messages: BTreeSet<String>, otherwise: &str) -> Reason {
         window: None,
         observed: None,
         limit: None,
-    }
-}
-
-/// What keeps a gate from passing, whatever its parts say.
-#[derive(Debug)]
-enum Open {
-    /// The verdict that was asked for is not there, or does not count yet, for this reason.
-    Answer(String),
-    /// A trace file ends before it should.
-    Input,
-    /// An objective that must be known is not.
-    Requirement,
-}
-
-impl Open {
-    fn of(report: &Report, required_is_open: bool) -> Option<Self> {
-        let mut reasons = report.verdict.reasons.iter();
-        if let Some(reason) = reasons.find(|reason| reason.source == REQUEST_SOURCE) {
-            return Some(Self::Answer(reason.text.clone()));
-        }
-        let mut files = report.input.iter().flat_map(|input| &input.files);
-        if files.any(|file| file.is_truncated) {
-            return Some(Self::Input);
-        }
-        required_is_open.then_some(Self::Requirement)
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Answer(text) => format!("the answer: {text}"),
-            Self::Input => {
-                "the input: a trace file is cut off, and what is missing may be what fails"
-                    .to_owned()
-            }
-            Self::Requirement => "baseline: a required objective cannot be decided".to_owned(),
-        }
     }
 }
 
