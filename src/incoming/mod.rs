@@ -25,8 +25,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-/// The shortest first line of a request has so many bytes: `GET / HTTP/1.1` and the end of the line.
-const FIRST_BYTES: usize = 16;
+/// HTTP/2 begins with so many bytes, and no request of HTTP/1.1 is shorter, since it names its host.
+const FIRST_BYTES: usize = 24;
 
 /// A peer of HTTP/2 that does not answer a ping for so long is gone.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -75,6 +75,7 @@ async fn a_client_that_never_ends_its_question_makes_no_failure_of_a_stop() {
         .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
         .await
         .unwrap();
+    server.fresh_report().await;
     // The connection was taken before this one, which was answered.
     server.json("/api/v1/report").await;
     server.stop().await;
