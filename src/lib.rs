@@ -68,6 +68,7 @@
 // The nouns, and what every part may use.
 pub mod clock;
 pub mod disk;
+pub mod incoming;
 pub mod model;
 pub mod outgoing;
 pub mod pii;

@@ -1,4 +1,4 @@
-//! From one request to the windows, and to the forwarder if there is one, before it is acknowledged.
+//! From one request to the windows, to the log of requests if there is one, and to the forwarder if there is one, before it is acknowledged.
 //!
 //! Invariant: no queue stands here. A request is read whole into a scratch batch, then counted whole, or not at all.
 
@@ -11,6 +11,7 @@ use crate::forward::{Entrance, Full, Reservation};
 use crate::model::UnixNanos;
 use crate::model::batch::EventBatch;
 use crate::model::sampling::TelemetryVolume;
+use crate::store::journal::Journal;
 use crate::trace::buffer::TraceBuffer;
 use crate::window::event::asked::Asked;
 use crate::window::event::{EventRules, OperationScratch};
@@ -55,6 +56,7 @@ pub struct Pipeline {
     bytes: AtomicU64,
     traces: Option<Arc<TraceBuffer>>,
     forward: Option<Entrance>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Pipeline {
@@ -69,12 +71,19 @@ impl Pipeline {
             bytes: AtomicU64::new(0),
             traces: None,
             forward: None,
+            journal: None,
         }
     }
 
     /// What senders were asked to send.
     pub fn asked(&self) -> &Arc<Asked> {
         self.rules.asked()
+    }
+
+    /// With a journal that requests are logged in before they are counted.
+    #[must_use]
+    pub fn with_journal(self, journal: Option<Arc<Journal>>) -> Self {
+        Self { journal, ..self }
     }
 
     /// With a forwarder behind it.
@@ -118,7 +127,11 @@ impl Pipeline {
     }
 
     fn count(&self, batch: &mut EventBatch) -> Consumed {
-        let recorded = self.windows.record(batch, self.clock.now());
+        let now = self.clock.now();
+        let journal = self.journal.as_ref();
+        let turn = journal.map(|journal| journal.enter(&self.windows, batch, now));
+        let recorded = self.windows.record(batch, now);
+        drop(turn);
         self.roots.fetch_add(batch.roots, Ordering::Relaxed);
         self.spans.fetch_add(batch.spans, Ordering::Relaxed);
         Consumed {

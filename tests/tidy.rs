@@ -17,6 +17,7 @@ const LAYERS: &str = "
     clock:
     disk:
     pii:
+    incoming:
     outgoing:
     otlp: clock outgoing pii
 
@@ -34,8 +35,8 @@ const LAYERS: &str = "
     traffic: model telemetry clock outgoing otlp trace
 
     pipeline: model telemetry clock pii window trace adapter store forward
-    receiver: model telemetry clock disk pii otlp window trace pipeline forward
-    api: model telemetry clock window trace openslo evaluator exporter
+    receiver: model telemetry clock disk pii incoming otlp window trace pipeline forward
+    api: model telemetry clock incoming window trace openslo evaluator exporter
 
     config: *
     service: *

@@ -21,6 +21,7 @@ use super::Shared;
 use super::http::{error, from_another_site};
 use super::verdict::{self, Question};
 use crate::model::report::{Reason, Verdict, VerdictReport};
+use crate::model::window::Window;
 use crate::telemetry::{FLAGGER_EVENTS, FLAGGER_HOOKS};
 
 /// Bytes of the largest body.
@@ -239,6 +240,15 @@ fn question(hook: Hook, payload: Payload) -> Result<(Question, Inconclusive), St
             }
         }
     }
+    // Nothing is ever computed for it, so every hook that lets through what is not known would say yes for good.
+    let mut windows = Window::ALL.into_iter();
+    if !question.window.is_empty() && !windows.any(|window| window.label() == question.window) {
+        return Err(format!(
+            "metadata.window is `{}`; the windows held are {}",
+            question.window,
+            Window::ALL.map(Window::label).join(", ")
+        ));
+    }
     if question.service.is_empty() {
         return Err("`name` is empty, and metadata.service names no service".to_owned());
     }
@@ -358,6 +368,10 @@ mod tests {
             (
                 r#"{"name": "a", "metadata": {"inconclusive": "maybe"}}"#,
                 "write pass or fail",
+            ),
+            (
+                r#"{"name": "a", "metadata": {"window": "7m"}}"#,
+                "`7m`; the windows held are 5m, 30m",
             ),
             (r#"{"name": ""}"#, "`name` is empty"),
         ] {

@@ -30,17 +30,18 @@ mod watcher;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::serve::{Listener, ListenerExt};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::api::incidents::{IncidentList, Said};
 use crate::evaluator::burn_rate::Limits;
+use crate::incoming;
 use crate::model::UnixNanos;
 use crate::model::advice::Advice;
 use crate::model::incident::Incident;
@@ -55,12 +56,16 @@ pub struct Config {
     /// Address and port of HTTP and gRPC. Default `127.0.0.1:9464`; port 0 binds a free one. Bind
     /// `0.0.0.0` so that a kubelet and Prometheus reach it; there is no authentication.
     pub endpoint: SocketAddr,
+    /// A connection without a request for so long is closed, also those of `sampling_server`. Default 2m; at least 1s.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             endpoint: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+            idle_timeout: Duration::from_mins(2),
         }
     }
 }
@@ -214,9 +219,6 @@ pub enum ApiError {
     /// The descriptors of our own protocol are unreadable: a broken build.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The listener failed.
-    #[error("admin endpoint: {0}")]
-    Serve(#[from] std::io::Error),
 }
 
 /// What the handlers share.
@@ -232,15 +234,6 @@ impl Shared {
     }
 }
 
-/// Small gRPC answers must not wait for the acknowledgement of the one before.
-fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
-    listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    })
-}
-
 /// Serves until `shutdown` is cancelled and the requests under way are answered; streams of
 /// verdicts and of health end then.
 ///
@@ -248,6 +241,7 @@ fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = 
 pub async fn serve(
     listener: TcpListener,
     state: ApiState,
+    idle: Duration,
     shutdown: CancellationToken,
 ) -> Result<(), ApiError> {
     let ready = state.ready.clone();
@@ -264,10 +258,10 @@ pub async fn serve(
         .add_service(health)
         .add_service(grpc::reflection()?)
         .into_axum_router();
-    let server = axum::serve(without_delay(listener), app)
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let ((), served) = tokio::join!(grpc::report_health(reporter, ready, shutdown), async {
-        server.await
-    });
-    Ok(served?)
+    let ended = shutdown.clone().cancelled_owned();
+    tokio::join!(
+        grpc::report_health(reporter, ready, shutdown),
+        incoming::serve(listener, app, idle, ended)
+    );
+    Ok(())
 }

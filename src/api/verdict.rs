@@ -13,12 +13,11 @@ use tokio::task::spawn_blocking;
 use super::Shared;
 use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::lookback::{judge_version, judge_window, version_of};
+use crate::evaluator::verdict::REQUEST_SOURCE;
 use crate::model::report::{Reason, Report, Verdict, VerdictEvidence, VerdictReport};
 use crate::model::series::ServiceKey;
 use crate::model::window::Window;
-
-/// `source` of the reasons that are about the question.
-const SOURCE: &str = "request";
+use crate::window::VERSIONS_MAX;
 
 /// What a question without a service leaves open.
 const VERSION_OF_WHAT: &str = "a version is one of a service, and none was named";
@@ -262,7 +261,15 @@ fn versions_seen(report: &Report, service: &ServiceKey) -> String {
     let versions = own
         .flat_map(|seen| &seen.versions)
         .map(|seen| &*seen.version);
-    listed(", versions seen lately: ", versions)
+    let versions: Vec<&str> = versions.collect();
+    let is_full = versions.len() >= VERSIONS_MAX;
+    let mut text = listed(", versions seen lately: ", versions.into_iter());
+    if is_full {
+        text.push_str(
+            " (no more are told apart; one makes room five minutes after its last request)",
+        );
+    }
+    text
 }
 
 fn place(namespace: &str, environment: &str) -> String {
@@ -318,7 +325,7 @@ fn inconclusive(
         version: said(&question.version),
         window: said(&question.window),
         reasons: vec![Reason {
-            source: SOURCE.to_owned(),
+            source: REQUEST_SOURCE.to_owned(),
             name: question.service.clone(),
             window: said(&question.window),
             observed: None,

@@ -11,6 +11,7 @@ pub mod incidents;
 pub mod loadgen;
 pub mod manifests;
 pub mod plan;
+mod process;
 pub mod rca;
 pub mod rules;
 pub mod sampling;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::cli::process;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::service::Service;
@@ -34,8 +35,10 @@ pub struct Args {
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub async fn run(args: Args, clock: Clock) -> anyhow::Result<ExitCode> {
+    process::use_small_pages();
     let config = Config::load(args.config.as_deref(), std::env::vars(), &args.sets)?;
     telemetry::init(config.logs.format, &config.logs.filter)?;
+    process::open_as_many_files_as_allowed();
     let service = Service::start(config, clock).await?;
     service.wait(stop_signal()).await?;
     Ok(ExitCode::SUCCESS)

@@ -121,6 +121,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn graph_of_files(patterns: &[String], config: &Config) -> anyhow::Result<ServiceGraph> {
     let assembled = assemble_files(config, &find_inputs(patterns)?)?;
+    anyhow::ensure!(
+        !assembled.traces.is_empty(),
+        Usage(format!("{}: no traces with ids", patterns.join(" ")))
+    );
     let graph = graph_of(
         &assembled.traces,
         assembled.kept_ratio,

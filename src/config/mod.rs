@@ -169,7 +169,8 @@ impl Config {
         let mut overrides: Vec<(String, String)> = variables.collect();
         overrides.sort_unstable();
         for argument in sets {
-            let (key, value) = argument.split_once('=').ok_or_else(|| ConfigError::Set {
+            let pair = argument.split_once('=').filter(|(key, _)| !key.is_empty());
+            let (key, value) = pair.ok_or_else(|| ConfigError::Set {
                 argument: argument.clone(),
             })?;
             overrides.push((key.to_owned(), value.to_owned()));
@@ -178,7 +179,7 @@ impl Config {
             origin: file
                 .map(|path| format!(" {}", path.display()))
                 .unwrap_or_default(),
-            message: error.to_string(),
+            message: with_remedy(error.to_string()),
         };
         for (key, text) in overrides {
             builder = builder
@@ -218,6 +219,15 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        for (key, idle) in [
+            (
+                "receivers.otlp.idle_timeout",
+                self.receivers.otlp.idle_timeout,
+            ),
+            ("admin.idle_timeout", self.admin.idle_timeout),
+        ] {
+            require(idle >= Duration::from_secs(1), key, "must be at least 1s")?;
+        }
         let ratio = self.evaluator.error_ratio_max;
         let tolerance = self.windows.future_tolerance;
         require(
@@ -236,6 +246,7 @@ impl Config {
             "must be above 0 and at most 1",
         )?;
         self.check_counts()?;
+        self.check_storage()?;
         self.check_rollouts()?;
         self.objectives.check_policies()?;
         let outgoing = self.notifiers.check();
@@ -337,6 +348,20 @@ impl Config {
             })
     }
 
+    fn check_storage(&self) -> Result<(), ConfigError> {
+        let storage = &self.storage;
+        require(
+            storage.checkpoint_interval >= Duration::from_secs(1),
+            "storage.checkpoint_interval",
+            "must be at least 1s",
+        )?;
+        require(
+            storage.wal_max_bytes >= 1 << 20,
+            "storage.wal_max_bytes",
+            "must be at least 1048576",
+        )
+    }
+
     /// What must not be 0.
     fn check_counts(&self) -> Result<(), ConfigError> {
         let streams = self.receivers.otlp.grpc.max_concurrent_streams;
@@ -363,6 +388,36 @@ impl Config {
             }),
         }
     }
+}
+
+/// What is wrong with a value, with what to write instead where the reader of the value does not say it.
+fn with_remedy(mut message: String) -> String {
+    let remedies = [
+        (
+            "expected a duration",
+            "write a number with its unit, for example 500ms, 5s, 10m or 7d",
+        ),
+        (
+            "invalid socket address syntax",
+            "write an IP address and a port, for example 127.0.0.1:9464, 0.0.0.0:9464 or \"[::1]:9464\"; names such as localhost are not looked up",
+        ),
+        (
+            "expected an integer",
+            "write digits alone; sizes are in bytes, so that 20 MiB are 20971520",
+        ),
+        (
+            "expected a floating point",
+            "write a number, for example 0.9",
+        ),
+    ];
+    for (problem, remedy) in remedies {
+        if message.contains(problem) {
+            message.push_str("; ");
+            message.push_str(remedy);
+            break;
+        }
+    }
+    message
 }
 
 const PERIODS: &str = "must be 7d, 28d or 30d";
@@ -495,6 +550,32 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_the_wrong_shape_is_told_with_what_to_write() {
+        for (set, words) in [
+            ("evaluator.interval=5", ["evaluator.interval", "5s"]),
+            (
+                "admin.endpoint=localhost:9464",
+                ["admin.endpoint", "127.0.0.1:9464"],
+            ),
+            (
+                "trace_buffer.max_bytes=20MiB",
+                ["trace_buffer.max_bytes", "20971520"],
+            ),
+            (
+                "adapters.coverage.target=90%",
+                ["adapters.coverage.target", "0.9"],
+            ),
+            (
+                "admin.idle_timeout=10ms",
+                ["admin.idle_timeout", "at least 1s"],
+            ),
+            ("=x", ["--set =x", "KEY=VALUE"]),
+        ] {
+            check_error(set, &words);
+        }
+    }
+
+    #[test]
     fn a_wrong_bound_of_rollouts_is_named_with_its_remedy() {
         for (set, words) in [
             ("rollouts.window=1m", ["rollouts.window", "10m to 24h"]),
@@ -524,6 +605,15 @@ mod tests {
         ] {
             check_error(&format!("{key}=0"), &[key, "at least 1"]);
         }
+        check_error(
+            "storage.checkpoint_interval=10ms",
+            &["storage.checkpoint_interval", "at least 1s"],
+        );
+        check_error(
+            "storage.wal_max_bytes=1000",
+            &["storage.wal_max_bytes", "at least 1048576"],
+        );
+        check_error("storage.durability=raid", &["storage.durability", "raid"]);
         check_error(
             "objectives.candidates.period=5m",
             &["candidates.period", "7d, 28d or 30d"],

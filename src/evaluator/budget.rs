@@ -79,7 +79,8 @@ pub fn is_spent(budget: &ErrorBudget, budget_ratio: f64, limits: Limits) -> bool
 
 /// Events or slices needed until a budget allows a bad one; with fewer nothing can be said.
 pub fn events_needed(budget: f64) -> f64 {
-    1.0 / budget
+    // 1 − 0.99 is not exactly 0.01, and people read the number.
+    (1e6 / budget).round() / 1e6
 }
 
 #[cfg(test)]
@@ -237,7 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_of_a_thousandth_needs_a_thousand_events() {
-        assert!((events_needed(0.001) - 1_000.0).abs() < 1e-9);
+    fn a_budget_needs_exactly_the_events_of_which_it_allows_one() {
+        for (target, wanted) in [(0.9, 10.0), (0.99, 100.0), (0.999, 1_000.0)] {
+            assert_eq!(events_needed(1.0 - target).to_bits(), f64::to_bits(wanted));
+        }
     }
 }

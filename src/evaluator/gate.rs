@@ -11,6 +11,7 @@ use crate::evaluator::objective::Standing;
 use crate::evaluator::policy::{self, Input, Language, PolicyError, Source};
 use crate::evaluator::rollout::{self, CANARY_SOURCE};
 use crate::evaluator::trace_tests;
+use crate::evaluator::verdict::REQUEST_SOURCE;
 use crate::model::canary::CanaryReport;
 use crate::model::input::{JudgedAgainst, TraceInputReport};
 use crate::model::report::{ObjectiveStatus, Reason, Report, Verdict, VerdictReport};
@@ -156,9 +157,8 @@ pub fn gate(
     let is_open = |one: &Standing<'_>| one.required && one.state == Verdict::Inconclusive;
     let required_is_open =
         fail_on.includes(GatePart::Baseline) && judged(report).iter().any(is_open);
-    let files = report.input.iter().flat_map(|input| &input.files);
-    let is_cut_off = files.filter(|file| file.is_truncated).count() > 0;
-    let verdict = decide(&parts, required_is_open || is_cut_off);
+    let open = Open::of(report, required_is_open);
+    let verdict = decide(&parts, open.is_some());
     let (mut reasons, mut undecided) = (Vec::new(), Vec::new());
     if fail_on.includes(GatePart::Baseline) {
         let (said, open) = said_of_objectives(report);
@@ -186,7 +186,7 @@ pub fn gate(
     }
     Ok(GateReport {
         failed_action: None,
-        decided_by: decided_by(&parts, verdict, is_cut_off),
+        decided_by: decided_by(&parts, verdict, open.as_ref()),
         verdict: VerdictReport {
             verdict,
             ok: verdict.is_ok(),
@@ -440,17 +440,49 @@ fn denial(name: &str, messages: BTreeSet<String>, otherwise: &str) -> Reason {
     }
 }
 
-fn decided_by(parts: &[PartVerdict], verdict: Verdict, is_cut_off: bool) -> String {
+/// What keeps a gate from passing, whatever its parts say.
+#[derive(Debug)]
+enum Open {
+    /// The verdict that was asked for is not there, or does not count yet, for this reason.
+    Answer(String),
+    /// A trace file ends before it should.
+    Input,
+    /// An objective that must be known is not.
+    Requirement,
+}
+
+impl Open {
+    fn of(report: &Report, required_is_open: bool) -> Option<Self> {
+        let mut reasons = report.verdict.reasons.iter();
+        if let Some(reason) = reasons.find(|reason| reason.source == REQUEST_SOURCE) {
+            return Some(Self::Answer(reason.text.clone()));
+        }
+        let mut files = report.input.iter().flat_map(|input| &input.files);
+        if files.any(|file| file.is_truncated) {
+            return Some(Self::Input);
+        }
+        required_is_open.then_some(Self::Requirement)
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Answer(text) => format!("the answer: {text}"),
+            Self::Input => {
+                "the input: a trace file is cut off, and what is missing may be what fails"
+                    .to_owned()
+            }
+            Self::Requirement => "baseline: a required objective cannot be decided".to_owned(),
+        }
+    }
+}
+
+fn decided_by(parts: &[PartVerdict], verdict: Verdict, open: Option<&Open>) -> String {
     let deciding = || parts.iter().filter(|part| part.decides);
     // The parts that hold do not make it inconclusive.
-    let is_open = verdict == Verdict::Inconclusive
-        && deciding().any(|part| part.verdict != Verdict::Inconclusive);
-    if is_open && is_cut_off {
-        return "the input: a trace file is cut off, and what is missing may be what fails"
-            .to_owned();
-    }
-    if is_open {
-        return "baseline: a required objective cannot be decided".to_owned();
+    let is_open = deciding().any(|part| part.verdict != Verdict::Inconclusive)
+        || matches!(open, Some(Open::Answer(_)));
+    if let Some(open) = open.filter(|_| is_open && verdict == Verdict::Inconclusive) {
+        return open.text();
     }
     match deciding().find(|part| part.verdict == verdict) {
         Some(part) => format!("{}: {}", part.part.label(), part.text),
@@ -460,7 +492,8 @@ fn decided_by(parts: &[PartVerdict], verdict: Verdict, is_cut_off: bool) -> Stri
 
 /// The worst of the parts that decide: fail, then warn, then pass; inconclusive if none of them knows.
 ///
-/// Where something that must be known is not (a required objective, the end of a file), the gate does not pass.
+/// Where something that must be known is not (the answer, a required objective, the end of a file), the gate does not
+/// pass.
 pub fn decide(parts: &[PartVerdict], is_incomplete: bool) -> Verdict {
     let deciding = parts.iter().filter(|part| part.decides);
     let worst = deciding

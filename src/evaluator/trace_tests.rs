@@ -60,6 +60,15 @@ pub fn of_service<'t>(
     tests.filter(move |test| service.is_none_or(|service| test.service.as_deref() == Some(service)))
 }
 
+/// Leaves in a report only the tests that are about a service.
+pub fn narrow_to_service(report: &mut Report, service: &str) {
+    let Some(tests) = report.test_results.take() else {
+        return;
+    };
+    let own: Vec<TestResult> = of_service(Some(&tests), Some(service)).cloned().collect();
+    report.test_results = (!own.is_empty()).then(|| TestReport::new(own, tests.traces));
+}
+
 /// What the tests of a report say to a gate.
 pub(super) fn part(report: &Report) -> (Verdict, String) {
     let Some(tests) = &report.test_results else {

@@ -8,6 +8,9 @@ use crate::model::report::{ObjectiveStatus, Reason, Verdict, VerdictEvidence, Ve
 use crate::model::series::ServiceKey;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 
+/// `source` of a reason that is about the question: why it has no answer, or none that counts yet.
+pub const REQUEST_SOURCE: &str = "request";
+
 /// What a gate is told when nothing was adopted.
 const NO_OBJECTIVES: &str = "no objective is adopted: accept a candidate (`slo-copilot candidates \
     accept NAME`, or POST /api/v1/candidates/NAME:accept), or list objectives in the configuration or in OpenSLO files";

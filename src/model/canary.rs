@@ -140,11 +140,12 @@ pub struct Comparison {
     /// `fail`: worse beyond chance, and by more than is tolerated as far as is seen; `pass`: not worse than tolerated, beyond
     /// chance; else `inconclusive`.
     pub verdict: Verdict,
-    /// Of the old version: a ratio, or seconds; null without events.
+    /// Of the old version: a ratio, or seconds; null without events. Where both versions ran at once, each is measured by
+    /// the requests of the new one's times.
     pub baseline: Option<f64>,
     /// Of the new version.
     pub canary: Option<f64>,
-    /// Entry spans of the old version that the comparison rests on.
+    /// Entry spans of the old version that the comparison rests on: those of times in which the new one had requests, too.
     pub baseline_requests: u64,
     /// Entry spans of the new version that the comparison rests on.
     pub canary_requests: u64,

@@ -27,6 +27,13 @@ impl fmt::Display for Level {
     }
 }
 
+/// What the reader of YAML says of a file: without the word that it begins with, and with the file's name in place of its
+/// own.
+pub fn yaml_fault(file: &str, said: &str) -> String {
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    said.replace("<input>", file)
+}
+
 /// Where something is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Location {

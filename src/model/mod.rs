@@ -36,3 +36,16 @@ pub type UnixNanos = u64;
 
 /// Nanoseconds in a second.
 pub const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// A text on one line, which no part of it leaves: spans say what they like, and no terminal obeys them.
+pub fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .collect()
+}

@@ -140,6 +140,16 @@ pub struct Noticed {
     pub ticket_secs: Option<u64>,
 }
 
+/// A time after the start of a fault, for people.
+pub fn time_text(secs: u64) -> String {
+    let minutes = secs / 60;
+    if minutes < 120 {
+        format!("{minutes} min")
+    } else {
+        format!("{:.1} h", minutes as f64 / 60.0)
+    }
+}
+
 impl Noticed {
     /// The sooner of both, for each severity.
     #[must_use]

@@ -27,6 +27,33 @@ pub struct TestReport {
     pub tests: Vec<TestResult>,
 }
 
+impl TestReport {
+    /// The results of these tests on so many traces.
+    pub fn new(tests: Vec<TestResult>, traces: u64) -> Self {
+        let count = |verdict| tests.iter().filter(|test| test.verdict == verdict).count() as u64;
+        Self {
+            verdict: worst(tests.iter().map(|test| test.verdict)),
+            passed: count(Verdict::Pass),
+            failed: count(Verdict::Fail),
+            inconclusive: count(Verdict::Inconclusive),
+            traces,
+            tests,
+        }
+    }
+}
+
+/// `fail > inconclusive > pass`; inconclusive without any.
+pub fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let badness = |verdict: &Verdict| match verdict {
+        Verdict::Pass | Verdict::Warn => 0,
+        Verdict::Inconclusive => 1,
+        Verdict::Fail => 2,
+    };
+    verdicts
+        .max_by_key(badness)
+        .unwrap_or(Verdict::Inconclusive)
+}
+
 /// One test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -27,6 +27,16 @@ pub enum AttributeValue {
     Map(BTreeMap<Box<str>, Self>),
 }
 
+impl AttributeValue {
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+}
+
 /// Attributes in the order that the span has them; a key stands once, the last value holds.
 pub type Attributes = Vec<(Box<str>, AttributeValue)>;
 

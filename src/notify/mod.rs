@@ -51,7 +51,7 @@ pub struct WebhookConfig {
     pub name: String,
     /// Where transitions are posted, http or https.
     pub url: Text,
-    /// Kinds of transitions: verdict, action, candidate, objective. Default all.
+    /// Kinds of transitions: verdict, action, canary, test, candidate, objective. Default all.
     #[serde(default)]
     pub events: Vec<String>,
     /// Services that it is told about, by `service.name`; `*` is all services together. Default all.

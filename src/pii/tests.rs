@@ -20,6 +20,19 @@ fn check(rows: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_key_says_that_four_numbers_are_a_version() {
+    let scrubber = Scrubber::default();
+    let field = |key: &str| scrubber.scrub_field(key, "8.8.4.4", &mut Counts::default());
+    for key in ["version", "app.version", "agentVersion", "build"] {
+        assert_eq!(field(key), FieldOutcome::Unchanged, "{key}");
+    }
+    for key in ["conversion", "note", "request.id"] {
+        let found = FieldOutcome::Changed("[IP_ADDRESS]".to_owned());
+        assert_eq!(field(key), found, "{key}");
+    }
+}
+
+#[test]
 fn people_and_their_numbers_give_way_to_markers() {
     check(&[
         ("mail alice@example.com now", "mail [EMAIL] now"),
@@ -48,6 +61,14 @@ fn people_and_their_numbers_give_way_to_markers() {
         ),
         ("to DE89 3704 0044 0532 0130 00 SOON", "to [IBAN] SOON"),
         ("GB82WEST12345698765432", "[IBAN]"),
+        ("iban: de89 3704 0044 0532 0130 00", "iban: [IBAN]"),
+        ("IBAN=gb82west12345698765432;", "IBAN=[IBAN];"),
+        (
+            "FR14\u{a0}2004\u{a0}1010\u{a0}0505\u{a0}0001\u{a0}3M02\u{a0}606",
+            "[IBAN]",
+        ),
+        ("4111\u{a0}1111\u{a0}1111\u{a0}1111", "[CARD]"),
+        ("3782\u{202f}822463\u{202f}10005.", "[CARD]."),
         ("ssn is 536-90-4399.", "ssn is [NATIONAL_ID]."),
         ("SSN 536904399", "SSN [NATIONAL_ID]"),
         (

@@ -52,6 +52,9 @@ pub struct OtlpConfig {
     /// A request that takes longer to arrive is given up. Default 30s.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// A connection over HTTP without a request for so long is closed, and any whose first bytes do not come. Default 2m; at least 1s.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
 }
 
 impl Default for OtlpConfig {
@@ -63,6 +66,7 @@ impl Default for OtlpConfig {
             max_in_flight_bytes: 256 << 20,
             retry_after: Duration::from_secs(1),
             request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(2),
         }
     }
 }

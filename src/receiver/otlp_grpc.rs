@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -22,6 +23,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower_service::Service;
 
 use crate::forward::Full;
+use crate::incoming::Punctual;
 use crate::otlp::client::Encoding;
 use crate::otlp::trace_service_server::{TraceService, TraceServiceServer};
 use crate::receiver::Receiver;
@@ -56,6 +58,8 @@ pub async fn serve(
     .fallback(async |request: axum::extract::Request| unknown_service(request.uri().path()));
     // Without it, window updates wait for delayed acknowledgements: 40 ms a batch.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming
+        .map(move |stream| Ok::<_, std::io::Error>(Punctual::new(stream?, config.idle_timeout)));
     Server::builder()
         .timeout(config.request_timeout)
         .max_concurrent_streams(config.grpc.max_concurrent_streams)

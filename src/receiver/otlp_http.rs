@@ -10,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::serve::ListenerExt;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use prost::Message;
@@ -18,6 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::forward::Full;
+use crate::incoming;
 use crate::otlp::client::Encoding;
 use crate::pipeline::Consumed;
 use crate::receiver::Receiver;
@@ -28,24 +28,14 @@ use crate::receiver::respond::{TRACES_ONLY, export_response, export_response_byt
 use crate::receiver::whole::keep::{keep_json, keep_protobuf};
 
 /// Serves until `shutdown` ends, then lets the requests under way finish.
-pub async fn serve(
-    listener: TcpListener,
-    receiver: Receiver,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, receiver: Receiver, shutdown: impl Future<Output = ()>) {
+    let idle = receiver.config.idle_timeout;
     let router = Router::new()
         .route("/v1/traces", post(export))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(receiver);
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "Cannot set TCP_NODELAY.");
-        }
-    });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await
+    incoming::serve(listener, router, idle, shutdown).await;
 }
 
 /// How a body is encoded, also that of the answer.

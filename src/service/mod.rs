@@ -72,6 +72,9 @@ const COMMANDS_WAITING: usize = 16;
 /// Requests under way have this part of `shutdown.deadline` to arrive: one over it.
 const DRAIN_SHARE: u32 = 2;
 
+/// Who asks the admin endpoint has this part of `shutdown.deadline` to get the answer, after all else: one over it.
+const ANSWER_SHARE: u32 = 8;
+
 /// Why a service cannot start, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -171,6 +174,7 @@ impl Service {
         let (traces, feed) = (trace_buffer(&config, &rules), TraceFeed::new());
         let (adapters, advice) = Adapters::new(&feed, &reports, &clock);
         let pipeline = Pipeline::new(Arc::clone(&windows), rules, clock.clone());
+        let pipeline = pipeline.with_journal(keeper.journal().cloned());
         let (pipeline, forwarder) = completed(pipeline, traces.as_ref(), &config, &advice, &clock)?;
         let built = adapters::build(&config, &pipeline, &keeper, &advice, clock.now())?;
         let adapters = adapters.with(built);
@@ -340,7 +344,7 @@ async fn supervise(
         notifying.cancel();
         let exported = finish(exporters).await;
         serving.cancel();
-        let served = finish(servers).await;
+        let served = answer(servers, config.shutdown.deadline / ANSWER_SHARE).await;
         drained
             .and(evaluated)
             .and(closed?.map_err(Into::into))
@@ -364,6 +368,19 @@ async fn drain(
     intake.close();
     tracing::warn!("Requests that were still arriving are given up.");
     Ok(())
+}
+
+/// Lets what is asked be answered. All is written by then, so who reads slowly, or never ends the question, is cut off after
+/// `limit`, and nothing is lost.
+async fn answer(
+    servers: JoinSet<Result<(), ServiceError>>,
+    limit: Duration,
+) -> Result<(), ServiceError> {
+    let answered = tokio::time::timeout(limit, finish(servers)).await;
+    answered.unwrap_or_else(|_| {
+        tracing::warn!("Those who were still asking or reading are cut off.");
+        Ok(())
+    })
 }
 
 async fn finish(mut tasks: JoinSet<Result<(), ServiceError>>) -> Result<(), ServiceError> {
@@ -430,9 +447,7 @@ async fn open_keeper(
         let store = Store::open(config.storage.clone())?;
         let keeper = Keeper::new(&config, windows, store, clock).heeding(asked);
         let restored = keeper.restore(&objectives)?;
-        if restored > 0 {
-            tracing::info!(series = restored, "Windows rebuilt from the history.");
-        }
+        tasks::show_restored(&restored);
         Ok::<_, ServiceError>(Arc::new(keeper))
     });
     keeper.await?

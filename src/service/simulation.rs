@@ -11,7 +11,7 @@ use crate::model::NANOS_PER_SEC;
 use crate::model::fault::LatencyChange;
 use crate::model::simulation::{
     CaseEvaluation, CaseExpectation, CaseFigures, CaseResult, FaultReport, Noticed, ServiceChange,
-    ServiceFigures,
+    ServiceFigures, time_text,
 };
 use crate::model::slo::{Objective, Sli, exact_ratio};
 use crate::model::span::Outcome;
@@ -431,20 +431,16 @@ fn expectation(
 
 /// When alerts fire, for people.
 fn said(noticed: Noticed) -> String {
-    let after = |secs: u64| {
-        let minutes = secs / 60;
-        if minutes < 120 {
-            format!("{minutes} min")
-        } else {
-            format!("{:.1} h", minutes as f64 / 60.0)
-        }
-    };
     match (noticed.page_secs, noticed.ticket_secs) {
         (Some(page), Some(ticket)) if ticket < page => {
-            format!("ticket after {}, page after {}", after(ticket), after(page))
+            format!(
+                "ticket after {}, page after {}",
+                time_text(ticket),
+                time_text(page)
+            )
         }
-        (Some(page), _) => format!("page after {}", after(page)),
-        (None, Some(ticket)) => format!("ticket after {}, no page", after(ticket)),
+        (Some(page), _) => format!("page after {}", time_text(page)),
+        (None, Some(ticket)) => format!("ticket after {}, no page", time_text(ticket)),
         (None, None) => "no alert".to_owned(),
     }
 }

@@ -21,7 +21,9 @@ use crate::receiver::{OtlpConfig, Receiver, otlp_grpc, otlp_http};
 use crate::service::ServiceError;
 use crate::service::endpoints::ServerListeners;
 use crate::service::keeper::Keeper;
-use crate::service::tasks::{candidates_task, commands_task, history_task};
+use crate::service::tasks::{
+    candidates_task, checkpoint_task, commands_task, history_task, log_task,
+};
 use crate::telemetry::Transport;
 
 /// An export that takes longer is given up and counted; the next report is the next attempt.
@@ -47,7 +49,10 @@ pub(super) fn start_receivers(
     let drained = stop.clone().cancelled_owned();
     receivers.spawn(async move { Ok(otlp_grpc::serve(grpc, receiver_grpc, drained).await?) });
     let drained = stop.clone().cancelled_owned();
-    receivers.spawn(async move { Ok(otlp_http::serve(http, receiver_http, drained).await?) });
+    receivers.spawn(async move {
+        otlp_http::serve(http, receiver_http, drained).await;
+        Ok(())
+    });
     receivers
 }
 
@@ -63,23 +68,26 @@ pub(super) fn start_servers(
         sampling_http,
         sampling_grpc,
     } = listeners;
+    let idle = config.admin.idle_timeout;
     let mut servers = JoinSet::new();
     if let Some(listener) = sampling_http {
         let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
-        servers.spawn(
-            async move { Ok(sampling::serve_http(listener, &config, answers, ended).await?) },
-        );
+        servers.spawn(async move {
+            sampling::serve_http(listener, &config, answers, idle, ended).await;
+            Ok(())
+        });
     }
     if let Some(listener) = sampling_grpc {
         let (config, answers) = (config.sampling_server.clone(), answers.clone());
         let ended = stop.clone();
-        servers.spawn(
-            async move { Ok(sampling::serve_grpc(listener, &config, answers, ended).await?) },
-        );
+        servers.spawn(async move {
+            sampling::serve_grpc(listener, &config, answers, idle, ended).await;
+            Ok(())
+        });
     }
     let ended = stop.clone();
-    servers.spawn(async move { Ok(api::serve(admin, api, ended).await?) });
+    servers.spawn(async move { Ok(api::serve(admin, api, idle, ended).await?) });
     servers
 }
 
@@ -92,6 +100,13 @@ pub(super) fn start_keeping(
 ) -> JoinSet<Result<(), ServiceError>> {
     let mut tasks = JoinSet::new();
     tasks.spawn(history_task(Arc::clone(keeper), stop.clone()));
+    let storage = &config.storage;
+    tasks.spawn(checkpoint_task(
+        Arc::clone(keeper),
+        storage.clone(),
+        stop.clone(),
+    ));
+    tasks.spawn(log_task(Arc::clone(keeper), storage.clone(), stop.clone()));
     let evaluator = config.evaluator.clone();
     tasks.spawn(candidates_task(Arc::clone(keeper), evaluator, stop.clone()));
     tasks.spawn(commands_task(Arc::clone(keeper), inbox, stop.clone()));

@@ -12,16 +12,18 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Command, CommandError, Reply};
 use crate::clock::Clock;
 use crate::evaluator::{self, Evaluator};
+use crate::model::NANOS_PER_SEC;
 use crate::model::advice::Advice;
 use crate::model::report::Report;
 use crate::pipeline::Pipeline;
 use crate::service::ServiceError;
 use crate::service::findings;
-use crate::service::keeper::Keeper;
+use crate::service::keeper::{Keeper, Restored};
 use crate::service::trace_tests::TraceTests;
-use crate::store::StoreError;
 use crate::store::book::DecisionError;
-use crate::telemetry::EvaluatorMetrics;
+use crate::store::journal::Journal;
+use crate::store::{self, StoreError};
+use crate::telemetry::{DurabilityMetrics, EvaluatorMetrics};
 use crate::window::Windows;
 use crate::window::cohort::RecordingUsage;
 
@@ -75,6 +77,9 @@ impl EvaluationTask {
 
     fn evaluate(mut self) -> (Self, Report) {
         let now = self.clock.now();
+        if let Some(journal) = self.keeper.journal() {
+            journal.note_upkeep(now);
+        }
         self.windows.maintain(now);
         let snapshot = self
             .windows
@@ -133,6 +138,123 @@ pub(super) async fn history_task(
             Work::Tell => log_failure("keep what changed", keeper.keep_transitions()),
         })
         .await?;
+    }
+}
+
+/// After a checkpoint that failed, the next one waits this long, however full the log is.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Time between looks at how full the log is.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Says what a start found.
+pub(super) fn show_restored(restored: &Restored) {
+    let Restored {
+        loaded,
+        rebuilt,
+        log,
+    } = *restored;
+    let metrics = DurabilityMetrics::new();
+    metrics.truncated_bytes.increment(log.torn);
+    metrics.broken.increment(log.broken);
+    if loaded > 0 || log.requests > 0 {
+        tracing::info!(
+            series = loaded,
+            requests = log.requests,
+            "Windows loaded from the checkpoint and the log."
+        );
+    }
+    if rebuilt > 0 {
+        tracing::info!(series = rebuilt, "Windows rebuilt from the history.");
+    }
+}
+
+/// Makes checkpoints: every `storage.checkpoint_interval`, and when the log is half full.
+pub(super) async fn checkpoint_task(
+    keeper: Arc<Keeper>,
+    config: store::Config,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let Some(journal) = keeper.journal().cloned() else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    let metrics = DurabilityMetrics::new();
+    let mut next = interval(config.checkpoint_interval);
+    next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The start made one, or goes on from one.
+    next.tick().await;
+    loop {
+        tokio::select! {
+            _ = next.tick() => {}
+            () = journal.due() => next.reset(),
+            () = stop.cancelled() => return Ok(()),
+        }
+        let worker = Arc::clone(&keeper);
+        let made = tokio::task::spawn_blocking(move || worker.checkpoint()).await?;
+        match made {
+            Ok(Some(made)) => {
+                let at = keeper.now() / NANOS_PER_SEC;
+                metrics.made(at, made.bytes, made.took, made.pause);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                metrics.failed.increment(1);
+                tracing::error!(%error, "Cannot make a checkpoint; the one before and the log since then stay.");
+                tokio::select! {
+                    () = tokio::time::sleep(CHECKPOINT_PAUSE) => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Brings the log to the disk every `storage.wal_sync`, and shows how full it is.
+pub(super) async fn log_task(
+    keeper: Arc<Keeper>,
+    config: store::Config,
+    stop: CancellationToken,
+) -> Result<(), ServiceError> {
+    let Some(journal) = keeper
+        .journal()
+        .filter(|journal| journal.is_logged())
+        .cloned()
+    else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    let metrics = DurabilityMetrics::new();
+    metrics.log_limit.set(config.wal_max_bytes as f64);
+    let is_synced = !config.wal_sync.is_zero();
+    let mut syncs = interval(if is_synced {
+        config.wal_sync
+    } else {
+        LOG_INTERVAL
+    });
+    let mut looks = interval(LOG_INTERVAL);
+    syncs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = syncs.tick(), if is_synced => {
+                let journal = Arc::clone(&journal);
+                tokio::task::spawn_blocking(move || journal.sync()).await?;
+            }
+            _ = looks.tick() => show_log(&metrics, &journal),
+            () = stop.cancelled() => {
+                show_log(&metrics, &journal);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn show_log(metrics: &DurabilityMetrics, journal: &Journal) {
+    if let Some(status) = journal.log_status() {
+        metrics.log_bytes.set(status.bytes as f64);
+        metrics.logged.absolute(status.requests);
+        metrics.unlogged.absolute(status.unlogged);
     }
 }
 

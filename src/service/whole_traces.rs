@@ -15,6 +15,7 @@ pub struct WholeTraces {
     assembler: TraceAssembler,
     rules: EventRules,
     findings: Vec<Finding>,
+    is_cut_off: bool,
     scrubber: Scrubber,
 }
 
@@ -41,6 +42,7 @@ impl WholeTraces {
             assembler: TraceAssembler::new(most),
             rules: EventRules::new(&config.sli),
             findings: Vec::new(),
+            is_cut_off: false,
             scrubber: config.scrubber(),
         }
     }
@@ -54,12 +56,18 @@ impl WholeTraces {
         let settings = FileSettings::default();
         let summary = read_whole_traces(input, &self.rules, &settings, &mut sink)?;
         self.findings.extend(summary.findings);
+        self.is_cut_off |= summary.is_truncated;
         Ok(())
     }
 
     /// What could not be read.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// Whether an input ended before it should.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
 
     /// The traces, without personal data and secrets.

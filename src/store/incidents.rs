@@ -1,9 +1,7 @@
 //! The incident memory: each incident under a number for good, with what a person said about it. JSON, since it outlives
 //! the program that wrote it.
 
-use redb::{
-    ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
-};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
 use crate::model::incident::{Confirmation, Incident};
 use crate::store::{Store, StoreError, unreadable};

@@ -5,8 +5,11 @@
 
 mod assumed;
 pub mod book;
+mod database;
 pub mod file;
 mod incidents;
+pub mod journal;
+pub mod recent;
 mod rows;
 mod seed;
 mod slos;
@@ -14,8 +17,9 @@ mod topology;
 mod transitions;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,7 +27,9 @@ use crate::model::UnixNanos;
 use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey};
 use crate::store::book::DecisionError;
+use crate::store::database::Reopening;
 use crate::store::rows::{HistoryKey, decode_row, encode_row};
+use crate::window::checkpoint::CheckpointError;
 use crate::window::ledger::{LEDGER_DAYS, LedgerDay, LedgerRow};
 use crate::window::series::CarriedCounters;
 
@@ -47,9 +53,19 @@ const MAX_HISTORY_DEFAULT: usize = 100;
 pub struct Config {
     /// Directory of the store; made if it is missing. Default ./slo-copilot-data.
     pub dir: PathBuf,
-    /// What a crash may lose. `none` (default, the only one so far): closed minutes, ledgers and adopted objectives are on
-    /// the disk within seconds of a minute's close; a crash loses the last minute or two, an orderly stop nothing.
+    /// What a crash may lose: `none` (default), `checkpoint` or `wal`. Closed minutes, ledgers and adopted objectives are on
+    /// the disk within seconds of a minute's close in any case.
     pub durability: DurabilityConfig,
+    /// Time between checkpoints of all windows. Default 60s; at least 1s.
+    #[serde(with = "humantime_serde")]
+    pub checkpoint_interval: Duration,
+    /// Time between the moments at which the log is brought to the disk: so much a power failure may lose. A crash of the
+    /// process loses nothing of it. Default 1s; 0s leaves it to the operating system.
+    #[serde(with = "humantime_serde")]
+    pub wal_sync: Duration,
+    /// Most bytes of the log. At half of it a checkpoint is made, after which the log begins anew. Default 256 MiB; at least
+    /// 1 MiB.
+    pub wal_max_bytes: u64,
     /// Days of minutes that the history keeps. Default 35; at least 1.
     pub history_days: u32,
     /// Transitions that are kept; the oldest go. Default 10000.
@@ -66,6 +82,9 @@ impl Default for Config {
         Self {
             dir: PathBuf::from("./slo-copilot-data"),
             durability: DurabilityConfig::None,
+            checkpoint_interval: Duration::from_mins(1),
+            wal_sync: Duration::from_secs(1),
+            wal_max_bytes: 256 << 20,
             history_days: 35,
             max_transitions: 10_000,
             max_history_per_slo: MAX_HISTORY_DEFAULT,
@@ -78,9 +97,13 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DurabilityConfig {
-    /// The open minutes.
+    /// Open minutes, and all of the series whose minutes the history does not keep. Counters begin anew.
     #[default]
     None,
+    /// What came since the last checkpoint and is not in the history. Counters begin anew after a crash.
+    Checkpoint,
+    /// Nothing that was acknowledged; counters go on.
+    Wal,
 }
 
 /// What went wrong with the store.
@@ -130,6 +153,22 @@ pub enum StoreError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A checkpoint cannot be made.
+    #[error("cannot write the checkpoint {path}: {source}; is there room in storage.dir?")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CheckpointError<std::io::Error>,
+    },
+    /// A file of the checkpoints or of the log cannot be used.
+    #[error("cannot use {path}: {source}; storage.dir must be readable and writable")]
+    Journal {
+        /// The file or the directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// No incident has this number.
     #[error("there is no incident {id}; `slo-copilot incidents list` shows all")]
     NoIncident {
@@ -150,7 +189,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 /// The open store. Its calls block; callers in async code move them to a blocking thread.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Reopening,
     config: Config,
     /// Number of the last transition that was kept.
     told: watch::Sender<u64>,
@@ -164,7 +203,7 @@ impl Store {
             source,
         })?;
         let path = config.dir.join(FILE_NAME);
-        let database = open_database(&path)?;
+        let database = Reopening::new(move || open_database(&path))?;
         let transaction = database.begin_write()?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(SERIES)?;
@@ -175,6 +214,7 @@ impl Store {
         incidents::prepare(&transaction)?;
         topology::prepare(&transaction)?;
         assumed::prepare(&transaction)?;
+        recent::prepare(&transaction)?;
         transaction.commit()?;
         let told = watch::Sender::new(last);
         Ok(Self {
@@ -210,12 +250,17 @@ impl Store {
                 }
             }
             let mut history = transaction.open_table(HISTORY)?;
+            let mut written = Vec::with_capacity(minutes.len());
             for minute in minutes {
                 let mut key = HistoryKey::new(minute.series, minute.row.minute);
                 while history.get(&key.bytes())?.is_some() {
                     key = key.next();
                 }
                 history.insert(&key.bytes(), encode_row(&minute.row).as_slice())?;
+                written.push(key);
+            }
+            if self.config.durability != DurabilityConfig::None {
+                recent::note(&transaction, &written)?;
             }
             let mut ledger = transaction.open_table(LEDGER)?;
             for row in days {

@@ -42,6 +42,10 @@ impl HistoryKey {
         (Self::new(series, from_minute), last)
     }
 
+    pub(super) fn series(self) -> SeriesId {
+        self.series
+    }
+
     pub(super) fn minute(self) -> u32 {
         self.minute
     }

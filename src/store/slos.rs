@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use crate::model::UnixNanos;
 use crate::model::record::{Actor, Edit, RecordState, SloRecord};
@@ -47,7 +47,7 @@ impl Store {
         &self,
         edit: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, E> {
-        let transaction = self.database.begin_write().map_err(StoreError::from)?;
+        let transaction = self.database.begin_write()?;
         let mut book = self.load_book(&transaction)?;
         let done = edit(&mut book)?;
         if book.is_changed() {

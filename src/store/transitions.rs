@@ -3,9 +3,7 @@
 //! Each has the next number, for good: who knows the last one that it saw misses nothing, and knows how many went for
 //! want of room. JSON, since it outlives the program that wrote it.
 
-use redb::{
-    ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
-};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::Deserialize;
 use tokio::sync::watch;
 

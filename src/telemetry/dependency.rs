@@ -8,8 +8,8 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 const CALLS: &str = "slo_copilot_dependency_calls_per_second";
 /// Failed calls of all.
 const ERRORS: &str = "slo_copilot_dependency_error_ratio";
-/// Quantile of the time that calls take; label `quantile` besides.
-const LATENCY: &str = "slo_copilot_dependency_latency_seconds";
+/// 95th percentile of the time that calls take. Prometheus keeps the label `quantile` for summaries.
+const LATENCY: &str = "slo_copilot_dependency_latency_p95_seconds";
 /// Failed calls after which the caller failed too, of all failed ones.
 const PROPAGATION: &str = "slo_copilot_dependency_propagation_ratio";
 /// Nodes of the graph.
@@ -35,7 +35,7 @@ pub(super) fn describe() {
     );
     describe_gauge!(
         LATENCY,
-        "Time that calls of an edge of the service graph take."
+        "95th percentile of the time that calls of an edge of the service graph take."
     );
     describe_gauge!(
         PROPAGATION,
@@ -146,15 +146,10 @@ impl EdgeGauges {
             ("callee", callee.to_owned()),
             ("kind", kind.to_owned()),
         ];
-        let with_quantile: Vec<(&str, String)> = labels
-            .iter()
-            .cloned()
-            .chain([("quantile", "0.95".to_owned())])
-            .collect();
         Self {
             calls: gauge!(CALLS, &labels),
             errors: gauge!(ERRORS, &labels),
-            latency: gauge!(LATENCY, &with_quantile),
+            latency: gauge!(LATENCY, &labels),
             propagation: gauge!(PROPAGATION, &labels),
         }
     }

@@ -6,17 +6,46 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::model::one_line;
 use crate::model::span::Outcome;
 use crate::model::trace::{
     AttributeValue, Attributes, Completeness, StatusCode, Trace, TraceResource, TraceSpan,
 };
 use crate::trace::tree::TraceTree;
 
-/// Lines of a tree; further spans are counted in the last one.
+/// Lines of a tree of a whole trace; further spans are counted in the last one.
 const LINES_MAX: usize = 5_000;
 
 /// Deeper spans are not indented further.
 const INDENTED_DEPTH_MAX: usize = 60;
+
+/// The tree, a line a span with its mark before it and indented below its parent; spans of which `line_of` says nothing,
+/// and those beyond `lines_max`, are counted at the end.
+pub fn draw(
+    tree: &TraceTree<'_>,
+    lines_max: usize,
+    line_of: impl Fn(usize, &TraceSpan) -> Option<(char, String)>,
+) -> String {
+    let mut text = String::new();
+    let (mut lines, mut omitted) = (0, 0);
+    for (index, depth) in tree.depth_first() {
+        let Some(span) = tree.span(index) else {
+            continue;
+        };
+        let Some((mark, line)) = line_of(index, span).filter(|_| lines < lines_max) else {
+            omitted += 1;
+            continue;
+        };
+        lines += 1;
+        let indent = "  ".repeat(depth.min(INDENTED_DEPTH_MAX));
+        // Spans say what they like. Writing to a string does not fail.
+        writeln!(text, "{mark} {indent}{}", one_line(&line)).unwrap_or(());
+    }
+    if omitted > 0 {
+        writeln!(text, "  … {omitted} more spans").unwrap_or(());
+    }
+    text
+}
 
 /// The trace as an `ExportTraceServiceRequest` of OTLP/JSON, which every command reads again.
 pub fn otlp_json(trace: &Trace) -> Value {
@@ -169,13 +198,8 @@ pub fn tree_text(trace: &Trace) -> String {
         Completeness::Complete => text.push_str("complete\n"),
         Completeness::Incomplete(why) => writeln!(text, "incomplete: {why}").unwrap_or(()),
     }
-    for (index, depth) in tree.depth_first().take(LINES_MAX) {
-        let Some(span) = tree.span(index) else {
-            continue;
-        };
-        let mark = if on_path.contains(&index) { "* " } else { "  " };
-        text.push_str(mark);
-        text.push_str(&"  ".repeat(depth.min(INDENTED_DEPTH_MAX)));
+    text + &draw(&tree, LINES_MAX, |index, span| {
+        let mark = if on_path.contains(&index) { '*' } else { ' ' };
         let (service, kind) = (&span.resource.service.name, span.kind.label());
         let times = [
             span.start.saturating_sub(start),
@@ -183,40 +207,16 @@ pub fn tree_text(trace: &Trace) -> String {
             tree.self_nanos(index),
         ];
         let [after, took, own] = times.map(millis);
-        let operation = one_line(&span.operation);
-        write!(
-            text,
-            "{operation} [{} {kind}] +{after} took {took}, itself {own}",
-            one_line(service)
-        )
-        .unwrap_or(());
-        if span.outcome == Outcome::Error {
-            text.push_str(" ERROR");
-            if !span.status_message.is_empty() {
-                write!(text, ": {}", one_line(&span.status_message)).unwrap_or(());
-            }
-        }
-        text.push('\n');
-    }
-    let more = trace.spans.len().saturating_sub(LINES_MAX);
-    if more > 0 {
-        writeln!(text, "  … and {more} spans more").unwrap_or(());
-    }
-    text
-}
-
-/// Spans say what they like: no control character reaches a terminal.
-fn one_line(text: &str) -> String {
-    let characters = text.chars();
-    characters
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect()
+        let failed = match (span.outcome, &*span.status_message) {
+            (Outcome::Ok, _) => String::new(),
+            (Outcome::Error, "") => " ERROR".to_owned(),
+            (Outcome::Error, message) => format!(" ERROR: {message}"),
+        };
+        let operation = &span.operation;
+        let line =
+            format!("{operation} [{service} {kind}] +{after} took {took}, itself {own}{failed}");
+        Some((mark, line))
+    })
 }
 
 fn millis(nanos: u64) -> String {
@@ -260,7 +260,7 @@ mod tests {
         let wanted = "\
 trace t, 3 spans, incomplete: 1 spans whose parent is not there
 * page [web server] +0.000 ms took 100.000 ms, itself 70.000 ms
-*   get-user [web client] +10.000 ms took 30.000 ms, itself 30.000 ms ERROR: it\u{fffd}failed
+*   get-user [web client] +10.000 ms took 30.000 ms, itself 30.000 ms ERROR: it failed
   lost [users server] +12.000 ms took 0.001 ms, itself 0.001 ms
 ";
         assert_eq!(tree_text(&page()), wanted);

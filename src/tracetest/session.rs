@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::UnixNanos;
 use crate::model::report::Verdict;
-use crate::model::test_result::{CheckResult, TestFailure, TestReport, TestResult};
+use crate::model::test_result::{CheckResult, TestFailure, TestReport, TestResult, worst};
 use crate::model::trace::{Completeness, Trace};
 use crate::trace::tree::TraceTree;
 use crate::tracetest::judge::{Offence, Outcome, draw, judge};
@@ -154,23 +154,11 @@ impl Session {
 
     /// The results at `now`.
     pub fn report(&self, now: UnixNanos) -> TestReport {
-        let tests: Vec<TestResult> = self
-            .suites
-            .iter()
-            .flat_map(|suite| {
-                let tests = suite.tests.iter();
-                tests.map(|state| state.result(&suite.name, now, &self.limits))
-            })
-            .collect();
-        let count = |verdict| tests.iter().filter(|test| test.verdict == verdict).count() as u64;
-        TestReport {
-            verdict: worst(tests.iter().map(|test| test.verdict)),
-            passed: count(Verdict::Pass),
-            failed: count(Verdict::Fail),
-            inconclusive: count(Verdict::Inconclusive),
-            traces: self.traces,
-            tests,
-        }
+        let tests = self.suites.iter().flat_map(|suite| {
+            let tests = suite.tests.iter();
+            tests.map(|state| state.result(&suite.name, now, &self.limits))
+        });
+        TestReport::new(tests.collect(), self.traces)
     }
 }
 
@@ -188,18 +176,6 @@ pub fn is_about(test: &Test, tree: &TraceTree<'_>, variables: &Variables) -> boo
     } else {
         tree.tops().iter().copied().any(matches)
     }
-}
-
-/// `fail > inconclusive > pass`; inconclusive without any.
-fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    let badness = |verdict: &Verdict| match verdict {
-        Verdict::Pass | Verdict::Warn => 0,
-        Verdict::Inconclusive => 1,
-        Verdict::Fail => 2,
-    };
-    verdicts
-        .max_by_key(badness)
-        .unwrap_or(Verdict::Inconclusive)
 }
 
 impl TestState {

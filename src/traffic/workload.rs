@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::batch::{BatchShape, BatchTemplate, Variation};
-use crate::traffic::generate::{Faults, Generator, Reporter, Trace, export_request};
+use crate::traffic::generate::{Faults, Generator, Moment, Reporter, Trace, export_request};
 
 /// Time for the slowest visit to end before it is sent.
 const LAG_NANOS: u64 = 2 * NANOS_PER_SEC;
@@ -35,10 +35,12 @@ impl Workload {
         Self::Batch(BatchWorkload::new(shape, seed))
     }
 
-    /// Requests of whole visits from a generator, whatever its model says about load and faults.
-    pub fn model(generator: Generator) -> Self {
+    /// Requests of whole visits from a generator, whatever its model says about load. Its faults and rollouts come at
+    /// their times after `started`.
+    pub fn model(generator: Generator, started: UnixNanos) -> Self {
         Self::Model(Box::new(ModelWorkload {
-            visits: Mutex::new((generator, Vec::new())),
+            started,
+            visits: Mutex::new((generator, Moment::default(), Vec::new())),
         }))
     }
 
@@ -198,20 +200,22 @@ impl BatchWorkload {
 /// A span and who reports it.
 type ReportedSpan = (Arc<Reporter>, Span);
 
-/// A generator, and the spans of its last visit that did not fit into the last request.
+/// A generator, the faults of its last visit, and the spans of that visit that did not fit into the last request.
 #[derive(Debug)]
 pub struct ModelWorkload {
-    visits: Mutex<(Generator, Vec<ReportedSpan>)>,
+    started: UnixNanos,
+    visits: Mutex<(Generator, Moment, Vec<ReportedSpan>)>,
 }
 
 impl ModelWorkload {
     fn request(&self, spans: usize, now: UnixNanos) -> Bytes {
         let start = now.saturating_sub(LAG_NANOS);
+        let since = Duration::from_nanos(now.saturating_sub(self.started));
         let taken = {
             let mut guard = lock(&self.visits);
-            let (generator, waiting) = &mut *guard;
+            let (generator, moment, waiting) = &mut *guard;
             while waiting.len() < spans {
-                let visit = generator.trace(start, &Faults::none()).into_spans();
+                let visit = generator.visit_at(start, since, moment).into_spans();
                 if visit.is_empty() {
                     break;
                 }
@@ -234,7 +238,7 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
     use super::*;
-    use crate::traffic::generate::span_count;
+    use crate::traffic::generate::{Plan, span_count};
     use crate::traffic::shop;
 
     const NOW: UnixNanos = 1_800_000_000 * NANOS_PER_SEC;
@@ -247,7 +251,7 @@ mod tests {
     fn every_request_has_the_wanted_number_of_spans() {
         for workload in [
             Workload::batch(BatchShape::default(), 1),
-            Workload::model(shop::generator(1)),
+            Workload::model(shop::generator(1), NOW),
         ] {
             for (number, spans) in [(0, 100), (1, 100), (2, 37), (3, 1)] {
                 let request = workload.request(number, spans, NOW).body;
@@ -287,9 +291,32 @@ mod tests {
     }
 
     #[test]
+    fn faults_come_at_their_time_at_any_rate() {
+        let mut model = shop::model();
+        let fault =
+            "{name: down, at: 10s, for: 10s, target: {service: frontend}, fault: {outage: true}}";
+        model.faults = vec![serde_saphyr::from_str(fault).unwrap()];
+        let generator = Generator::new(Arc::new(Plan::new(&model)), 1);
+        let workload = Workload::model(generator, NOW);
+        let failed = |secs: u64| {
+            let at = NOW + secs * NANOS_PER_SEC;
+            let request = decode(&workload.request(0, 500, at).body);
+            let resources = request.resource_spans.iter();
+            let spans = resources
+                .flat_map(|resource| &resource.scope_spans)
+                .flat_map(|scope| &scope.spans);
+            let roots = spans.filter(|span| span.parent_span_id.is_empty());
+            let failed = roots.filter(|span| span.status.as_ref().is_some_and(|own| own.code == 2));
+            failed.count()
+        };
+        assert!(failed(5) <= 2 && failed(15) > 20 && failed(25) <= 22);
+        assert!(failed(30) <= 2);
+    }
+
+    #[test]
     fn spans_of_a_model_have_ended_when_they_are_sent() {
         let request = decode(
-            &Workload::model(shop::generator(1))
+            &Workload::model(shop::generator(1), NOW)
                 .request(0, 500, NOW)
                 .body,
         );

@@ -28,6 +28,19 @@ impl Demand {
         }
     }
 
+    /// The bits, to be kept.
+    pub fn words(&self) -> Vec<u64> {
+        let words = self.0.iter();
+        words.map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Adds the series that another one counted.
+    pub fn add_words(&self, words: &[u64]) {
+        for (mine, theirs) in self.0.iter().zip(words) {
+            mine.fetch_or(*theirs, Ordering::Relaxed);
+        }
+    }
+
     /// About how many different series were refused.
     #[expect(
         clippy::cast_possible_truncation,

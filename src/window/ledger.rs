@@ -46,7 +46,7 @@ pub struct Ledger {
 }
 
 /// A day of an account with what it belongs to, as the store keeps it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerRow {
     /// The account, see [`Objective::account`].
     pub objective: Arc<str>,
@@ -123,7 +123,18 @@ impl Ledger {
         self.tally.carry(sums);
     }
 
-    /// Puts days of an earlier run in place of those that are here; the windows keep what they have.
+    /// Begins the counters anew.
+    pub fn forget_counters(&mut self) {
+        self.tally.forget_counters();
+    }
+
+    /// The account, see [`Objective::account`].
+    pub fn account(&self) -> &Arc<str> {
+        &self.account
+    }
+
+    /// Puts days of an earlier run in place of those that are here, unless these know more events; the windows keep what
+    /// they have.
     pub fn restore_days(&mut self, days: impl IntoIterator<Item = LedgerDay>) {
         for day in days {
             self.cells.replace(day.day, day.sums);
@@ -275,9 +286,11 @@ impl Cells {
         }
     }
 
-    /// Puts in what is kept already, so that it is no change.
+    /// Puts in what is kept already, so that it is no change. What a log brought back is more than that.
     fn replace(&mut self, number: u32, sums: WindowSums) {
-        if let Some(held) = self.cell_mut(number) {
+        if let Some(held) = self.cell_mut(number)
+            && held.observed_total <= sums.observed_total
+        {
             *held = sums;
         }
     }

@@ -41,7 +41,7 @@ impl OpenMinute {
 }
 
 /// A minute of a series, compact.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClosedMinute {
     /// Minutes since the Unix epoch.
     pub minute: u32,
@@ -110,6 +110,12 @@ impl OpenMinutes {
     /// Closes one of the minutes before `until`.
     pub fn close_before(&mut self, until: u32) -> Option<ClosedMinute> {
         let position = self.0.iter().position(|open| open.minute < until)?;
+        Some(self.0.remove(position).close())
+    }
+
+    /// Takes one minute.
+    pub fn take(&mut self, minute: u32) -> Option<ClosedMinute> {
+        let position = self.0.iter().position(|open| open.minute == minute)?;
         Some(self.0.remove(position).close())
     }
 

@@ -3,12 +3,15 @@
 //! Invariant: nothing here reads a clock, does I/O or fails; `now` is an argument and what was refused is returned
 //! as counts.
 
+pub mod checkpoint;
 pub mod cohort;
+mod cut;
 pub mod demand;
 pub mod event;
 mod guard;
 pub mod latency;
 pub mod ledger;
+pub mod logged;
 pub mod measure;
 pub mod minutes;
 pub mod operation;
@@ -20,4 +23,4 @@ pub mod slices;
 pub mod snapshot;
 mod windows;
 
-pub use windows::{Recorded, Windows, selects};
+pub use windows::{Recorded, VERSIONS_MAX, Windows, selects};

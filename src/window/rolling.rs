@@ -414,6 +414,13 @@ impl Tally {
         self.unwindowed = self.unwindowed.plus(sums);
     }
 
+    /// Begins the counters anew; the windows stay as they are.
+    pub fn forget_counters(&mut self) {
+        self.unwindowed = WindowSums::default();
+        let excess = self.excess.as_ref().map(|excess| excess.current());
+        self.replayed = sums_of(self.observed.current(), excess);
+    }
+
     /// The sums since the beginning, with the events outside of every window, without the replayed ones.
     pub fn since_start(&self) -> WindowSums {
         sums_of(

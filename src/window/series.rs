@@ -12,6 +12,7 @@ use crate::model::series::{SeriesId, SeriesKey};
 use crate::model::span::Outcome;
 use crate::model::window::{LATENCY_LADDER_MICROS, Window, WindowSums};
 use crate::model::{NANOS_PER_SEC, UnixNanos};
+use crate::window::cut::{Cuttable, Tag};
 use crate::window::latency::LatencyTiers;
 use crate::window::ledger::{Ledger, LedgerRow};
 use crate::window::minutes::{ClosedMinute, NANOS_PER_MINUTE, OpenMinutes, minute_of};
@@ -110,6 +111,21 @@ pub struct Series {
     /// When events last arrived, and how many there had been by then; events may speak of long ago.
     active_at: UnixNanos,
     active_events: u64,
+    /// The last cut that has it.
+    #[serde(skip)]
+    copied: u32,
+}
+
+impl Cuttable for Series {
+    const TAG: Tag = Tag::Series;
+
+    fn copied(&self) -> u32 {
+        self.copied
+    }
+
+    fn set_copied(&mut self, cut: u32) {
+        self.copied = cut;
+    }
 }
 
 impl Series {
@@ -131,6 +147,7 @@ impl Series {
             appeared_at: first,
             active_at: 0,
             active_events: 0,
+            copied: 0,
         }
     }
 
@@ -252,6 +269,17 @@ impl Series {
         }
     }
 
+    /// Begins the counters anew; the windows stay as they are.
+    pub fn forget_counters(&mut self) {
+        self.tally.forget_counters();
+        if let Some(durations) = &mut self.durations {
+            **durations = Durations::default();
+        }
+        for ledger in &mut self.ledgers {
+            ledger.forget_counters();
+        }
+    }
+
     /// Duration histograms, if this series keeps them.
     pub fn durations(&self) -> Option<OutcomeDurations> {
         self.durations.as_ref().map(|durations| OutcomeDurations {
@@ -322,6 +350,50 @@ impl Series {
         self.ledgers
             .iter_mut()
             .find(|ledger| **ledger.name() == *name)
+    }
+
+    /// Drops the accounts that are not wanted.
+    pub fn retain_ledgers(&mut self, is_wanted: impl Fn(&Ledger) -> bool) {
+        self.ledgers.retain(is_wanted);
+    }
+
+    /// Whether what it has of a minute for the history counts as many events.
+    pub fn knows_as_much(&self, row: &MinuteRow) -> bool {
+        let own = self.unsaved_minutes();
+        let own = own.iter().filter(|own| own.minute == row.minute);
+        let known: u64 = own.map(|own| own.sums.observed_total).sum();
+        known >= row.sums.observed_total
+    }
+
+    /// Takes a minute as the history has it, which holds all that this series has of it for the history and more: counts
+    /// the rest.
+    pub fn take_over(&mut self, row: &MinuteRow) {
+        let mut rest = row.clone();
+        let own = self.outbox.extract_if(.., |own| own.minute == row.minute);
+        let mut own: Vec<MinuteRow> = own.collect();
+        if let Some(open) = self.open.take(row.minute) {
+            self.latency.add(open.minute, &open.latency);
+            own.push(open.row());
+        }
+        for own in &own {
+            rest.sums = rest.sums.minus(own.sums);
+            for (bucket, count) in &own.latency {
+                let held = rest.latency.iter_mut().find(|(held, _)| held == bucket);
+                if let Some((_, held)) = held {
+                    *held = held.saturating_sub(*count);
+                }
+            }
+        }
+        rest.latency.retain(|(_, count)| *count > 0);
+        self.replay(&rest);
+        for ledger in &mut self.ledgers {
+            ledger.replay(&rest);
+        }
+    }
+
+    /// Puts a minute back that had left for the history.
+    pub fn put_back(&mut self, row: MinuteRow) {
+        self.outbox.push(row);
     }
 
     /// Takes the closed minutes that wait for the history, and how many were lost.

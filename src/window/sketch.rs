@@ -136,7 +136,7 @@ impl Iterator for SketchIter<'_> {
     }
 }
 
-fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
+pub(in crate::window) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     loop {
         let [low, ..] = value.to_le_bytes();
         value >>= 7;
@@ -148,7 +148,7 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     }
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(in crate::window) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;

@@ -64,11 +64,12 @@ impl Windows {
     pub fn maintain(&self, now: UnixNanos) {
         let idle_nanos = u64::try_from(self.config.idle_expiry.as_nanos()).unwrap_or(u64::MAX);
         let oldest = now.saturating_sub(idle_nanos);
+        let _upkeep = self.upkeep();
         let mut idle = Vec::new();
         let mut traffic = Vec::new();
         for mut slot in self.map.iter_mut() {
             let id = *slot.key();
-            let Slot::Series(series) = slot.value_mut() else {
+            let Some(series) = slot.series_mut(&self.cut) else {
                 continue;
             };
             series.advance(now);
@@ -91,7 +92,7 @@ impl Windows {
     /// Closes every open minute, for the last write of a shutdown.
     pub fn close_minutes(&self) {
         for mut slot in self.map.iter_mut() {
-            if let Slot::Series(series) = slot.value_mut() {
+            if let Some(series) = slot.series_mut(&self.cut) {
                 series.close_minutes();
             }
         }
@@ -102,7 +103,9 @@ impl Windows {
         traffic.sort_unstable();
         for service in traffic.chunk_by(|a, b| a.0 == b.0) {
             for (rank, (_, _, id)) in service.iter().enumerate() {
-                if let Some(Slot::Series(series)) = self.map.get_mut(id).as_deref_mut() {
+                if let Some(mut slot) = self.map.get_mut(id)
+                    && let Some(series) = slot.series_mut(&self.cut)
+                {
                     let is_top = rank < self.config.history_operations_per_service;
                     series.keeps_history = is_top || !series.ledgers().is_empty();
                 }
@@ -235,7 +238,9 @@ impl Windows {
 
     /// Goes on from the counters of the run before.
     pub fn carry(&self, id: SeriesId, counters: CarriedCounters) {
-        if let Some(Slot::Series(series)) = self.map.get_mut(&id).as_deref_mut() {
+        if let Some(mut slot) = self.map.get_mut(&id)
+            && let Some(series) = slot.series_mut(&self.cut)
+        {
             series.carry(counters);
         }
     }

@@ -264,10 +264,28 @@ fn a_file_that_is_cut_off_does_not_pass_and_still_fails() {
         path
     };
     let (good, bad) = (cut(&files.good), cut(&files.bad));
-    let (code, _, said) = gate(&["--trace", &good, "-c", &files.config]);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("cut off"), "{said}");
+    let unpacked = files.dir.path().join("half.jsonl");
+    let text = fs::read_to_string(&files.good).unwrap();
+    fs::write(&unpacked, text.split_at(text.len() - 20).0).unwrap();
+    for good in [&*good, unpacked.to_str().unwrap()] {
+        let (code, _, said) = gate(&["--trace", good, "-c", &files.config]);
+        assert_eq!(code, Some(3), "{good}: {said}");
+        assert!(said.contains("cut off"), "{said}");
+    }
     assert_code(&["--trace", &bad, "-c", &files.config], 1);
+}
+
+#[test]
+fn a_gate_without_an_event_says_what_is_missing_of_the_traces() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.jsonl");
+    fs::write(&empty, "").unwrap();
+    let (code, text, _) = gate(&["--trace", empty.to_str().unwrap()]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(
+        text.contains("the traces hold no event to judge") && !text.contains("accept a candidate"),
+        "{text}"
+    );
 }
 
 #[test]

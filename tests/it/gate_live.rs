@@ -11,12 +11,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::canary::{Every, side_by_side};
 use crate::support::DEADLINE;
+use crate::support::eventually;
 use crate::support::grpc::accepted;
-use crate::support::process::{command, stderr};
+use crate::support::process::{Process, command, stderr};
 use crate::support::server::{Server, availability};
 use crate::support::spans::{MINUTE, NOW, failed_spans, request, spans};
 use crate::support::tls::TlsProxy;
+use crate::trace_tests::{SUITE, report};
 
 /// Runs the gate to its end while the servers of this process go on.
 async fn gate(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -200,6 +203,122 @@ async fn what_cannot_be_asked_is_no_verdict() {
         let (code, _, said) = gate(usage).await;
         assert_eq!(code, Some(2), "{usage:?}: {said}");
     }
+}
+
+#[tokio::test]
+async fn what_only_files_or_only_servers_can_be_asked_is_refused_and_not_passed_over() {
+    let server = Server::start(with_objective).await;
+    send(&server, 400, 0).await;
+    let url = server.admin_url("");
+    for option in ["--canary", "--canary-version", "--suite"] {
+        let (code, _, said) = gate(&["--endpoint", &url, option, "2.0"]).await;
+        assert_eq!(code, Some(2), "{option}: {said}");
+        assert!(
+            said.contains(&format!("{option} is for trace files")),
+            "{said}"
+        );
+    }
+    for (option, value) in [
+        ("--service", "checkout"),
+        ("--window", "5m"),
+        ("--wait", "1s"),
+        ("--hold", "1s"),
+        ("--ca-file", "ca.pem"),
+    ] {
+        let (code, _, said) = gate(&["--trace", "a.jsonl", option, value]).await;
+        assert_eq!(code, Some(2), "{option}: {said}");
+        assert!(
+            said.contains(&format!("{option} needs --endpoint")),
+            "{said}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_versions_comparison_decides_nothing() {
+    let server = Server::start(with_objective).await;
+    side_by_side(&server, Some(Every(100)), Some(Every(6))).await;
+    server.fresh_report().await;
+    let url = server.admin_url("");
+    let about = async |service, version| {
+        let ask = [
+            "--endpoint",
+            &url,
+            "--service",
+            service,
+            "--version",
+            version,
+        ];
+        gate(&[&ask[..], &["--format", "json"]].concat()).await
+    };
+    let (code, text, _) = about("checkout", "1.10.0").await;
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (code, &json["parts"][3]["verdict"]),
+        (Some(1), &"fail".into())
+    );
+    // The old version, and one that never was, are not 1.10.0; nor is another service.
+    for (service, version) in [
+        ("checkout", "1.9.0"),
+        ("checkout", "1.11.0"),
+        ("cart", "1.10.0"),
+    ] {
+        let (code, text, said) = about(service, version).await;
+        assert_eq!(code, Some(3), "{service} {version}: {said}");
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["canaries"], Value::Array(Vec::new()));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trace_tests_decide_about_their_service_alone_and_not_about_a_version_or_a_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let suite = dir.path().join("suite.yaml");
+    std::fs::write(&suite, SUITE).unwrap();
+    let suites = format!("tests.suites=[{}]", suite.display());
+    let sets = [
+        suites.as_str(),
+        "evaluator.interval=100ms",
+        "trace_buffer.quiet=100ms",
+    ];
+    let process = Process::serve(&sets).await;
+    report(
+        process.address("otlp_http"),
+        "0000000000000000000000000000aa01",
+        "",
+        20,
+    )
+    .await;
+    eventually("a test that passed", async || {
+        let verdict = process.json("/api/v1/verdict?service=shop").await;
+        (verdict["verdict"] == "pass").then_some(())
+    })
+    .await;
+    let url = process.address("admin").to_string();
+    let ask = async |more: &[&str]| gate(&[&["--endpoint", &url], more].concat()).await;
+    for more in [&[][..], &["--service", "shop"]] {
+        let (code, text, said) = ask(more).await;
+        assert_eq!(code, Some(0), "{more:?}: {text}{said}");
+    }
+    for more in [
+        &["--service", "nobody"][..],
+        &["--service", "shop", "--version", "2.0"],
+        &["--service", "shop", "--window", "5m"],
+        &["--window", "5m"],
+    ] {
+        let (code, text, said) = ask(more).await;
+        assert_eq!(code, Some(3), "{more:?}: {text}{said}");
+    }
+    // Good, but not for long enough.
+    let hold = ["--wait", "200ms", "--hold", "200ms", "--interval", "150ms"];
+    let (code, text, said) = ask(&hold).await;
+    assert_eq!(code, Some(3), "{text}{said}");
+    assert!(
+        said.contains("decided by the answer: the verdict is pass, but"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -184,6 +184,19 @@ fn fault_cases_say_who_notices_and_the_exit_code_what_was_expected() {
 }
 
 #[test]
+fn nothing_is_learnt_from_files_without_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = path(folder.path(), "empty.jsonl");
+    fs::write(&empty, "").unwrap();
+    let (code, text, said) = loadgen(&["--learn", &empty]);
+    assert_eq!((code, &*text), (Some(2), ""), "{said}");
+    assert!(
+        said.contains("nothing can be learnt from 0 traces"),
+        "{said}"
+    );
+}
+
+#[test]
 fn arguments_that_do_not_fit_are_refused_with_what_would() {
     for (arguments, said) in [
         (&["--output", "traces.txt"][..], ".jsonl"),

@@ -19,6 +19,7 @@ mod candidates;
 mod contracts;
 mod coverage;
 mod dashboard;
+mod durability;
 mod exporters;
 mod forward;
 mod gate;

@@ -1,77 +1,23 @@
 //! Stopping under load: whatever was acknowledged is counted, and the last report on the disk says so.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use slo_copilot::clock::Clock;
-use slo_copilot::model::UnixNanos;
 use slo_copilot::model::window::Window;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::DEADLINE;
-use crate::support::grpc::{HeldExport, accepted, channel, client, export};
+use crate::support::grpc::{HeldExport, accepted, channel};
+use crate::support::load::{CLIENTS, Load, SPANS_PER_REQUEST};
 use crate::support::process::Process;
 use crate::support::server::{Server, as_read, output_in, read_json, sums};
 use crate::support::spans::{NOW, request, spans};
 
-const CLIENTS: u64 = 4;
-const SPANS_PER_REQUEST: u64 = 50;
-
 /// Spans acknowledged before the stop begins.
 const ENOUGH: u64 = 5_000;
-
-/// Clients that send one request after the other until the server is gone.
-struct Load {
-    sent: Arc<AtomicU64>,
-    acknowledged: watch::Sender<u64>,
-    clients: JoinSet<()>,
-}
-
-impl Load {
-    async fn start(address: SocketAddr, end: UnixNanos) -> Self {
-        let sent = Arc::new(AtomicU64::new(0));
-        let acknowledged = watch::Sender::new(0);
-        let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
-            let mut client = client(address).await;
-            let (sent, acknowledged) = (Arc::clone(&sent), acknowledged.clone());
-            clients.spawn(async move {
-                let batch = request("checkout", spans(SPANS_PER_REQUEST, end));
-                loop {
-                    sent.fetch_add(SPANS_PER_REQUEST, Ordering::SeqCst);
-                    if export(&mut client, &batch).await.is_err() {
-                        return;
-                    }
-                    acknowledged.send_modify(|spans| *spans += SPANS_PER_REQUEST);
-                }
-            });
-        }
-        Self {
-            sent,
-            acknowledged,
-            clients,
-        }
-    }
-
-    async fn under_way(&self) {
-        let mut acknowledged = self.acknowledged.subscribe();
-        let enough = acknowledged.wait_for(|spans| *spans >= ENOUGH);
-        timeout(DEADLINE, enough).await.unwrap().unwrap();
-    }
-
-    /// The spans acknowledged and sent, when no client sends any more.
-    async fn finish(mut self) -> (u64, u64) {
-        while let Some(ended) = self.clients.join_next().await {
-            ended.unwrap();
-        }
-        let acknowledged = *self.acknowledged.borrow();
-        (acknowledged, self.sent.load(Ordering::SeqCst))
-    }
-}
 
 #[track_caller]
 fn assert_nothing_lost(acknowledged: u64, counted: u64, sent: u64) {
@@ -85,7 +31,7 @@ fn assert_nothing_lost(acknowledged: u64, counted: u64, sent: u64) {
 async fn a_stop_under_load_counts_all_that_was_acknowledged() {
     let server = Server::start(|_| ()).await;
     let load = Load::start(server.endpoints.otlp_grpc, NOW).await;
-    load.under_way().await;
+    load.under_way(ENOUGH).await;
     let (report, dir) = server.stop().await;
     let (acknowledged, sent) = load.finish().await;
     let counted = sums(&report, "checkout", Window::M5).observed_total;
@@ -108,7 +54,7 @@ async fn sigterm_under_load_drains_and_ends_with_code_0() {
     // The only evaluation that can know the last spans is the one of the shutdown.
     let mut server = Process::serve(&["evaluator.interval=1h"]).await;
     let load = Load::start(server.address("otlp_grpc"), Clock::system().now()).await;
-    load.under_way().await;
+    load.under_way(ENOUGH).await;
     server.terminate();
     let status = server.ended().await;
     assert_eq!(status.code(), Some(0), "{status}");
@@ -118,6 +64,20 @@ async fn sigterm_under_load_drains_and_ends_with_code_0() {
     let windows = report["services"][0]["windows"].as_array().unwrap();
     let counted = windows[0]["observed_total"].as_u64().unwrap();
     assert_nothing_lost(acknowledged, counted, sent);
+}
+
+/// Everything was written, and the exit code said that it was lost.
+#[tokio::test]
+async fn a_client_that_never_ends_its_question_makes_no_failure_of_a_stop() {
+    let server = Server::start(|config| config.shutdown.deadline = Duration::from_secs(4)).await;
+    let mut stalled = TcpStream::connect(server.endpoints.admin).await.unwrap();
+    stalled
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .unwrap();
+    // The connection was taken before this one, which was answered.
+    server.json("/api/v1/report").await;
+    server.stop().await;
 }
 
 /// One stalled client once kept everybody's last minute from the disk: the drain took the whole deadline.

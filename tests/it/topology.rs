@@ -1,7 +1,8 @@
 //! The service graph: of files by the command, of a running server by its routes, and against what the windows count.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -10,6 +11,7 @@ use slo_copilot::model::NANOS_PER_SEC;
 
 use crate::support::eventually;
 use crate::support::grpc::accepted;
+use crate::support::peers::peer;
 use crate::support::process::{Process, run, stderr};
 use crate::support::server::Server;
 use crate::support::spans::{NOW, attribute, request, span};
@@ -134,10 +136,15 @@ fn what_cannot_be_read_is_named_with_code_2() {
     let broken = dir.path().join("broken.yaml");
     std::fs::write(&broken, "kind: Deployment\napiVersion: apps/v1\nspec: [").unwrap();
     let broken = broken.to_str().unwrap();
+    let empty = dir.path().join("empty.json");
+    std::fs::write(&empty, "{\"resourceSpans\": []}").unwrap();
+    let empty = empty.to_str().unwrap();
     let trace = "examples/sample_trace.json";
     for (arguments, word) in [
         (vec!["topology"], "trace file"),
         (vec!["topology", "no/such.json"], "no/such.json"),
+        (vec!["topology", empty], "no traces"),
+        (vec!["topology", trace, "--baseline", empty], "no traces"),
         (
             vec!["topology", trace, "--manifests", "no/such.yaml"],
             "no/such.yaml",
@@ -309,6 +316,13 @@ async fn edges_have_metrics_within_their_bound() {
         page.sum("slo_copilot_dependency_error_ratio", &[("caller", "web")]),
         Some(0.0)
     );
+    let url = format!("http://{}/metrics", process.address("admin"));
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    assert!(text.contains("slo_copilot_dependency_latency_p95_seconds{"));
+    if let Some(program) = peer("promtool") {
+        let said = check_metrics(&program, &text);
+        assert_eq!(said, "", "what promtool finds wrong with the page");
+    }
 }
 
 const MANIFESTS: &str = "
@@ -401,4 +415,20 @@ async fn manifests_that_cannot_be_read_are_named_with_their_key() {
         said.contains("adapters.topology.manifests") && said.contains("no/such.yaml"),
         "{said}"
     );
+}
+
+/// What `promtool check metrics` says about a page.
+fn check_metrics(program: &Path, page: &str) -> String {
+    let mut child = Command::new(program)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(page.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    stderr(&output)
 }

@@ -15,7 +15,7 @@ use crate::support::eventually;
 use crate::support::process::{Process, command, stderr};
 use crate::support::traces::{Requests, write};
 
-const SUITE: &str = "\
+pub(crate) const SUITE: &str = "\
 type: Test
 spec:
   name: the answer is quick
@@ -97,6 +97,15 @@ fn the_exit_code_says_how_the_tests_went() {
         "{said}"
     );
     assert_eq!(test(&[&files.suite]).0, Some(2));
+    let waits = [&files.suite, "--trace", &files.quick, "--wait", "1s"];
+    assert_eq!(test(&waits).0, Some(2));
+    // What is missing may be what fails.
+    let half = files.path("half.jsonl");
+    let text = fs::read_to_string(&files.quick).unwrap();
+    fs::write(&half, text.split_at(text.len() - 20).0).unwrap();
+    let (code, _, said) = test(&[&files.suite, "--trace", &half]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("cut off"), "{said}");
     assert_eq!(test(&[&files.suite, "--trace", "/nowhere"]).0, Some(2));
 }
 
@@ -179,7 +188,7 @@ fn trace_tests_decide_a_gate() {
 }
 
 /// Reports one span of `shop`, as an SDK would, that ends now.
-async fn report(otlp: SocketAddr, trace: &str, parent: &str, millis: u64) {
+pub(crate) async fn report(otlp: SocketAddr, trace: &str, parent: &str, millis: u64) {
     let now = Clock::system().now();
     let start = now - millis * 1_000_000;
     let body = json!({"resourceSpans": [{

@@ -13,6 +13,7 @@ use crate::adapter::coverage::peer::host_in;
 use crate::adapter::coverage::workloads;
 use crate::adapter::kubernetes::Workload;
 use crate::model::coverage::{Probe, ProbeKind, WorkloadName};
+use crate::model::one_line;
 
 /// All gaps, the most valuable first.
 pub fn rank(
@@ -232,13 +233,6 @@ fn script(probes: &[Probe]) -> String {
         ),
     );
     text
-}
-
-/// A text that cannot leave its comment.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -126,4 +126,6 @@ pub struct OtherObject {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Whether containers with images stand somewhere in it: it runs pods in a way that is not known here.
+    pub runs_containers: bool,
 }

@@ -102,6 +102,20 @@ pub(super) fn inventory(objects: Vec<RawObject>, findings: &mut Findings) -> Inv
     inventory
 }
 
+/// Whether a list `containers` of what has an `image` stands anywhere in it.
+fn runs_containers(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(key, own)| {
+            let mut items = own.as_array().into_iter().flatten();
+            let has_images = key == "containers"
+                && items.any(|item| item.get("image").is_some_and(Value::is_string));
+            has_images || runs_containers(own)
+        }),
+        Value::Array(items) => items.iter().any(runs_containers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 fn identity(workload: &Workload) -> Identity {
     let name = ObjectName {
         namespace: workload.namespace.clone(),
@@ -267,6 +281,7 @@ impl Typed<'_> {
 
     fn other(self) -> OtherObject {
         OtherObject {
+            runs_containers: runs_containers(&self.object.value),
             kind: self.object.kind,
             api_version: self.object.api_version,
             namespace: self.object.name.namespace,

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 
@@ -86,6 +86,7 @@ impl Typed<'_> {
                 .collect()
         };
         let owner = controller(&parts.metadata, &self.object.name.namespace);
+        let runs_windows = asks_for_windows(&spec);
         let volumes = spec.volumes.unwrap_or_default().into_iter();
         let workload = Workload {
             kind,
@@ -105,6 +106,7 @@ impl Typed<'_> {
                 })
                 .collect(),
             host_network: spec.host_network.unwrap_or_default(),
+            runs_windows,
             source: self.object.source,
             manifest: self.object.value,
         };
@@ -179,6 +181,14 @@ impl Typed<'_> {
             template: spec.template.unwrap_or_default(),
         })
     }
+}
+
+/// By the system that the pods name, or by the label of nodes that they select.
+fn asks_for_windows(spec: &PodSpec) -> bool {
+    let named = spec.os.as_ref().map(|os| os.name.as_str());
+    let mut selected = spec.node_selector.iter().flatten();
+    named == Some("windows")
+        || selected.any(|(label, value)| label.ends_with("kubernetes.io/os") && value == "windows")
 }
 
 fn controller(metadata: &ObjectMeta, namespace: &str) -> Option<Identity> {

@@ -100,7 +100,7 @@ impl Reader<'_> {
         };
         let (Some(kind), Some(api_version)) = (text(fields, "kind"), text(fields, "apiVersion"))
         else {
-            let message = "`apiVersion` and `kind` are missing: say what this is, or leave out what is no manifest";
+            let message = "`apiVersion` or `kind` is missing: say what this is, or leave out what is no manifest";
             return refused(&mut self.findings, "manifest-kind", message);
         };
         if let Some(item_kind) = kind.strip_suffix("List")

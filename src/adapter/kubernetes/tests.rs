@@ -193,7 +193,7 @@ metadata: {name: shop, annotations: {instrumentation.opentelemetry.io/inject-jav
     for wanted in [
         "shop.yaml:11: error[manifest-field] Deployment default/broken is left out: invalid type: integer `8080`, expected \
          a string; put the value in quotes ($.spec.template.spec.containers[0].env[0].value)",
-        "shop.yaml:13: error[manifest-kind] `apiVersion` and `kind` are missing",
+        "shop.yaml:13: error[manifest-kind] `apiVersion` or `kind` is missing",
         "shop.yaml:15: error[manifest-name] `metadata.name` is missing",
         "shop.yaml:19: error[manifest-kind] a manifest is a map",
         "error[manifest-syntax] ",

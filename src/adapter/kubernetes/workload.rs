@@ -57,6 +57,8 @@ pub struct Workload {
     pub volumes: Vec<Volume>,
     /// Whether its pods use the network of their node.
     pub host_network: bool,
+    /// Whether its pods ask for nodes of Windows.
+    pub runs_windows: bool,
     /// Where it was read.
     pub source: Source,
     /// The whole manifest.

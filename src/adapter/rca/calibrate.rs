@@ -5,6 +5,9 @@
 //! once. The largest of many values follows Gumbel's distribution, which is fitted by its moments; its quantile is what a
 //! change must exceed to be significant. A half holds half of the traces: what is seen between halves is noisier than what
 //! is seen between the whole time before and an incident, and the answer errs on the side of silence.
+//!
+//! Halves do not tell of what is too rare to be compared in them, nor of a median that jumps between two modes once in a
+//! hundred deals. So a change must also be beyond chance by a test of its own, [`Sides::chance`].
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,8 @@
 //! 2. Each of the [`signals`] compares two sides and names what changed for the worse: self times and the time that calls
 //!    spend between caller and callee, where errors begin, what spans call, what they log.
 //! 3. [`calibrate`] runs the same signals on many deals of the time before. What is larger than nearly all that was seen
-//!    there is significant; without such a finding the conclusion is that nothing was found.
+//!    there, and more than chance makes of so few spans, is significant; without such a finding the conclusion is that
+//!    nothing was found.
 //! 4. [`topology`] asks who explains the delays: a slow link has two ends. [`fuse`] ranks services, and [`report`] writes
 //!    it down with numbers, traces and sentences.
 //!

@@ -184,7 +184,7 @@ impl Observer<'_> {
             }
             let (weight, has_failed) = held.entry(self.id(index)).or_default();
             *weight += span.weight;
-            *has_failed |= self.is_origin(index);
+            *has_failed |= self.tree.is_error_origin(index);
             let refused = match summary.operation(self.id(index), self.settings, || key(span)) {
                 Some(operation) => self.operation(operation, (index, span), &below),
                 None => Refused {
@@ -204,12 +204,6 @@ impl Observer<'_> {
         }
     }
 
-    /// Whether an error begins in a span.
-    fn is_origin(&self, index: usize) -> bool {
-        let mut children = self.tree.children(index).iter();
-        self.tree.is_failed(index) && !children.any(|child| self.tree.is_failed(*child))
-    }
-
     fn operation(
         &self,
         operation: &mut Operation,
@@ -220,7 +214,7 @@ impl Observer<'_> {
         operation.spans.add(cell, 1.0);
         operation.weight.add(cell, weight);
         let children = self.tree.children(index);
-        let is_origin = self.is_origin(index);
+        let is_origin = self.tree.is_error_origin(index);
         if is_origin {
             operation.origins.add(cell, weight);
             few(&mut operation.examples.failed, self.trace_id());
@@ -406,6 +400,8 @@ impl Observer<'_> {
                     link.requests.add(self.cell, 1.0);
                     link.repeats
                         .add_count(self.cell, repeats.count, entry.weight);
+                    let squared = entry.weight * entry.weight;
+                    link.request_squares.add(self.cell, squared);
                     link.busiest.slow(repeats.count, self.trace_id());
                     if repeats.is_retried {
                         link.retried.add(self.cell, entry.weight);

@@ -86,6 +86,8 @@ pub struct Link {
     pub requests: Cells,
     /// How many calls each of them made.
     pub repeats: Times,
+    /// Of each of them, the square of what it weighs.
+    pub request_squares: Cells,
     /// Weight of those that called again after a call had failed.
     pub retried: Cells,
     /// Traces to look at.
@@ -264,6 +266,11 @@ impl Link {
     pub fn effective(&self, half: Half) -> f64 {
         effective(self.times.total(half), self.squares.sum(half))
     }
+
+    /// How many requests of equal weight tell as much as those that made such calls.
+    pub fn effective_requests(&self, half: Half) -> f64 {
+        effective(self.repeats.total(half), self.request_squares.sum(half))
+    }
 }
 
 /// Kish's effective sample size, the spans of one trace taken for one.
@@ -326,6 +333,7 @@ impl Summary {
                     mine.squares.merge(&link.squares);
                     mine.requests.merge(&link.requests);
                     mine.repeats.merge(&link.repeats);
+                    mine.request_squares.merge(&link.request_squares);
                     mine.retried.merge(&link.retried);
                     mine.busiest.merge(&link.busiest);
                     mine.times.merge(&link.times);
@@ -380,6 +388,7 @@ impl Summary {
             times: Times::default(),
             requests: Cells::default(),
             repeats: Times::default(),
+            request_squares: Cells::default(),
             retried: Cells::default(),
             examples: Examples::default(),
             busiest: Examples::default(),

@@ -32,7 +32,8 @@ pub(super) fn of_window(state: &State, now: UnixNanos, lag: u64) -> ServiceGraph
     let to = now.saturating_sub(lag);
     let began = state.first_end.unwrap_or(to);
     let from = state.slots.start(now).max(began).min(to);
-    graph(state, from, to, Some((began, now)))
+    let known_since = state.known_since.unwrap_or(began);
+    graph(state, from, to, Some((known_since, now)))
 }
 
 fn graph(

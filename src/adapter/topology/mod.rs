@@ -18,6 +18,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,10 +169,12 @@ impl Topology {
         let mut state = State::new(config.bounds(Some(config.window)));
         match memory.edges() {
             // After a longer time without a look, edges that were there all along would be said to have vanished.
-            Ok(known) if now.saturating_sub(known.until) <= nanos(config.baseline) => {
-                state.restore(known);
+            Ok(known) => {
+                let is_recent = now.saturating_sub(known.until) <= nanos(config.baseline);
+                if is_recent && !known.edges.is_empty() {
+                    state.restore(known);
+                }
             }
-            Ok(_) => {}
             Err(error) => tracing::warn!(
                 %error,
                 "Cannot read the edges of the time before; new and vanished ones are told from here on."
@@ -198,8 +201,9 @@ impl Topology {
         }
         let (at, edges) = self.kept;
         let is_due = now.saturating_sub(at) >= nanos(self.config.store_interval);
-        if self.state.first_end.is_some() && (is_due || self.state.edges.len() > edges) {
-            self.kept = (now, self.state.edges.len());
+        let now_known = self.state.edges.len();
+        if now_known > 0 && (is_due || now_known > edges) {
+            self.kept = (now, now_known);
             if let Err(error) = self.memory.keep_edges(&self.state.known(now)) {
                 tracing::warn!(%error, "Cannot keep the edges of the service graph; a restart forgets them.");
             }
@@ -284,9 +288,8 @@ fn said(graph: &ServiceGraph, config: &Config) -> String {
         .filter(|node| node.kind == NodeKind::Workload);
     let unseen = unseen.count();
     if unseen > 0 {
-        text.push_str("; ");
-        text.push_str(&unseen.to_string());
-        text.push_str(" workloads of the manifests were not seen");
+        // Writing into a string does not fail.
+        write!(text, "; {unseen} workloads of the manifests were not seen").unwrap_or_default();
     }
     if graph.refused_calls > 0 {
         text.push_str("; some calls had no place (adapters.topology.max_nodes, max_edges)");

@@ -44,6 +44,8 @@ pub(super) struct State {
     /// Who answers to a name in an environment; none where several do.
     pub(super) aliases: BTreeMap<(Arc<str>, Arc<str>), Option<NodeRef>>,
     sent: Sent,
+    /// Since when edges are remembered, if since before the start.
+    pub(super) known_since: Option<UnixNanos>,
     /// End of the first call, and start of the first span.
     pub(super) first_end: Option<UnixNanos>,
     pub(super) first_start: UnixNanos,
@@ -62,6 +64,7 @@ impl State {
             edges: BTreeMap::new(),
             aliases: BTreeMap::new(),
             sent: Sent::new(bounds.max_linked_spans),
+            known_since: None,
             first_end: None,
             first_start: UnixNanos::MAX,
             last_end: 0,
@@ -78,7 +81,7 @@ impl State {
     /// Takes what was remembered before a restart: that there are such edges, without numbers. Of more than the bound has place
     /// for, those that were seen last.
     pub(super) fn restore(&mut self, known: KnownEdges) {
-        self.first_end = Some(known.since);
+        self.known_since = Some(known.since);
         let mut edges = known.edges;
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.last_seen));
         for edge in edges {
@@ -105,7 +108,7 @@ impl State {
         let edges = self.edges.iter();
         let names = self.aliases.iter();
         KnownEdges {
-            since: self.first_end.unwrap_or(now),
+            since: self.known_since.or(self.first_end).unwrap_or(now),
             until: now,
             edges: edges
                 .map(|((from, to, kind), tally)| KnownEdge {

@@ -535,6 +535,8 @@ fn a_restart_forgets_no_edges() {
     let names = |edges: &[EdgeName]| edges.iter().map(|edge| edge.to.clone()).collect::<Vec<_>>();
     let changes = (names(&graph.changes.new), names(&graph.changes.vanished));
     assert_eq!(changes, (vec!["fresh".to_owned()], vec!["old".to_owned()]));
+    // Rates are those since the restart.
+    assert!(now - graph.from < NANOS_PER_SEC);
     let remembered = graph.edges.iter().find(|edge| edge.to == "cart").unwrap();
     assert_eq!(remembered.traffic.observed, 0);
     assert_eq!(remembered.first_seen, NOW + hour);

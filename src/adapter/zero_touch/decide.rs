@@ -252,6 +252,12 @@ impl Surroundings<'_> {
         let Some(word) = language.injected_as() else {
             return (Outcome::Unsupported, unsupported(language));
         };
+        if self.workload.runs_windows || ImageName::of(&container.image).is_windows() {
+            let reason = format!(
+                "it runs on Windows, and what the Operator injects is built for Linux, so that the pod would not start: add the agent of {language} to the image, then plan again"
+            );
+            return (Outcome::Unsupported, reason);
+        }
         let reference = EXTENDED.iter().find(|(name, of)| {
             let given = container
                 .env

@@ -281,12 +281,23 @@ impl ImageName {
         NODE_AGENTS.contains(&found).then_some(found)
     }
 
+    /// Whether it is built for Windows, as that of the .NET Framework always is.
+    pub(super) fn is_windows(&self) -> bool {
+        let mut all = self.words.iter().chain(&self.tag_words);
+        let mut pairs = self.words.windows(2);
+        all.any(|word| WINDOWS.contains(&word.as_str()))
+            || pairs.any(|pair| pair == ["dotnet", "framework"])
+    }
+
     /// Whether the C library is musl, as in Alpine.
     pub(super) fn is_musl(&self) -> bool {
         let is_alpine = |word: &String| matches!(word.as_str(), "alpine" | "musl");
         self.words.iter().chain(&self.tag_words).any(is_alpine)
     }
 }
+
+/// Words that the images of Microsoft for Windows have.
+const WINDOWS: [&str; 3] = ["nanoserver", "servercore", "windowsservercore"];
 
 /// The longest of these names that a name is, alone or with qualifiers behind it.
 fn known(name: &str, names: &[&'static str]) -> Option<&'static str> {

@@ -101,7 +101,8 @@ pub fn plan(
     for (_, plan) in &planned {
         *outcomes.entry(plan.outcome).or_default() += 1;
     }
-    let notes = notes(&planned, settings, mode);
+    let mut notes = notes(&planned, settings, mode);
+    notes.extend(not_read(inventory));
     let plan = Plan {
         schema_version: SCHEMA_VERSION.to_owned(),
         mode,
@@ -134,6 +135,24 @@ pub fn plan(
         plan,
         files: texts.map(|(path, _, text)| (path, text)).collect(),
         changes,
+    })
+}
+
+/// What runs pods in a way of its own: operators and platforms make them from objects of their kinds.
+fn not_read(inventory: &Inventory) -> Option<String> {
+    let others = inventory.others.iter();
+    let names: Vec<String> = others
+        .filter(|other| other.runs_containers)
+        .map(|other| {
+            let (kind, version) = (&other.kind, &other.api_version);
+            format!("{kind} {}/{} ({version})", other.namespace, other.name)
+        })
+        .collect();
+    let list = names.join(", ");
+    (!names.is_empty()).then(|| {
+        format!(
+            "Not planned, since these kinds run their containers in ways of their own: {list}. Put the annotations or variables of a like workload into their pod templates."
+        )
     })
 }
 

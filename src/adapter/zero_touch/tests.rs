@@ -52,6 +52,73 @@ spec:
     planned.plan.workloads.into_iter().next().unwrap()
 }
 
+/// An init container built for Linux keeps such a pod from starting.
+#[test]
+fn nothing_is_injected_into_pods_of_windows() {
+    let selects = "      nodeSelector: {kubernetes.io/os: windows}";
+    let names = "      os: {name: windows}";
+    let linux = "      nodeSelector: {kubernetes.io/os: linux}";
+    for (image, more, outcome) in [
+        (
+            "mcr.microsoft.com/dotnet/aspnet:8.0",
+            "",
+            Outcome::Instrument,
+        ),
+        (
+            "mcr.microsoft.com/dotnet/aspnet:8.0",
+            linux,
+            Outcome::Instrument,
+        ),
+        (
+            "mcr.microsoft.com/dotnet/aspnet:8.0",
+            selects,
+            Outcome::Unsupported,
+        ),
+        (
+            "mcr.microsoft.com/dotnet/aspnet:8.0",
+            names,
+            Outcome::Unsupported,
+        ),
+        (
+            "mcr.microsoft.com/dotnet/aspnet:8.0-nanoserver-ltsc2022",
+            "",
+            Outcome::Unsupported,
+        ),
+        (
+            "mcr.microsoft.com/dotnet/framework/aspnet:4.8",
+            "",
+            Outcome::Unsupported,
+        ),
+    ] {
+        let plan = container(image, more);
+        assert_eq!(plan.outcome, outcome, "{image} {more}: {plan:#?}");
+        assert_eq!(plan.annotations.is_empty(), outcome != Outcome::Instrument);
+    }
+}
+
+/// A Service of Knative was passed over without a word.
+#[test]
+fn what_runs_containers_in_a_way_of_its_own_is_named() {
+    let text = "apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: hello, namespace: shop}
+spec: {template: {spec: {containers: [{image: \"node:22\"}]}}}
+---
+apiVersion: example.com/v1
+kind: Recipe
+metadata: {name: soup}
+spec: {containers: [{size: 2}]}
+";
+    let plan = planned(&[source("kn.yaml", text)], &Settings::default()).plan;
+    let named: Vec<&String> = plan
+        .notes
+        .iter()
+        .filter(|note| note.contains("shop/hello"))
+        .collect();
+    assert_eq!(named.len(), 1, "{:?}", plan.notes);
+    assert!(named[0].contains("serving.knative.dev/v1") && !named[0].contains("soup"));
+}
+
 fn assert_languages(cases: &[(&str, &str, Option<Language>)]) {
     for (image, more, language) in cases {
         let plan = container(image, more);

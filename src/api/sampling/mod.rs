@@ -9,6 +9,7 @@ mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri};
@@ -27,8 +28,8 @@ use self::jaeger::{
     SamplingStrategyParameters, SamplingStrategyResponse, SamplingStrategyType,
 };
 use super::http::error;
-use super::without_delay;
 use crate::clock::Clock;
+use crate::incoming;
 use crate::model::advice::Advice;
 use crate::model::sampling::ServiceSampling;
 use crate::telemetry::{SamplingCounters, Transport};
@@ -178,8 +179,9 @@ pub async fn serve_http(
     listener: TcpListener,
     config: &Config,
     answers: Answers,
+    idle: Duration,
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let sampling = Sampling::new(config, answers, Transport::Http);
     // Jaeger's agent had it at the root, its collector below /api.
     let router = Router::new()
@@ -189,7 +191,7 @@ pub async fn serve_http(
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(sampling);
-    serve(listener, router, shutdown).await
+    incoming::serve(listener, router, idle, shutdown.cancelled_owned()).await;
 }
 
 /// Serves gRPC until `shutdown` is cancelled and the requests under way are answered.
@@ -197,23 +199,14 @@ pub async fn serve_grpc(
     listener: TcpListener,
     config: &Config,
     answers: Answers,
+    idle: Duration,
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let sampling = Sampling::new(config, answers, Transport::Grpc);
     let service =
         SamplingManagerServer::new(sampling).max_decoding_message_size(MAX_QUESTION_BYTES);
     let router = tonic::service::Routes::new(service).into_axum_router();
-    serve(listener, router, shutdown).await
-}
-
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(without_delay(listener), router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    incoming::serve(listener, router, idle, shutdown.cancelled_owned()).await;
 }
 
 /// `GET /sampling?service=NAME`. An empty name is one that no plan has.

@@ -50,7 +50,12 @@ impl Server {
             limits: Limits::default(),
             canary_executions: 3,
         };
-        let task = tokio::spawn(serve(listener, state, shutdown.clone()));
+        let task = tokio::spawn(serve(
+            listener,
+            state,
+            Duration::from_mins(1),
+            shutdown.clone(),
+        ));
         Self {
             address,
             reports,

@@ -14,6 +14,8 @@ use crate::cli::Usage;
 use crate::cli::endpoint::{AdminEndpoint, EndpointError};
 use crate::cli::gate::{Args, finish, read_policy};
 use crate::evaluator::gate::gate;
+use crate::evaluator::trace_tests::narrow_to_service;
+use crate::evaluator::verdict::REQUEST_SOURCE;
 use crate::model::report::{Reason, Report, Verdict, VerdictReport};
 use crate::model::series::ServiceKey;
 
@@ -126,6 +128,20 @@ impl Hold {
 }
 
 impl EndpointArgs {
+    /// The options that mean something to a server alone, and whether they are given.
+    pub(super) fn given(&self) -> [(&'static str, bool); 8] {
+        [
+            ("--service", self.service.is_some()),
+            ("--namespace", self.namespace.is_some()),
+            ("--environment", self.environment.is_some()),
+            ("--version", self.version.is_some()),
+            ("--window", self.window.is_some()),
+            ("--wait", !self.wait.is_zero()),
+            ("--hold", !self.hold.is_zero()),
+            ("--ca-file", self.ca_file.is_some()),
+        ]
+    }
+
     fn question(&self) -> Vec<(&'static str, &str)> {
         let said = [
             ("service", &self.service),
@@ -182,7 +198,7 @@ impl EndpointArgs {
             format_duration(self.hold)
         );
         let reason = Reason {
-            source: "request".to_owned(),
+            source: REQUEST_SOURCE.to_owned(),
             name: String::new(),
             window: None,
             observed: None,
@@ -214,12 +230,23 @@ impl EndpointArgs {
         }
     }
 
-    /// Only what was asked about; objectives speak of all versions and of their own windows.
+    /// Only what was asked about, so that no part decides that speaks of something else: objectives and trace tests
+    /// speak of all versions and of their own windows, comparisons of a version and of no window.
     fn narrowed(&self, mut report: Report, verdict: VerdictReport) -> Report {
         if self.version.is_some() || self.window.is_some() {
             report.baseline_evaluations.clear();
             report.composites.clear();
-        } else if let Some(service) = &verdict.service {
+            report.test_results = None;
+        }
+        if self.window.is_some() {
+            report.canaries.clear();
+        }
+        if let Some(version) = &self.version {
+            report
+                .canaries
+                .retain(|canary| canary.canary.version == *version);
+        }
+        if let Some(service) = &verdict.service {
             let is_member = |names: &[String]| names.iter().any(|name| **name == *service.name);
             report
                 .baseline_evaluations
@@ -227,6 +254,8 @@ impl EndpointArgs {
             report
                 .composites
                 .retain(|composite| is_member(&composite.services));
+            report.canaries.retain(|canary| canary.service == *service);
+            narrow_to_service(&mut report, &service.name);
         }
         Report { verdict, ..report }
     }

@@ -66,6 +66,9 @@ decide as well where there are any.";
 /// What a gate is told whose baseline suggests nothing.
 const BASELINE_TOO_THIN: &str = "the baseline has too few events to carry an objective; give it more traces, or name objectives";
 
+/// What a gate is told whose traces say nothing.
+const NO_EVENTS: &str = "the traces hold no event to judge; give traces with entry spans (kind SERVER or CONSUMER, or without a parent)";
+
 /// Arguments of `gate`.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES, disable_version_flag = true)]
@@ -162,6 +165,7 @@ enum Format {
 
 /// Judges the traces; the exit code says how.
 pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitCode> {
+    args.refuse_what_would_be_passed_over()?;
     if let Some(url) = &args.live.endpoint {
         return runtime.block_on(endpoint::run(args, url));
     }
@@ -196,9 +200,17 @@ pub fn run(args: &Args, clock: &Clock, runtime: &Handle) -> anyhow::Result<ExitC
     if let Some(tests) = args.tests(&config, &inputs)? {
         trace_tests::add(&mut report, tests);
     }
-    if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
+    let is_empty = report.input.as_ref().is_some_and(|input| input.events == 0);
+    let instead = if is_empty && report.baseline_evaluations.is_empty() {
+        Some(NO_EVENTS)
+    } else if against == JudgedAgainst::Baseline && report.baseline_evaluations.is_empty() {
+        Some(BASELINE_TOO_THIN)
+    } else {
+        None
+    };
+    if let Some(text) = instead {
         for reason in &mut report.verdict.reasons {
-            BASELINE_TOO_THIN.clone_into(&mut reason.text);
+            text.clone_into(&mut reason.text);
         }
     }
     let decided = gate(
@@ -244,6 +256,31 @@ fn finish(
 }
 
 impl Args {
+    /// Files and servers are judged with different options. One that is of the other kind must not be passed over, since
+    /// it narrows or widens what decides. (An option that `requires` another one is let through by clap where something
+    /// that conflicts with the other one is given.)
+    fn refuse_what_would_be_passed_over(&self) -> anyhow::Result<()> {
+        let of_files = [
+            ("--baseline", !self.baseline.is_empty()),
+            ("--canary", !self.canary.is_empty()),
+            ("--canary-version", self.canary_version.is_some()),
+            ("--baseline-version", self.baseline_version.is_some()),
+            ("--suite", !self.suite.is_empty()),
+        ];
+        let (options, why) = if self.live.endpoint.is_some() {
+            let why = "is for trace files; a server compares versions by itself (--service, --version), and judges the suites \
+                of its own tests.suites";
+            (of_files.to_vec(), why)
+        } else {
+            let why = "needs --endpoint: traces are judged as they are; give the traces of one service to ask about one";
+            (self.live.given().to_vec(), why)
+        };
+        match options.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Usage(format!("{option} {why}")).into()),
+            None => Ok(()),
+        }
+    }
+
     /// The traces that are judged.
     fn inputs(&self) -> anyhow::Result<Vec<TraceInput>> {
         if self.canary.is_empty() {

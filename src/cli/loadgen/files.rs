@@ -7,6 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::cli::Usage;
 use crate::cli::loadgen::source::ModelArgs;
 use crate::cli::traces::{read_each, show_findings};
 use crate::config::Config;
@@ -27,10 +28,10 @@ pub(super) fn write(
 ) -> anyhow::Result<()> {
     let mut generator = args.generator(seed)?;
     let start = args.starts_at(now)?;
-    let lasts = u64::try_from(args.lasts.as_nanos()).unwrap_or(u64::MAX);
+    let lasts = u64::try_from(args.lasts().as_nanos()).unwrap_or(u64::MAX);
     let end = start.saturating_add(lasts);
     let mut file = TraceFile::create(path)?;
-    let bar = ProgressBar::new(args.lasts.as_secs());
+    let bar = ProgressBar::new(args.lasts().as_secs());
     // The template is a constant, and a wrong one only costs the looks.
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent} % {msg}, {eta} left") {
         bar.set_style(style);
@@ -91,6 +92,13 @@ pub(super) fn learn(args: &ModelArgs) -> anyhow::Result<()> {
         learner.observe(trace);
     }
     let learned = learner.finish(assembled.kept_ratio);
+    anyhow::ensure!(
+        !learned.model.load.is_empty(),
+        Usage(format!(
+            "nothing can be learnt from {} traces: a model needs whole traces with entry spans (kind SERVER or CONSUMER)",
+            assembled.traces.len()
+        ))
+    );
     learned.model.check("the learnt model")?;
     let yaml = learned.model.to_yaml()?;
     match &args.model_out {

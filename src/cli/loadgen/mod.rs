@@ -69,15 +69,15 @@ pub struct Args {
 
     /// Spans per second, or `max` to send as fast as the server answers [default: 1000, the rates of the model with
     /// --model]
-    #[arg(long, value_name = "SPANS|max")]
+    #[arg(long, value_name = "SPANS|max", conflicts_with = "output")]
     pub rate: Option<Rate>,
 
     /// End after this time [default: 10s, without limit if --spans is given]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "output")]
     pub duration: Option<Duration>,
 
     /// End after exactly so many spans
-    #[arg(long, value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "output")]
     pub spans: Option<u64>,
 
     /// Spans in a request
@@ -193,6 +193,15 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
+    /// The endpoint, which other commands take without a scheme, too.
+    fn url(&self) -> String {
+        if self.endpoint.contains("://") {
+            self.endpoint.clone()
+        } else {
+            format!("http://{}", self.endpoint)
+        }
+    }
+
     fn target(&self) -> Target {
         Target {
             connections: self.connections.into(),
@@ -206,7 +215,7 @@ impl Args {
                 Compression::None => SendCompression::None,
                 Compression::Gzip => SendCompression::Gzip,
             },
-            ..Target::new(self.endpoint.clone())
+            ..Target::new(self.url())
         }
     }
 
@@ -244,6 +253,11 @@ impl Args {
         }
         Ok(match self.profile {
             Profile::Batch if !has_model => {
+                if let Some(option) = self.source.given_for_a_model() {
+                    let said =
+                        format!("{option} needs a model: add --profile shop, or --model FILE");
+                    return Err(Usage(said).into());
+                }
                 let shape = BatchShape {
                     spans_per_request: count(self.spans_per_request),
                     attributes: count(self.attributes),
@@ -253,7 +267,13 @@ impl Args {
                 };
                 Workload::batch(shape, self.seed)
             }
-            Profile::Batch | Profile::Shop => Workload::model(self.source.generator(self.seed)?),
+            Profile::Batch | Profile::Shop => {
+                anyhow::ensure!(
+                    self.source.scale.to_bits() == 1_f64.to_bits(),
+                    Usage("--scale multiplies the rates of the model, and --rate says another one; leave one out".to_owned())
+                );
+                Workload::model(self.source.generator(self.seed)?, now)
+            }
         })
     }
 }
@@ -438,5 +458,29 @@ mod tests {
         let args = parse(&["--endpoint", "http://127.0.0.1:9"]).unwrap();
         let error = run(args, 0).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot connect to http://127.0.0.1:9");
+        let args = parse(&["--endpoint", "127.0.0.1:9"]).unwrap();
+        let error = run(args, 0).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot connect to http://127.0.0.1:9");
+    }
+
+    #[test]
+    fn what_would_be_passed_over_is_refused() {
+        for arguments in [
+            ["--output", "a.jsonl", "--rate", "max"],
+            ["--output", "a.jsonl", "--duration", "10s"],
+            ["--output", "a.jsonl", "--spans", "10"],
+            ["--endpoint", "127.0.0.1:9", "--for", "10s"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+        for arguments in [
+            &["--faults", "faults.yaml"][..],
+            &["--service-version", "payment=2"],
+            &["--scale", "2"],
+            &["--profile", "shop", "--scale", "2"],
+        ] {
+            let error = parse(arguments).unwrap().workload(0).unwrap_err();
+            assert!(error.is::<Usage>(), "{arguments:?}: {error}");
+        }
     }
 }

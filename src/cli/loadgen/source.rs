@@ -10,10 +10,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::cli::Usage;
+use crate::model::finding::yaml_fault;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::traffic::generate::{Generator, Plan};
 use crate::traffic::model::{Model, ScheduledFault};
 use crate::traffic::shop;
+
+/// Event time that a file covers unless it is said.
+const DEFAULT_FILE_TIME: Duration = Duration::from_hours(1);
 
 /// The traffic of a model.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -43,9 +47,9 @@ pub struct ModelArgs {
     #[arg(long, value_name = "TIME", requires = "output")]
     pub from: Option<Timestamp>,
 
-    /// Event time that a file covers
-    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
-    pub lasts: Duration,
+    /// Event time that a file covers [default: 1h]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, requires = "output")]
+    pub lasts: Option<Duration>,
 
     /// Learn a model from trace files, directories or globs, and write it
     #[arg(long, value_name = "TRACE", num_args = 1.., conflicts_with_all = ["model", "output"])]
@@ -85,8 +89,10 @@ impl ModelArgs {
         if let Some(path) = &self.faults {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
-            let file: FaultFile = serde_saphyr::from_str(&text)
-                .map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+            let file: FaultFile = serde_saphyr::from_str(&text).map_err(|error| {
+                let file = path.display().to_string();
+                Usage(format!("{file}: {}", yaml_fault(&file, &error.to_string())))
+            })?;
             model.faults.extend(file.faults);
         }
         for argument in &self.versions {
@@ -115,13 +121,29 @@ impl ModelArgs {
         Ok(Generator::new(Arc::new(Plan::new(&model)), seed))
     }
 
+    /// An option that says something about a model, if one is given.
+    pub(super) fn given_for_a_model(&self) -> Option<&'static str> {
+        let given = [
+            ("--faults", self.faults.is_some()),
+            ("--service-version", !self.versions.is_empty()),
+            ("--scale", self.scale.to_bits() != 1_f64.to_bits()),
+        ];
+        let first = given.into_iter().find(|(_, is_given)| *is_given);
+        first.map(|(option, _)| option)
+    }
+
+    /// Event time that a file covers.
+    pub(super) fn lasts(&self) -> Duration {
+        self.lasts.unwrap_or(DEFAULT_FILE_TIME)
+    }
+
     /// When the traffic of a file begins.
     pub(super) fn starts_at(&self, now: UnixNanos) -> anyhow::Result<UnixNanos> {
         if let Some(from) = self.from {
             return u64::try_from(from.as_nanosecond())
                 .context("--from lies before 1970 or after 2554");
         }
-        let lasts = u64::try_from(self.lasts.as_nanos()).unwrap_or(u64::MAX);
+        let lasts = u64::try_from(self.lasts().as_nanos()).unwrap_or(u64::MAX);
         // Whole seconds, so that the command line that is shown tells the same story again.
         Ok(now.saturating_sub(lasts) / NANOS_PER_SEC * NANOS_PER_SEC)
     }

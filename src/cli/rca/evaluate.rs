@@ -127,7 +127,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn traces(path: &Path, config: &Config) -> anyhow::Result<Vec<Trace>> {
-    Ok(read(&[path.display().to_string()], config)?.traces)
+    let traces = read(&[path.display().to_string()], config)?.traces;
+    anyhow::ensure!(
+        !traces.is_empty(),
+        Usage(format!("{}: no traces with ids", path.display()))
+    );
+    Ok(traces)
 }
 
 /// The cases of directories, each a case or a directory of cases, by name.

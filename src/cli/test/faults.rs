@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::disk;
 use crate::exporter::ci::{self, Case, Outcome, visible};
 use crate::model::candidate::CandidateState;
-use crate::model::simulation::{CaseEvaluation, CaseResult, FaultReport};
+use crate::model::simulation::{CaseEvaluation, CaseResult, FaultReport, time_text};
 use crate::model::slo::{Objective, ObjectiveSource, Sli};
 use crate::receiver::file::{STANDARD_INPUT, find_inputs};
 use crate::service::analysis::Analysis;
@@ -203,7 +203,7 @@ fn outcome(result: &CaseResult) -> String {
         return "no request of the target is in the traces".to_owned();
     }
     let first = |severity, secs: Option<u64>| {
-        secs.map(|secs| format!("{severity} after {} min", secs / 60))
+        secs.map(|secs| format!("{severity} after {}", time_text(secs)))
     };
     let noticed = [
         first("page", result.noticed.page_secs),

@@ -126,6 +126,11 @@ pub async fn run(args: &Args, clock: &Clock) -> anyhow::Result<ExitCode> {
         let out = (args.format, args.report.as_deref());
         return faults::run(file, &args.simulated, &args.source, out, clock).await;
     }
+    // Clap lets it through where --trace is given, which conflicts with the --endpoint that it requires.
+    anyhow::ensure!(
+        args.wait.is_none() || args.source.endpoint.is_some(),
+        Usage("--wait needs --endpoint: what is in a file is there at once".to_owned())
+    );
     let plan = Plan {
         config: args.source.load_config()?,
         suites: suite_files::load(&args.suites)?,

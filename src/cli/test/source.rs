@@ -13,6 +13,7 @@ use crate::cli::traces::{read_each, show_findings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::UnixNanos;
+use crate::model::report::Verdict;
 use crate::model::test_result::TestReport;
 use crate::model::trace::Trace;
 use crate::receiver::file::{TraceInput, find_inputs};
@@ -61,18 +62,18 @@ impl SourceArgs {
                 let remote = Remote::new(endpoint, config)?;
                 remote.new_traces(&mut BTreeSet::new()).await
             }
-            None => self.files(config),
+            None => Ok(self.files(config)?.assembled.traces),
         }
     }
 
-    fn files(&self, config: &Config) -> anyhow::Result<Vec<Trace>> {
+    fn files(&self, config: &Config) -> anyhow::Result<ReadFiles> {
         anyhow::ensure!(
             !self.traces.is_empty(),
             Usage(
                 "name at least one trace file with --trace, or a server with --endpoint".to_owned()
             )
         );
-        read_files(config, &find_inputs(&self.traces)?)
+        read_and_tell(config, &find_inputs(&self.traces)?)
     }
 
     /// The results of tests on these traces. A server is asked again until every test is decided or the time is over.
@@ -84,9 +85,17 @@ impl SourceArgs {
         clock: &Clock,
     ) -> anyhow::Result<TestReport> {
         let Some(endpoint) = &self.endpoint else {
-            let traces = self.files(config)?;
+            let files = self.files(config)?;
+            let traces = files.assembled.traces;
             session.observe(&traces);
-            return Ok(session.report(newest(&traces)));
+            let mut report = session.report(newest(&traces));
+            if files.is_cut_off && report.verdict == Verdict::Pass {
+                let said =
+                    "a trace file is cut off, and what is missing may be what fails: inconclusive";
+                writeln!(stderr().lock(), "{said}")?;
+                report.verdict = Verdict::Inconclusive;
+            }
+            return Ok(report);
         };
         let remote = Remote::new(endpoint, config)?;
         let deadline = Instant::now() + waiting;
@@ -121,9 +130,21 @@ pub(crate) fn read_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Resu
 
 /// The same with the share of them that is there.
 pub(crate) fn assemble_files(config: &Config, inputs: &[TraceInput]) -> anyhow::Result<Assembled> {
+    Ok(read_and_tell(config, inputs)?.assembled)
+}
+
+/// What files held.
+struct ReadFiles {
+    assembled: Assembled,
+    /// Whether one of them ended before it should.
+    is_cut_off: bool,
+}
+
+fn read_and_tell(config: &Config, inputs: &[TraceInput]) -> anyhow::Result<ReadFiles> {
     let mut whole = WholeTraces::new(config);
     read_each(inputs, |input, progress| whole.read(input, progress))?;
     show_findings(whole.findings())?;
+    let is_cut_off = whole.is_cut_off();
     let assembled = whole.finish();
     if assembled.left_out_spans > 0 {
         writeln!(
@@ -139,7 +160,10 @@ pub(crate) fn assemble_files(config: &Config, inputs: &[TraceInput]) -> anyhow::
             assembled.spans_without_trace_id
         )?;
     }
-    Ok(assembled)
+    Ok(ReadFiles {
+        assembled,
+        is_cut_off,
+    })
 }
 
 /// The end of the newest span.

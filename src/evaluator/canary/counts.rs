@@ -27,6 +27,7 @@ pub(super) struct Counts {
     share: f64,
     /// Requests of the new arm.
     new_total: f64,
+    old_total: f64,
     /// What one bad event is worth in the test.
     worth: f64,
     /// How much more the counts scatter than independent ones.
@@ -79,10 +80,16 @@ impl Counts {
             },
             share: matched,
             new_total,
+            old_total,
             worth,
             dispersion,
             pairing,
         })
+    }
+
+    /// Requests of the old and of the new arm in the stretches that are compared.
+    pub(super) fn compared(&self) -> (f64, f64) {
+        (self.old_total, self.new_total)
     }
 
     /// Independent requests of the new and of the old arm that the test rests on.

@@ -137,8 +137,11 @@ impl Judge<'_> {
                 }
             })
         };
+        let (old_compared, new_compared) = counts.compared();
         self.finish(
             Comparison {
+                baseline_requests: part(old.observed_total, old_compared, old.total * worth(&old)),
+                canary_requests: part(new.observed_total, new_compared, new.total * worth(&new)),
                 baseline: Some(counts.old_ratio()),
                 canary: Some(counts.new_ratio()),
                 difference: Some(counts.difference()),
@@ -321,6 +324,15 @@ struct Verdicts {
     passes: bool,
 }
 
+/// How many of these requests lie in the stretches that are compared, which hold so much of all weight.
+fn part(requests: u64, compared: f64, all: f64) -> u64 {
+    if all > 0.0 {
+        whole((requests as f64 * (compared / all).min(1.0)).round())
+    } else {
+        0
+    }
+}
+
 /// A comparison of which nothing is known.
 fn blank(
     series: Series<'_>,
@@ -449,8 +461,18 @@ struct LatencyArms<'a> {
 
 impl LatencyArms<'_> {
     fn blank(&self, metric: CanaryMetric, quantile: Option<f64>) -> Comparison {
-        let without_error = |sums: &WindowSums| sums.observed_total - sums.observed_bad;
-        let requests = (without_error(&self.sums.0), without_error(&self.sums.1));
+        let (new_compared, old_compared) = self.sizes;
+        let requests = |sums: &WindowSums, scale: f64, compared: f64| {
+            let without_error = sums.observed_total - sums.observed_bad;
+            match self.durations {
+                Some(_) => part(without_error, compared, (sums.total - sums.bad) * scale),
+                None => without_error,
+            }
+        };
+        let requests = (
+            requests(&self.sums.0, self.scales.0, old_compared),
+            requests(&self.sums.1, self.scales.1, new_compared),
+        );
         blank(self.series, metric, quantile, requests)
     }
 

@@ -7,6 +7,7 @@ use crate::evaluator::burn_rate::Limits;
 use crate::evaluator::composite::Gating;
 use crate::evaluator::policy::promql::Counted;
 use crate::evaluator::policy::{COMPOSITES, OBJECTIVES, Policy};
+use crate::model::one_line;
 use crate::model::period::Period;
 use crate::model::report::{BurnRateCheck, CompositeStatus, ObjectiveStatus, Severity};
 use crate::model::slo::{Budgeting, Objective, Sli, exact_ratio};
@@ -356,19 +357,6 @@ fn description(objective: &Objective) -> String {
         objective.service,
         objective.window.label(),
     )
-}
-
-/// A text on one line, which no part of it leaves.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect()
 }
 
 /// A string literal of JSON, which CEL and Rego read alike.

@@ -6,8 +6,12 @@ use crate::pii::Kind;
 use crate::pii::detect::Found;
 use crate::pii::detect::text::{digits_of, is_apart};
 
-/// Numbers in the groups in which cards show them.
-pub(super) const GROUPED: &str = "[0-9]{4}(?: [0-9]{4}){2} [0-9]{1,7}|[0-9]{4}(?:-[0-9]{4}){2}-[0-9]{1,7}|[0-9]{4} [0-9]{6} [0-9]{4,5}|[0-9]{4}-[0-9]{6}-[0-9]{4,5}";
+/// Numbers in the groups in which cards show them, with spaces (those that break no line, too) or hyphens between.
+pub(super) const GROUPED: &str = r"(?x)
+    [0-9]{4} (?: [\ \x{a0}\x{2009}\x{202f}] [0-9]{4} ){2} [\ \x{a0}\x{2009}\x{202f}] [0-9]{1,7}
+    | [0-9]{4} (?: - [0-9]{4} ){2} - [0-9]{1,7}
+    | [0-9]{4} [\ \x{a0}\x{2009}\x{202f}] [0-9]{6} [\ \x{a0}\x{2009}\x{202f}] [0-9]{4,5}
+    | [0-9]{4} - [0-9]{6} - [0-9]{4,5}";
 
 /// Cards in groups need no word beside them.
 pub(super) fn grouped(pattern: &Regex, out: &mut Found<'_>) {

@@ -11,7 +11,7 @@ const AFTER: usize = 20;
 pub(in crate::pii) struct Context(u16);
 
 impl Context {
-    pub(in crate::pii) const NONE: Self = Self(0);
+    const NONE: Self = Self(0);
     pub(super) const PHONE: Self = Self(1);
     pub(super) const CARD: Self = Self(1 << 1);
     pub(super) const SSN: Self = Self(1 << 2);
@@ -23,10 +23,16 @@ impl Context {
     pub(super) const SIN: Self = Self(1 << 8);
     pub(super) const PERSONNUMMER: Self = Self(1 << 9);
     pub(super) const VERSION: Self = Self(1 << 10);
+    pub(super) const IBAN: Self = Self(1 << 11);
 
     /// Whether it names one of these.
     pub(super) fn has(self, kinds: Self) -> bool {
         self.0 & kinds.0 != 0
+    }
+
+    /// Whether a version is named, and nothing else.
+    pub(in crate::pii) fn only_version(self) -> Self {
+        Self(self.0 & Self::VERSION.0)
     }
 
     fn with(self, other: Self) -> Self {
@@ -90,6 +96,7 @@ pub(super) const WORDS: &[(&str, Context)] = &[
     ("uidai", Context::AADHAAR),
     ("sin", Context::SIN),
     ("personnummer", Context::PERSONNUMMER),
+    ("iban", Context::IBAN),
     ("version", Context::VERSION),
     ("ver", Context::VERSION),
     ("release", Context::VERSION),
@@ -137,7 +144,7 @@ impl Marks {
 
     /// Whether numbers other than telephone numbers are named.
     pub(super) fn has_numbers(&self) -> bool {
-        let others = Context(!(Context::PHONE.0 | Context::VERSION.0));
+        let others = Context(!(Context::PHONE.0 | Context::VERSION.0 | Context::IBAN.0));
         self.all.has(others)
     }
 

@@ -9,7 +9,11 @@ use crate::pii::detect::card::{is_card, passes_luhn};
 use crate::pii::detect::context::{Context, Marks};
 use crate::pii::detect::text::{digit, digits_of, is_apart, number, weighted};
 
-pub(super) const IBAN: &str = "[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}";
+pub(super) const IBAN: &str = r"[A-Z]{2}[0-9]{2}(?:[ \x{a0}\x{2009}\x{202f}]?[A-Z0-9]){11,30}";
+
+/// In small letters it looks like many an id, so a word must name it.
+pub(super) const SMALL_IBAN: &str =
+    r"[A-Za-z]{2}[0-9]{2}(?:[ \x{a0}\x{2009}\x{202f}]?[A-Za-z0-9]){11,30}";
 
 /// Runs of digits that a word may name; single spaces, dots and hyphens between.
 pub(super) const DIGITS: &str = "[0-9](?:[ .-]?[0-9]){8,30}";
@@ -61,14 +65,25 @@ const NAMED: &[(Context, Kind, DigitsCheck)] = &[
 
 /// An IBAN ends where its country says; letters and digits after it may belong to the next word.
 pub(super) fn ibans(pattern: &Regex, out: &mut Found<'_>) {
+    out.each(pattern, Kind::Iban, iban_end);
+}
+
+/// In small or mixed letters, beside a word that says what it is.
+pub(super) fn named_ibans(pattern: &Regex, marks: &Marks, out: &mut Found<'_>) {
     out.each(pattern, Kind::Iban, |text, start, end| {
-        let ends = (start + 15..=end).rev();
-        ends.filter(|end| is_apart(text, start, *end)).find(|end| {
-            let shown = text.get(start..*end).unwrap_or_default();
-            let compact: String = shown.chars().filter(|own| *own != ' ').collect();
-            !shown.ends_with(' ') && compact.parse::<Iban>().is_ok()
-        })
+        let is_named = marks.near(start, end).has(Context::IBAN);
+        is_named.then(|| iban_end(text, start, end)).flatten()
     });
+}
+
+fn iban_end(text: &str, start: usize, end: usize) -> Option<usize> {
+    let ends = (start + 15..=end).rev();
+    ends.filter(|end| is_apart(text, start, *end)).find(|end| {
+        let shown = text.get(start..*end).unwrap_or_default();
+        let compact: String = shown.chars().filter(|own| !own.is_whitespace()).collect();
+        !shown.ends_with(char::is_whitespace)
+            && compact.to_ascii_uppercase().parse::<Iban>().is_ok()
+    })
 }
 
 pub(super) fn formatted(patterns: &[(Regex, Check)], out: &mut Found<'_>) {

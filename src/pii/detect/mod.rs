@@ -47,6 +47,7 @@ struct Patterns {
     ip6: Regex,
     mac: Regex,
     iban: Regex,
+    small_iban: Regex,
     plus: Regex,
     phone: Regex,
     card: Regex,
@@ -140,6 +141,9 @@ impl Detectors {
         if bytes.digits >= 10 && bytes.upper >= 2 {
             identity::ibans(&patterns.iban, &mut out);
         }
+        if bytes.digits >= 10 && marks.has(Context::IBAN) {
+            identity::named_ibans(&patterns.small_iban, &marks, &mut out);
+        }
         if bytes.digits >= 7 && !class.is_number {
             if bytes.has_plus {
                 address::phones(&patterns.plus, &mut out);
@@ -183,6 +187,7 @@ impl Patterns {
             ip6: own(address::IP6)?,
             mac: own(address::MAC)?,
             iban: own(identity::IBAN)?,
+            small_iban: own(identity::SMALL_IBAN)?,
             plus: own(address::PLUS)?,
             phone: own(address::PHONE)?,
             card: own(card::GROUPED)?,

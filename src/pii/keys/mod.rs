@@ -127,7 +127,7 @@ impl Keys {
             is_kept: is_allowed || (is_structural && by_rule.is_none()),
             named,
             context: if is_number {
-                Context::NONE
+                Context::of_words(&words).only_version()
             } else {
                 Context::of_words(&words)
             },

@@ -263,6 +263,11 @@ impl<'s, S: FileSink> Collector<'s, S> {
         );
     }
 
+    /// What could not be read last lacks its end, and nothing follows: the file was cut off, or is being written.
+    pub(super) fn lacks_its_end(&mut self) {
+        self.summary.is_truncated = true;
+    }
+
     fn find(&mut self, rule: &str, message: String) {
         if self.summary.findings.len() >= self.settings.max_findings {
             return;

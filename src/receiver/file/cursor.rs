@@ -130,7 +130,12 @@ impl<R: Read> Cursor<R> {
 
     /// Whether the line is the last one, and breaks off where the file does.
     pub(super) fn is_cut_line(&self) -> bool {
-        self.buffer.is_cut_off() && self.line == Some(self.buffer.unread().len())
+        self.buffer.is_cut_off() && self.is_open_line()
+    }
+
+    /// Whether the line is the last one, and no line feed ends it.
+    pub(super) fn is_open_line(&self) -> bool {
+        self.line == Some(self.buffer.unread().len())
     }
 
     /// Goes to the beginning of the next line.

@@ -32,8 +32,12 @@ pub(super) fn read<R: Read, S: FileSink>(
                 cursor.leave_document();
                 "the document"
             };
+            let is_last = cursor.peek().is_none();
+            if is_last && matches!(fault, Fault::Ended { .. }) {
+                collector.lacks_its_end();
+            }
             // Where the file itself breaks off, that is said once for all.
-            if cursor.peek().is_some() || !cursor.is_cut_off() {
+            if !is_last || !cursor.is_cut_off() {
                 collector.begin_record(end);
                 collector.unreadable(what, fault);
             }
@@ -58,9 +62,12 @@ fn read_line<R: Read, S: FileSink>(
     if format == TraceFormat::OtlpJson {
         // Known to end with the line, so its brackets need not be looked at first.
         let len = cursor.unread().len();
-        let is_cut = cursor.is_cut_line();
+        let (is_cut, is_open) = (cursor.is_cut_line(), cursor.is_open_line());
         read_record(cursor, len, "the line", collector, |text, collector| {
             let outcome = otlp_json::request(text, collector);
+            if is_open && outcome.as_ref().is_err_and(serde_json::Error::is_eof) {
+                collector.lacks_its_end();
+            }
             // Where the file itself breaks off, that is said once for all.
             if is_cut { Ok(()) } else { outcome }
         });

@@ -230,6 +230,7 @@ fn end_inside<R: Read, S: FileSink>(
 ) -> Buffer<R> {
     // Where the file itself breaks off, that is said once for all.
     if !buffer.is_cut_off() {
+        collector.lacks_its_end();
         let found = buffer.unread().len();
         let why = format!("expected {len} bytes, but the file ends after {found} of them");
         collector.unreadable("the message", why);

@@ -3,23 +3,24 @@
 //! Its calls block on the disk, except those that a tick makes; tasks run them on blocking threads.
 
 mod assumed;
+mod checkpoint;
 mod fits;
 mod hours;
 mod incidents;
+mod restore;
 mod slos;
 mod told;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Adopt, Config};
 use crate::evaluator::candidate;
-use crate::evaluator::verdict::timestamp;
 use crate::model::UnixNanos;
 use crate::model::candidate::Candidate;
 use crate::model::history::{MinuteRow, SeriesMinute};
@@ -28,12 +29,15 @@ use crate::model::report::Verdict;
 use crate::model::series::{SeriesId, SeriesKey, ServiceKey};
 use crate::model::slo::Objective;
 use crate::service::fit::AssumedDays;
-use crate::store::{Store, StoreError};
+use crate::store::journal::Journal;
+use crate::store::{self, Store, StoreError};
 use crate::window::event::EventRules;
 use crate::window::event::asked::Asked;
 use crate::window::ledger::LedgerRow;
 use crate::window::rolling::HELD_SECS;
 use crate::window::{Windows, selects};
+
+pub(super) use restore::Restored;
 
 /// Minutes that wait for a store that fails, at most; more are lost and counted.
 const UNSAVED_MINUTES_MAX: usize = 1 << 20;
@@ -48,6 +52,9 @@ type CanaryKey = (ServiceKey, String);
 pub(super) struct Keeper {
     windows: Arc<Windows>,
     store: Store,
+    storage: store::Config,
+    /// Set by the restoration.
+    journal: OnceLock<Arc<Journal>>,
     clock: Clock,
     rules: EventRules,
     settings: candidate::Settings,
@@ -59,6 +66,8 @@ pub(super) struct Keeper {
     news: Notify,
     /// Held while candidates are fitted, so that an older fit never takes the place of a newer one.
     fitting: Mutex<()>,
+    /// Held while a checkpoint is made.
+    checkpointing: Mutex<()>,
     /// Held while minutes go to the store and while an objective or a fit reads them, so that no minute is in neither or
     /// in both.
     passage: Mutex<Passage>,
@@ -104,6 +113,8 @@ impl Keeper {
         Self {
             windows,
             store,
+            storage: config.storage.clone(),
+            journal: OnceLock::new(),
             clock,
             rules: EventRules::new(&config.sli),
             settings: config.candidate_settings(),
@@ -113,6 +124,7 @@ impl Keeper {
             stopping: AtomicBool::new(false),
             news: Notify::new(),
             fitting: Mutex::default(),
+            checkpointing: Mutex::default(),
             passage: Mutex::default(),
             shown: Mutex::default(),
             assumed: Mutex::default(),
@@ -128,40 +140,17 @@ impl Keeper {
         }
     }
 
+    /// The time.
+    pub(super) fn now(&self) -> UnixNanos {
+        self.clock.now()
+    }
+
     fn passage(&self) -> MutexGuard<'_, Passage> {
         self.passage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rebuilds the windows from the history, then adopts the objectives of the store and of the configuration, which wins.
-    pub(super) fn restore(&self, configured: &[Objective]) -> Result<usize, StoreError> {
-        self.remember_verdicts()?;
-        self.remember_assumed()?;
-        let now = self.clock.now();
-        let from_minute = minute_before(now, HELD_SECS);
-        let mut keys = self.store.series()?;
-        // Services first: they hold the places of their operations.
-        keys.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-        let mut restored = 0;
-        for (id, key) in &keys {
-            let rows = self.store.minutes(*id, from_minute)?;
-            restored += usize::from(self.windows.rebuild(key.clone(), &rows));
-        }
-        let adopted = self.store.edit_slos(|book| {
-            book.configure(configured, timestamp(now));
-            Ok::<_, StoreError>(book.adopted().cloned().collect::<Vec<_>>())
-        })?;
-        let passage = self.passage();
-        for objective in &adopted {
-            self.attach(&passage, objective, &keys, now)?;
-        }
-        for (series, counters) in self.store.take_counters()? {
-            self.windows.carry(series, counters);
-        }
-        Ok(restored)
     }
 
     /// Attaches an objective to the windows and tells it the past, of which `keys` are the series. After a failure nothing
@@ -179,8 +168,7 @@ impl Keeper {
             past.insert(*series, rows);
         }
         let mut days = Vec::new();
-        let accounts = [Some(objective.account()), objective.composite_account()];
-        for account in accounts.into_iter().flatten() {
+        for account in accounts_of(objective) {
             let own = self.store.ledgers(&account)?;
             days.push((account, own));
         }
@@ -294,7 +282,8 @@ impl Keeper {
         self.save(&mut passage)?;
         drop(passage);
         self.keep_evidence()?;
-        self.store.keep_counters(&self.windows.counters())
+        self.store.keep_counters(&self.windows.counters())?;
+        self.stop()
     }
 }
 
@@ -307,6 +296,12 @@ impl Passage {
             .filter(move |minute| minute.series == series);
         own.map(|minute| minute.row.clone())
     }
+}
+
+/// The accounts of an objective in the store: its own, and its composite's.
+fn accounts_of(objective: &Objective) -> impl Iterator<Item = String> {
+    let accounts = [Some(objective.account()), objective.composite_account()];
+    accounts.into_iter().flatten()
 }
 
 fn minute_before(now: UnixNanos, secs: u64) -> u32 {

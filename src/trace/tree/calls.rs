@@ -48,13 +48,10 @@ impl TraceTree<'_> {
             .is_some_and(|span| span.outcome == Outcome::Error)
     }
 
-    /// Where errors begin: failed spans without a failed child.
-    pub fn error_origins(&self) -> Vec<usize> {
-        let is_origin = |index: &usize| {
-            let mut children = self.children(*index).iter();
-            self.is_failed(*index) && !children.any(|child| self.is_failed(*child))
-        };
-        (0..self.trace().spans.len()).filter(is_origin).collect()
+    /// Whether an error begins in a span: it failed, and no child of it did.
+    pub fn is_error_origin(&self, index: usize) -> bool {
+        let mut children = self.children(index).iter();
+        self.is_failed(index) && !children.any(|child| self.is_failed(*child))
     }
 
     /// Of each span, the span by which the trace came into its service, or began there.

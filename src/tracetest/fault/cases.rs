@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::fault::{Fault, FaultTarget, LatencyChange};
+use crate::model::finding::yaml_fault;
 use crate::tracetest::fault::edges::PROPAGATION_PRIOR;
 use crate::tracetest::fault::{Callers, Expectation, PlacedFault};
 
@@ -100,7 +101,8 @@ impl FaultSuite {
             name: name.to_owned(),
             text,
         };
-        let suite: Self = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let suite: Self = serde_saphyr::from_str(text)
+            .map_err(|error| wrong(yaml_fault(name, &error.to_string())))?;
         suite.check().map_err(wrong)?;
         Ok(suite)
     }

@@ -8,6 +8,7 @@ use super::{
     error_pass_rate, latency_bound, structure_rate,
 };
 use crate::evaluator::verdict::timestamp;
+use crate::model::one_line;
 use crate::model::span::SpanKind;
 use crate::tracetest::language::duration_text;
 
@@ -342,16 +343,4 @@ fn literal(text: &str) -> String {
 /// A text of YAML.
 fn quoted(text: &str) -> String {
     format!("'{}'", one_line(text).replace('\'', "''"))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect()
 }

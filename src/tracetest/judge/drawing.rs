@@ -1,8 +1,8 @@
-//! A trace as a small tree of text.
+//! A trace as a small tree of text, for those who read why a test failed.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use crate::trace::render;
 use crate::trace::tree::TraceTree;
 use crate::tracetest::language::{duration_text, service_of};
 
@@ -14,44 +14,23 @@ const NAME_LENGTH_MAX: usize = 60;
 
 /// The trace with these spans marked. Where it is long, what leads to them and what stands below them is shown.
 pub fn draw(tree: &TraceTree<'_>, marked: &[usize]) -> String {
-    let all: Vec<(usize, usize)> = tree.depth_first().collect();
     let mut telling: BTreeSet<usize> = BTreeSet::new();
     for index in marked {
         telling.insert(*index);
         telling.extend(tree.ancestors(*index));
-    }
-    for index in marked {
         telling.extend(tree.children(*index));
     }
     telling.extend(tree.tops());
-    let is_long = all.len() > LINES_MAX;
-    let mut text = String::new();
-    let (mut lines, mut omitted) = (0, 0);
-    for (index, depth) in all {
-        if lines == LINES_MAX || (is_long && !telling.contains(&index)) {
-            omitted += 1;
-            continue;
+    let is_long = tree.depth_first().count() > LINES_MAX;
+    render::draw(tree, LINES_MAX, |index, span| {
+        if is_long && !telling.contains(&index) {
+            return None;
         }
-        let Some(span) = tree.span(index) else {
-            continue;
-        };
-        lines += 1;
         let mark = if marked.contains(&index) { '>' } else { ' ' };
         let name: String = span.name.chars().take(NAME_LENGTH_MAX).collect();
         let failed = if tree.is_failed(index) { "  ERROR" } else { "" };
-        // Writing to a text cannot fail.
-        let _written = writeln!(
-            text,
-            "{mark} {:indent$}{} {name} [{}] {}{failed}",
-            "",
-            service_of(span),
-            span.kind.label(),
-            duration_text(span.duration_nanos() as f64),
-            indent = 2 * depth.min(20),
-        );
-    }
-    if omitted > 0 {
-        let _written = writeln!(text, "  … {omitted} more spans");
-    }
-    text
+        let (service, kind) = (service_of(span), span.kind.label());
+        let took = duration_text(span.duration_nanos() as f64);
+        Some((mark, format!("{service} {name} [{kind}] {took}{failed}")))
+    })
 }

@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use super::lex::{Prefix, Token, Tokens};
 use super::selector::{comparator, operators};
+use super::span::unknown_key;
 use super::{Comparator, SyntaxError, Value};
 
 /// Brackets within brackets at most.
@@ -195,7 +196,10 @@ fn term(tokens: &mut Tokens, depth: usize) -> Result<Expression, SyntaxError> {
     let at = tokens.at();
     let wanted = "a value: attr:NAME, var:NAME, env:NAME, a text in quotes, a number or a duration";
     let read = match tokens.peek().clone() {
-        Token::Name(Prefix::Attribute, name) => Expression::Attribute(name),
+        Token::Name(Prefix::Attribute, name) => match unknown_key(&name) {
+            Some(why) => return Err(SyntaxError::new(at, why)),
+            None => Expression::Attribute(name),
+        },
         Token::Name(Prefix::Variable, name) => Expression::Variable(name),
         Token::Name(Prefix::Environment, name) => Expression::Environment(name),
         Token::Text(text) => template(&text, at + 1, depth + 1)?,

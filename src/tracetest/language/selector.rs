@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::lex::{Prefix, Token, Tokens};
+use super::span::{unknown_key, unknown_value};
 use super::{Comparator, SyntaxError, Value, Variables, value_of};
 use crate::model::trace::TraceSpan;
 use crate::trace::tree::TraceTree;
@@ -189,6 +190,9 @@ fn filter(tokens: &mut Tokens) -> Result<Filter, SyntaxError> {
     let Token::Word(key) = tokens.peek().clone() else {
         return Err(tokens.unexpected("the key of an attribute, or `]`"));
     };
+    if let Some(why) = unknown_key(&key) {
+        return Err(SyntaxError::new(tokens.at(), why));
+    }
     tokens.take();
     let Some(comparator) = comparator(tokens) else {
         let is_next = matches!(tokens.peek(), Token::Word(_))
@@ -202,6 +206,12 @@ fn filter(tokens: &mut Tokens) -> Result<Filter, SyntaxError> {
     if matches!(comparator, Comparator::JsonContains) {
         let message = "json-contains compares in assertions; a selector takes contains".to_owned();
         return Err(SyntaxError::new(tokens.at(), message));
+    }
+    if let (Comparator::Equal | Comparator::NotEqual, Token::Text(text)) =
+        (comparator, tokens.peek())
+        && let Some(why) = unknown_value(&key, text)
+    {
+        return Err(SyntaxError::new(tokens.at(), why));
     }
     let operand = match tokens.peek().clone() {
         Token::Text(text) => Operand::Value(Value::Text(text)),

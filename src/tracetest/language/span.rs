@@ -1,11 +1,26 @@
 //! What the language calls the parts of a span.
 
 use super::Value;
-use crate::model::span::Outcome;
+use crate::model::span::{Outcome, SpanKind};
 use crate::model::trace::{Attributes, StatusCode, TraceSpan};
+use crate::openslo::suggest::nearest;
 
 /// Prefix of what is not an attribute that the span reports.
 const OWN: &str = "tracetest.span.";
+
+/// What stands behind [`OWN`].
+const OWN_NAMES: [&str; 10] = [
+    "name",
+    "kind",
+    "duration",
+    "status",
+    "status_message",
+    "outcome",
+    "operation",
+    "scope",
+    "type",
+    "events",
+];
 
 /// Keys of older semantic conventions with those that replaced them: a test reads either.
 const RENAMED: [(&str, &str); 14] = [
@@ -44,6 +59,36 @@ pub fn value_of(span: &TraceSpan, key: &str) -> Option<Value> {
             reported(span, other?)
         })
         .or_else(|| own_value(span, key))
+}
+
+/// Why no span ever has this key. A test that asks for it would never be about anything, and hold for good.
+pub(super) fn unknown_key(key: &str) -> Option<String> {
+    let own = key.strip_prefix(OWN)?;
+    (!OWN_NAMES.contains(&own)).then(|| {
+        let meant = nearest(own, &OWN_NAMES).map_or(String::new(), |near| {
+            format!("did you mean `{OWN}{near}`? ")
+        });
+        let known = OWN_NAMES.join(", ");
+        format!("`{key}` is nothing that a span has; {meant}behind {OWN} there are {known}")
+    })
+}
+
+/// Why the value behind a key never is this text.
+pub(super) fn unknown_value(key: &str, text: &str) -> Option<String> {
+    let values: Vec<&str> = match key.strip_prefix(OWN).unwrap_or(key) {
+        "kind" => SpanKind::ALL.map(SpanKind::label).to_vec(),
+        "status" if key.starts_with(OWN) => vec!["unset", "ok", "error"],
+        "outcome" if key.starts_with(OWN) => vec!["ok", "error"],
+        _ => return None,
+    };
+    (!values.contains(&text)).then(|| {
+        let meant =
+            nearest(text, &values).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        format!(
+            "`{key}` is never `{text}`; {meant}it is one of {}",
+            values.join(", ")
+        )
+    })
 }
 
 /// The name of the service that reports a span.

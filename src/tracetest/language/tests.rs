@@ -384,3 +384,43 @@ proptest! {
         prop_assert_eq!(seen, None);
     }
 }
+
+/// A test that waits for them would hold for good.
+#[test]
+fn keys_and_kinds_that_no_span_ever_has_are_mistakes() {
+    let assertion = |text: &str| Assertion::parse(text).unwrap_err();
+    let selector = |text: &str| Selector::parse(text).unwrap_err();
+    for (error, at, words) in [
+        (
+            assertion("attr:tracetest.span.duraton < 1s"),
+            0,
+            "did you mean `tracetest.span.duration`?",
+        ),
+        (
+            selector("span[tracetest.span.outcom=\"error\"]"),
+            5,
+            "did you mean `tracetest.span.outcome`?",
+        ),
+        (
+            selector("span[kind=\"sever\"]"),
+            10,
+            "did you mean `server`?",
+        ),
+        (
+            selector("span[tracetest.span.status != \"failed\"]"),
+            30,
+            "one of unset, ok, error",
+        ),
+    ] {
+        assert!(error.message.contains(words), "{error:?}");
+        assert_eq!(error.at, at, "{error:?}");
+    }
+    // What a span reports itself may be anything.
+    for good in [
+        "span[status=\"failed\"]",
+        "span[kind contains \"er\"]",
+        "span[kinds=\"a\"]",
+    ] {
+        Selector::parse(good).unwrap();
+    }
+}

@@ -29,6 +29,7 @@ use crate::traffic::generate::visit::Visit;
 pub(super) use conventions::operation_name;
 pub use export::{export_request, export_requests, span_count};
 pub use plan::{Plan, Reporter};
+pub use schedule::Moment;
 
 /// What is wrong where. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq)]

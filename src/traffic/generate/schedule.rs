@@ -21,7 +21,7 @@ impl Generator {
         let most_per_minute = self.plan.traces_per_minute() * self.plan.shape.max_factor() * scale;
         let most_factor = self.plan.shape.max_factor();
         let mut at = period.start;
-        let mut active = Active::default();
+        let mut active = Moment::default();
         std::iter::from_fn(move || {
             loop {
                 // A process of the highest rate, thinned to the rate of the moment.
@@ -40,16 +40,23 @@ impl Generator {
             }
         })
     }
+
+    /// One visit that begins at `start`, so long after the start of the traffic, with the faults that the model schedules
+    /// for then.
+    pub fn visit_at(&mut self, start: UnixNanos, since: Duration, moment: &mut Moment) -> Trace {
+        moment.update(self, since, &Faults::none());
+        self.visit(start, since, &moment.faults)
+    }
 }
 
 /// The faults of the moment, put together anew only when they change.
-#[derive(Default)]
-struct Active {
+#[derive(Debug, Default)]
+pub struct Moment {
     on: Option<Vec<bool>>,
     faults: Faults,
 }
 
-impl Active {
+impl Moment {
     fn update(&mut self, generator: &Generator, since: Duration, beside: &Faults) {
         let scheduled = &generator.plan.faults;
         let is_same = self.on.as_ref().is_some_and(|on| {

@@ -7,7 +7,6 @@ use crate::model::NANOS_PER_SEC;
 use crate::model::distribution::Distribution;
 use crate::model::series::ServiceKey;
 use crate::model::span::SpanKind;
-use crate::model::trace::AttributeValue;
 use crate::traffic::generate::operation_name;
 use crate::traffic::learn::shape::{Kind, text_of};
 use crate::traffic::learn::sketch::{Sketch, rounded};
@@ -115,14 +114,7 @@ fn service_of(request: &Request, name: &str) -> Service {
     let said = |part: &str| Some(part.to_owned()).filter(|part| !part.is_empty());
     let attributes = request.resource.attributes.iter();
     let language = attributes.filter(|(key, _)| **key == *"telemetry.sdk.language");
-    let mut language = language.filter_map(|(_, value)| match value {
-        AttributeValue::Text(text) => Some(text.to_string()),
-        AttributeValue::Bool(_)
-        | AttributeValue::Int(_)
-        | AttributeValue::Float(_)
-        | AttributeValue::List(_)
-        | AttributeValue::Map(_) => None,
-    });
+    let mut language = language.filter_map(|(_, value)| value.as_text().map(str::to_owned));
     Service {
         name: Some(service.name.to_string()).filter(|own| own != name),
         namespace: said(&service.namespace),

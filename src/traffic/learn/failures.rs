@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::span::{Outcome, SpanKind};
-use crate::model::trace::{AttributeValue, TraceSpan};
+use crate::model::trace::TraceSpan;
 use crate::trace::tree::TraceTree;
 use crate::traffic::learn::CallSeen;
 use crate::traffic::learn::shape::{Group, Kind, text_of};
@@ -99,14 +99,7 @@ pub(super) fn own_error(
     let said = |key: &str| {
         let attributes = exception.into_iter().flat_map(|event| &event.attributes);
         let mut found = attributes.filter(|(name, _)| **name == *key);
-        found.find_map(|(_, value)| match value {
-            AttributeValue::Text(text) => Some(text.to_string()),
-            AttributeValue::Bool(_)
-            | AttributeValue::Int(_)
-            | AttributeValue::Float(_)
-            | AttributeValue::List(_)
-            | AttributeValue::Map(_) => None,
-        })
+        found.find_map(|(_, value)| value.as_text().map(str::to_owned))
     };
     Some((
         said("exception.type").unwrap_or_default(),

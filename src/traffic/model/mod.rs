@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::distribution::Distribution;
+use crate::model::finding::yaml_fault;
 use crate::model::span::SpanKind;
 
 pub use load::{Burst, LoadShape, Rollout, RootLoad, ScheduledFault};
@@ -420,7 +421,7 @@ impl Model {
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, ModelError> {
         let model: Self = serde_saphyr::from_str(text).map_err(|error| ModelError::Syntax {
             name: name.to_owned(),
-            text: error.to_string(),
+            text: yaml_fault(name, &error.to_string()),
         })?;
         model.check(name)?;
         Ok(model)

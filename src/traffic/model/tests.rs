@@ -100,9 +100,10 @@ fn an_unknown_field_is_an_error_with_its_line() {
     let error = Model::from_yaml("m.yaml", &GOOD.replace("route: /}", "rout: /}")).unwrap_err();
     let error = error.to_string();
     assert!(
-        error.contains("rout") && error.contains("line 5"),
+        error.starts_with("m.yaml: line 5 column") && error.contains("--> m.yaml:5:"),
         "{error}"
     );
+    assert!(error.contains("unknown field `rout`"), "{error}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn a_run_sends_exactly_the_wanted_spans_over_all_connections() {
     for (workload, compression) in [
         (batch(), Compression::None),
         (batch(), Compression::Gzip),
-        (Workload::model(shop::generator(1)), Compression::None),
+        (Workload::model(shop::generator(1), 0), Compression::None),
     ] {
         let server = CountingServer::default();
         let spans = Arc::clone(&server.spans);

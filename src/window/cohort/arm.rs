@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::UnixNanos;
 use crate::model::batch::{BatchResource, Call, Event, EventBatch, Failure};
 use crate::model::canary::{CallSums, Cohort, ErrorKindSums, OperationCohort};
@@ -21,7 +23,7 @@ use crate::window::operation::template;
 const BLOCK_MINUTES: u32 = 10;
 
 /// The minutes of one series.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Minutes {
     open: OpenMinutes,
     closed: BTreeMap<u32, ClosedMinute>,
@@ -59,7 +61,7 @@ impl Minutes {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Operation {
     name: Arc<str>,
     kind: SpanKind,
@@ -67,14 +69,14 @@ struct Operation {
 }
 
 /// What ten minutes brought beside events.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Block {
     error_kinds: BTreeMap<String, ErrorKindSums>,
     dependencies: BTreeMap<String, CallSums>,
 }
 
 /// One version.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Arm {
     pub(super) version: Arc<str>,
     /// When its first event ended since it was last silent for long.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::model::canary::{Cohort, Pairing};
 use crate::model::history::MinuteRow;
@@ -27,6 +28,7 @@ pub(in crate::window) use crate::window::cohort::arm::Part;
 use crate::window::cohort::arm::{Arm, Bounds};
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::{Scope, Watch};
+use crate::window::cut::{Cut, Cuttable, Tag};
 use crate::window::guard::Guard;
 use crate::window::windows::IdHasher;
 
@@ -102,10 +104,26 @@ pub(in crate::window) struct Seen {
     pub(in crate::window) last_event: UnixNanos,
 }
 
-#[derive(Debug)]
-struct Recording {
+/// What is recorded of one service.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::window) struct Recording {
     service: ServiceKey,
     arms: Vec<Arm>,
+    /// The last cut that has it.
+    #[serde(skip)]
+    copied: u32,
+}
+
+impl Cuttable for Recording {
+    const TAG: Tag = Tag::Recording;
+
+    fn copied(&self) -> u32 {
+        self.copied
+    }
+
+    fn set_copied(&mut self, cut: u32) {
+        self.copied = cut;
+    }
 }
 
 /// An operation of the new version: its series over all versions, its name and its kind.
@@ -132,16 +150,48 @@ pub(in crate::window) struct Cohorts {
     recordings: DashMap<u128, Recording, BuildHasherDefault<IdHasher>>,
     refused: Refused,
     guard: Arc<Guard>,
+    cut: Arc<Cut>,
 }
 
 impl Cohorts {
-    pub(in crate::window) fn new(config: RolloutsConfig, scope: Scope, guard: Arc<Guard>) -> Self {
+    pub(in crate::window) fn new(
+        config: RolloutsConfig,
+        scope: Scope,
+        guard: Arc<Guard>,
+        cut: Arc<Cut>,
+    ) -> Self {
         Self {
             config,
             watch: Arc::new(Watch::new(scope)),
             recordings: DashMap::default(),
             refused: Refused::default(),
             guard,
+            cut,
+        }
+    }
+
+    fn recording_of(&self, service: ServiceKey) -> Recording {
+        Recording {
+            service,
+            arms: Vec::new(),
+            copied: self.cut.number(),
+        }
+    }
+
+    /// Copies what the last cut does not have yet.
+    pub(in crate::window) fn copy_rest(&self) {
+        for mut recording in self.recordings.iter_mut() {
+            self.cut.before_change(recording.value_mut());
+        }
+    }
+
+    /// Goes on with recordings of an earlier run.
+    pub(in crate::window) fn load(&self, recordings: Vec<Recording>) {
+        for mut recording in recordings {
+            recording.copied = self.cut.number();
+            let hash = recording.service.hash();
+            self.recordings.insert(hash, recording);
+            self.watch.add(hash);
         }
     }
 
@@ -166,10 +216,9 @@ impl Cohorts {
             self.refused.services.add(1);
             return;
         }
-        let mut recording = self.recordings.entry(hash).or_insert_with(|| Recording {
-            service: service.clone(),
-            arms: Vec::new(),
-        });
+        let entry = self.recordings.entry(hash);
+        let mut recording = entry.or_insert_with(|| self.recording_of(service.clone()));
+        self.cut.before_change(recording.value_mut());
         for seen in versions {
             let held = recording
                 .arms
@@ -199,6 +248,7 @@ impl Cohorts {
         }
         let silence = self.silence();
         self.recordings.retain(|hash, recording| {
+            self.cut.before_change(recording);
             let is_heard = |arm: &Arm| arm.last_event.saturating_add(silence) >= now;
             recording.arms.retain(is_heard);
             let goes_on = recording.arms.len() > 1;
@@ -225,19 +275,14 @@ impl Cohorts {
             Scope::Rollouts => {}
             Scope::Versions | Scope::Everything => {
                 if !self.recordings.contains_key(&hash) {
-                    self.recordings.insert(
-                        hash,
-                        Recording {
-                            service: service(),
-                            arms: Vec::new(),
-                        },
-                    );
+                    self.recordings.insert(hash, self.recording_of(service()));
                 }
             }
         }
         let Some(mut recording) = self.recordings.get_mut(&hash) else {
             return;
         };
+        self.cut.before_change(recording.value_mut());
         let name = if scope == Scope::Everything {
             ""
         } else {

@@ -104,7 +104,7 @@ proptest! {
     fn property_a_cohort_holds_the_newest_blocks_and_counts_the_rest(
         rows in proptest::collection::vec((0..150_u64, any::<bool>(), 0..4_u8), 1..200),
     ) {
-        let cohorts = Cohorts::new(an_hour(), Scope::Versions, guard());
+        let cohorts = Cohorts::new(an_hour(), Scope::Versions, guard(), Arc::default());
         // One by one, so that blocks are dropped as they would be live.
         let (mut held, mut newest, mut too_old) = (Vec::new(), 0, 0);
         for row in &rows {
@@ -153,7 +153,12 @@ proptest! {
 
 #[test]
 fn nobody_is_recorded_while_nobody_is_watched() {
-    let cohorts = Cohorts::new(RolloutsConfig::default(), Scope::Rollouts, guard());
+    let cohorts = Cohorts::new(
+        RolloutsConfig::default(),
+        Scope::Rollouts,
+        guard(),
+        Arc::default(),
+    );
     assert!(!cohorts.watch().is_on());
     record(&cohorts, "1", &[(0, false, 0)]);
     assert!(cohorts.cohorts().is_empty());
@@ -161,7 +166,7 @@ fn nobody_is_recorded_while_nobody_is_watched() {
 
 #[test]
 fn sets_are_taken_whole_and_named_by_their_versions() {
-    let cohorts = Cohorts::new(an_hour(), Scope::Everything, guard());
+    let cohorts = Cohorts::new(an_hour(), Scope::Everything, guard(), Arc::default());
     record(&cohorts, "2", &[(0, false, 0)]);
     record(&cohorts, "1", &[(1, true, 0)]);
     let all = cohorts.cohorts();

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::{AddAssign, Sub};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::NANOS_PER_SEC;
 use crate::model::period::{ACCOUNT_DAYS, DayGrid};
 use crate::model::slo::{Budgeting, EmptySlices, Objective};
@@ -42,7 +44,7 @@ pub struct JudgedSlice {
 }
 
 /// Slices counted; differences of these correct what was counted before.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SliceSums {
     expected: f64,
     bad: f64,
@@ -137,7 +139,51 @@ pub struct SliceAccount {
     late_events: u64,
 }
 
+/// What an account knows, as a checkpoint has it; its objective says the rest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SliceState {
+    key: Arc<str>,
+    windows: Tiers<SliceSums>,
+    days: BTreeMap<u32, LedgerDay>,
+    first: u32,
+    next: Option<u32>,
+    recent: BTreeMap<u32, WindowSums>,
+    kept_until: Option<u32>,
+    changed_from: u32,
+    late_events: u64,
+}
+
 impl SliceAccount {
+    /// What it knows.
+    pub fn state(&self) -> SliceState {
+        SliceState {
+            key: Arc::clone(&self.key),
+            windows: self.windows.clone(),
+            days: self.days.clone(),
+            first: self.first,
+            next: self.next,
+            recent: self.recent.clone(),
+            kept_until: self.kept_until,
+            changed_from: self.changed_from,
+            late_events: self.late_events,
+        }
+    }
+
+    /// Goes on from what an account with the same key knew.
+    pub fn load(&mut self, state: SliceState) {
+        if state.key != self.key {
+            return;
+        }
+        self.windows = state.windows;
+        self.days = state.days;
+        self.first = state.first;
+        self.next = state.next;
+        self.recent = state.recent;
+        self.kept_until = state.kept_until;
+        self.changed_from = state.changed_from;
+        self.late_events = state.late_events;
+    }
+
     /// The empty account with this key, see [`Objective::account`]; `None` where events are counted.
     pub fn new(key: String, objective: &Objective) -> Option<Self> {
         Some(Self {

@@ -9,7 +9,7 @@ use crate::model::window::WindowSums;
 use crate::model::{NANOS_PER_SEC, UnixNanos};
 use crate::window::ledger::{ALL_SERIES, LedgerDay, LedgerRow};
 use crate::window::slices::{JudgedSlice, SliceAccount, combine};
-use crate::window::windows::{Slot, Windows};
+use crate::window::windows::Windows;
 
 /// The slices of one objective that had events.
 type Measured = BTreeMap<u32, WindowSums>;
@@ -154,7 +154,7 @@ impl Windows {
         let until_secs = (now / NANOS_PER_SEC).saturating_sub(self.config.late_after.as_secs());
         let mut measured: BTreeMap<Arc<str>, Measured> = BTreeMap::new();
         for mut slot in self.map.iter_mut() {
-            if let Slot::Series(series) = slot.value_mut() {
+            if let Some(series) = slot.series_mut(&self.cut) {
                 for (objective, slices) in series.take_slices(until_secs) {
                     let own = measured.entry(Arc::clone(objective)).or_default();
                     for (number, sums) in slices {
@@ -197,13 +197,13 @@ impl Windows {
     }
 
     fn restore_series(&self, objective: &str, series: SeriesId, days: &[LedgerDay]) -> bool {
-        match self.map.get_mut(&series).as_deref_mut() {
-            Some(Slot::Series(series)) => series.ledger_mut(objective).is_some_and(|ledger| {
-                ledger.restore_days(days.iter().copied());
-                true
-            }),
-            Some(Slot::Excluded) | None => false,
-        }
+        let mut slot = self.map.get_mut(&series);
+        let series = slot.as_mut().and_then(|slot| slot.series_mut(&self.cut));
+        let ledger = series.and_then(|series| series.ledger_mut(objective));
+        ledger.is_some_and(|ledger| {
+            ledger.restore_days(days.iter().copied());
+            true
+        })
     }
 
     /// The days of slices that changed since the last call.

@@ -19,6 +19,7 @@ use crate::pii::{Counts, Scrubber};
 use crate::window::cohort::Cohorts;
 use crate::window::cohort::settings::RolloutsConfig;
 use crate::window::cohort::watch::Scope;
+use crate::window::cut::Cut;
 use crate::window::demand::Demand;
 use crate::window::guard::Guard;
 use crate::window::operation::template;
@@ -26,10 +27,11 @@ use crate::window::series::{Keeps, Series};
 use crate::window::settings::{SliConfig, WindowsConfig};
 pub(super) use accounts::Accounts;
 use range::{Age, EventRange};
-use rollouts::Details;
+pub(super) use rollouts::Details;
 
 mod accounts;
 pub use objectives::selects;
+pub use places::VERSIONS_MAX;
 
 mod objectives;
 mod places;
@@ -97,6 +99,20 @@ pub(super) enum Slot {
     Excluded,
 }
 
+impl Slot {
+    /// The series, to be changed: the checkpoint under way has what it was.
+    #[inline]
+    pub(super) fn series_mut(&mut self, cut: &Cut) -> Option<&mut Series> {
+        match self {
+            Self::Series(series) => {
+                cut.before_change(&mut **series);
+                Some(series)
+            }
+            Self::Excluded => None,
+        }
+    }
+}
+
 pub(super) type SeriesMap = DashMap<SeriesId, Slot, BuildHasherDefault<IdHasher>>;
 
 /// All windows of all series.
@@ -111,7 +127,10 @@ pub struct Windows {
     held_series: AtomicU64,
     held_services: AtomicU64,
     excluded_marks: AtomicU64,
-    refused: Demand,
+    pub(super) refused: Demand,
+    pub(super) cut: Arc<Cut>,
+    /// Held while what belongs together moves between series and accounts.
+    pub(in crate::window) upkeep: Mutex<()>,
     pub(super) cohorts: Cohorts,
     pub(super) guard: Arc<Guard>,
 }
@@ -120,6 +139,7 @@ impl Windows {
     /// No series yet.
     pub fn new(config: WindowsConfig, sli: &SliConfig) -> Self {
         let guard = Arc::new(Guard::new(Scrubber::off()));
+        let cut = Arc::new(Cut::default());
         Self {
             map: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
             objectives: RwLock::new(Vec::new()),
@@ -134,11 +154,14 @@ impl Windows {
             held_services: AtomicU64::new(0),
             excluded_marks: AtomicU64::new(0),
             refused: Demand::default(),
+            upkeep: Mutex::default(),
             cohorts: Cohorts::new(
                 RolloutsConfig::default(),
                 Scope::default(),
                 Arc::clone(&guard),
+                Arc::clone(&cut),
             ),
+            cut,
             guard,
         }
     }
@@ -211,7 +234,7 @@ impl Windows {
             Target::Overflow => SeriesId::of_service(ServiceKey::overflow().hash()),
         };
         if let Some(mut slot) = self.map.get_mut(&service)
-            && let Slot::Series(series) = slot.value_mut()
+            && let Some(series) = slot.series_mut(&self.cut)
         {
             for event in events.iter().filter(|event| !event.excluded) {
                 let age = range.age(event.end);
@@ -238,9 +261,9 @@ impl Windows {
         (now, range): (UnixNanos, &EventRange),
     ) -> Placed {
         if let Some(mut slot) = self.map.get_mut(&event.series) {
-            return match slot.value_mut() {
-                Slot::Excluded => Placed::Excluded,
-                Slot::Series(series) => {
+            return match slot.series_mut(&self.cut) {
+                None => Placed::Excluded,
+                Some(series) => {
                     series.record(event, range.age(event.end).is_windowed());
                     Placed::Own
                 }
@@ -320,12 +343,13 @@ impl Windows {
     }
 
     fn record_existing(&self, id: SeriesId, event: &Event, range: &EventRange) -> bool {
-        match self.map.get_mut(&id).as_deref_mut() {
-            Some(Slot::Series(series)) => {
+        let mut slot = self.map.get_mut(&id);
+        match slot.as_mut().and_then(|slot| slot.series_mut(&self.cut)) {
+            Some(series) => {
                 series.record(event, range.age(event.end).is_windowed());
                 true
             }
-            Some(Slot::Excluded) | None => false,
+            None => false,
         }
     }
 
@@ -340,16 +364,15 @@ impl Windows {
         let id = SeriesId::of_version(&mut Vec::with_capacity(64), resource.service_hash, version);
         let first = events.first().map(|event| event.end.min(now));
         let first = first.filter(|end| range.age(*end).is_windowed());
-        let record = || match self.map.get_mut(&id).as_deref_mut() {
-            Some(Slot::Series(series)) => {
-                let comes_back =
-                    first.is_some_and(|first| series.comes_back(first, self.cohorts.silence()));
-                for event in events.iter().filter(|event| !event.excluded) {
-                    series.record(event, range.age(event.end).is_windowed());
-                }
-                Some(comes_back)
+        let record = || {
+            let mut slot = self.map.get_mut(&id)?;
+            let series = slot.series_mut(&self.cut)?;
+            let comes_back =
+                first.is_some_and(|first| series.comes_back(first, self.cohorts.silence()));
+            for event in events.iter().filter(|event| !event.excluded) {
+                series.record(event, range.age(event.end).is_windowed());
             }
-            Some(Slot::Excluded) | None => None,
+            Some(comes_back)
         };
         match record() {
             Some(false) => return,
@@ -381,7 +404,7 @@ impl Windows {
     }
 
     /// Whether `sli.exclude` names an operation, with or without its first word (the method).
-    fn is_excluded(&self, name: &str) -> bool {
+    pub(in crate::window) fn is_excluded(&self, name: &str) -> bool {
         let route = name.split_once(' ').map_or(name, |(_, route)| route);
         self.exclude
             .iter()

@@ -7,7 +7,7 @@ use crate::model::history::{MinuteRow, SeriesMinute};
 use crate::model::series::{SeriesId, SeriesKey, SeriesScope};
 use crate::model::slo::Objective;
 use crate::window::ledger::{Ledger, LedgerRow};
-use crate::window::windows::{Slot, Windows};
+use crate::window::windows::Windows;
 
 impl Windows {
     /// Adopts an objective: attaches an account to each series that it selects, now and later.
@@ -32,7 +32,7 @@ impl Windows {
         let mut attached = Vec::new();
         for mut slot in self.map.iter_mut() {
             let id = *slot.key();
-            if let Slot::Series(series) = slot.value_mut()
+            if let Some(series) = slot.series_mut(&self.cut)
                 && selects(objective, &series.key)
                 && series.attach(Ledger::new(objective, now))
             {
@@ -45,7 +45,8 @@ impl Windows {
 
     /// Adds past minutes to the account of an objective on a series.
     pub fn replay(&self, objective: &str, series: SeriesId, rows: &[MinuteRow]) {
-        if let Some(Slot::Series(series)) = self.map.get_mut(&series).as_deref_mut()
+        if let Some(mut slot) = self.map.get_mut(&series)
+            && let Some(series) = slot.series_mut(&self.cut)
             && let Some(ledger) = series.ledger_mut(objective)
         {
             for row in rows {
@@ -65,7 +66,7 @@ impl Windows {
             self.accounts().close(objective);
         }
         for mut slot in self.map.iter_mut() {
-            if let Slot::Series(series) = slot.value_mut() {
+            if let Some(series) = slot.series_mut(&self.cut) {
                 series.detach(objective);
             }
         }
@@ -76,7 +77,7 @@ impl Windows {
         let (mut rows, mut lost) = (Vec::new(), 0);
         for mut slot in self.map.iter_mut() {
             let id = *slot.key();
-            if let Slot::Series(series) = slot.value_mut() {
+            if let Some(series) = slot.series_mut(&self.cut) {
                 let (minutes, lost_here) = series.take_outbox();
                 lost += lost_here;
                 rows.extend(
@@ -95,7 +96,7 @@ impl Windows {
         let mut rows = self.take_slice_rows();
         for mut slot in self.map.iter_mut() {
             let id = *slot.key();
-            if let Slot::Series(series) = slot.value_mut() {
+            if let Some(series) = slot.series_mut(&self.cut) {
                 rows.extend(series.take_changed_days(id));
             }
         }

@@ -14,13 +14,14 @@ use crate::model::batch::{BatchResource, EventBatch};
 use crate::model::history::MinuteRow;
 use crate::model::report::SeriesUsage;
 use crate::model::series::{OVERFLOW, SeriesId, SeriesKey, SeriesScope, ServiceKey};
+use crate::window::cut::Cuttable;
 use crate::window::ledger::Ledger;
 use crate::window::series::{Keeps, Series};
 use crate::window::windows::objectives::selects;
 use crate::window::windows::{EXCLUDED_MARKS_MAX, Slot, Target, Windows, service_key};
 
 /// Versions of a service that are told apart.
-pub(super) const VERSIONS_MAX: usize = 3;
+pub const VERSIONS_MAX: usize = 3;
 
 /// A version makes room for another one when it had no event for so long.
 const VERSION_IDLE_NANOS: u64 = 5 * 60 * crate::model::NANOS_PER_SEC;
@@ -64,18 +65,17 @@ impl Windows {
             return None;
         }
         let mut slot = self.map.get_mut(&service)?;
-        match slot.value_mut() {
-            Slot::Series(series) if series.operations < self.config.max_operations_per_service => {
-                series.operations += 1;
-                Some(series.operations - 1)
-            }
-            Slot::Series(_) | Slot::Excluded => None,
+        let series = slot.series_mut(&self.cut)?;
+        if series.operations >= self.config.max_operations_per_service {
+            return None;
         }
+        series.operations += 1;
+        Some(series.operations - 1)
     }
 
     pub(super) fn release_operation_place(&self, service: SeriesId) {
         if let Some(mut slot) = self.map.get_mut(&service)
-            && let Slot::Series(series) = slot.value_mut()
+            && let Some(series) = slot.series_mut(&self.cut)
         {
             series.operations = series.operations.saturating_sub(1);
         }
@@ -114,7 +114,9 @@ impl Windows {
         if let Some(id) = evicted {
             self.remove_if(id, |_| true);
         }
-        if let Some(Slot::Series(series)) = self.map.get_mut(&service).as_deref_mut() {
+        if let Some(mut slot) = self.map.get_mut(&service)
+            && let Some(series) = slot.series_mut(&self.cut)
+        {
             series
                 .versions
                 .retain(|held| Some(*held) != evicted && *held != version);
@@ -137,6 +139,8 @@ impl Windows {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let mut series = Series::new(key, keeps, first);
+        // It is newer than the cut of a checkpoint under way.
+        series.set_copied(self.cut.number());
         for objective in objectives.iter() {
             if selects(objective, &series.key) {
                 let mut ledger = Ledger::new(objective, first);
@@ -178,10 +182,11 @@ impl Windows {
         }
         // Operations are counted as they come, since some of them may be here already.
         theirs.operations = 0;
+        theirs.set_copied(self.cut.number());
         let key = theirs.key.clone();
         match self.map.entry(key.id()) {
             Entry::Occupied(mut held) => {
-                if let Slot::Series(mine) = held.get_mut() {
+                if let Some(mine) = held.get_mut().series_mut(&self.cut) {
                     mine.merge(&theirs);
                 }
                 return;
@@ -194,10 +199,8 @@ impl Windows {
         if takes_service_place(&key) {
             self.held_services.fetch_add(1, Ordering::Relaxed);
         } else if takes_operation_place(&key)
-            && let Some(Slot::Series(service)) = self
-                .map
-                .get_mut(&SeriesId::of_service(key.service.hash()))
-                .as_deref_mut()
+            && let Some(mut slot) = self.map.get_mut(&SeriesId::of_service(key.service.hash()))
+            && let Some(service) = slot.series_mut(&self.cut)
         {
             service.operations += 1;
         }
@@ -259,9 +262,9 @@ impl Windows {
         id: SeriesId,
         unwanted: impl FnOnce(&Series) -> bool,
     ) {
-        let removed = self.map.remove_if(&id, |_, slot| match slot {
-            Slot::Series(series) => unwanted(series),
-            Slot::Excluded => false,
+        let removed = self.map.remove_if_mut(&id, |_, slot| {
+            slot.series_mut(&self.cut)
+                .is_some_and(|series| unwanted(series))
         });
         let Some((_, Slot::Series(series))) = removed else {
             return;

@@ -19,7 +19,12 @@ impl Windows {
     #[must_use]
     pub fn recording(self, config: RolloutsConfig, scope: Scope) -> Self {
         Self {
-            cohorts: Cohorts::new(config, scope, Arc::clone(&self.guard)),
+            cohorts: Cohorts::new(
+                config,
+                scope,
+                Arc::clone(&self.guard),
+                Arc::clone(&self.cut),
+            ),
             ..self
         }
     }
@@ -134,13 +139,13 @@ impl Windows {
 }
 
 /// The failures and the calls of a batch, resource by resource.
-pub(super) struct Details<'a> {
+pub(in crate::window) struct Details<'a> {
     failures: &'a [Failure],
     calls: &'a [Call],
 }
 
 impl<'a> Details<'a> {
-    pub(super) fn of(batch: &'a EventBatch) -> Self {
+    pub(in crate::window) fn of(batch: &'a EventBatch) -> Self {
         Self {
             failures: &batch.failures,
             calls: &batch.calls,
@@ -148,7 +153,7 @@ impl<'a> Details<'a> {
     }
 
     /// Takes the part of the next resource.
-    pub(super) fn take(
+    pub(in crate::window) fn take(
         &mut self,
         batch: &'a EventBatch,
         resource: &'a crate::model::batch::BatchResource,

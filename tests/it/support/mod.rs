@@ -1,6 +1,7 @@
 //! What the tests share: servers, clients, spans, and the reading of answers.
 
 pub(crate) mod grpc;
+pub(crate) mod load;
 pub(crate) mod page;
 pub(crate) mod peers;
 pub(crate) mod process;

@@ -14,6 +14,7 @@ struct Sample {
 /// A page in the Prometheus text format.
 #[derive(Debug)]
 pub(crate) struct Page {
+    text: String,
     samples: Vec<Sample>,
 }
 
@@ -32,8 +33,14 @@ impl Page {
             }
         });
         Self {
+            text: text.to_owned(),
             samples: samples.collect(),
         }
+    }
+
+    /// The page as it came.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The sum over all series of `name` that have these labels; `None` if there is no such series.

@@ -96,8 +96,23 @@ impl Process {
 
     /// Kills it, so that it can say nothing more, and starts it again in its directory; its ports are others.
     pub(crate) async fn kill_and_start_again(&mut self) {
+        self.kill();
+        self.start_again().await;
+    }
+
+    /// Kills it, so that it can say nothing more.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Other keys for the next start.
+    pub(crate) fn set(&mut self, sets: &[&str]) {
+        self.sets = sets.iter().map(|set| (*set).to_owned()).collect();
+    }
+
+    /// Starts it again in its directory after it ended; its ports are others.
+    pub(crate) async fn start_again(&mut self) {
         std::fs::remove_file(self.output("endpoints.json")).unwrap();
         self.child = spawn(&self.dir, &self.sets);
         self.bound().await;
@@ -106,6 +121,11 @@ impl Process {
     /// A file below `output.dir`, which is left at its default.
     pub(crate) fn output(&self, path: &str) -> PathBuf {
         self.dir.path().join("slo-copilot-out").join(path)
+    }
+
+    /// A file below `storage.dir`, which is left at its default.
+    pub(crate) fn stored(&self, path: &str) -> PathBuf {
+        self.dir.path().join("slo-copilot-data").join(path)
     }
 
     pub(crate) fn address(&self, name: &str) -> SocketAddr {

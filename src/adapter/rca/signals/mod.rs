@@ -112,24 +112,7 @@ impl<'a> Sides<'a> {
         let sizes = (was.effective(before.half), is.effective(after.half));
         Some(match finding.signal {
             Signal::SelfTime | Signal::LinkTime => {
-                let instance = if let Detail::Instance(name) = &finding.detail {
-                    Some(name)
-                } else {
-                    None
-                };
-                let now = instance.and_then(|name| is.instances.get(name));
-                let past = instance.and_then(|name| was.instances.get(name));
-                let past = past.filter(|past| self.is_past(past));
-                let one = (past.map_or(&was.times, |past| &past.times), before.half);
-                let other = (now.map_or(&is.times, |now| &now.times), after.half);
-                // Of the spans of an instance as many are independent as of all.
-                let (all_before, all_after) =
-                    (was.spans.sum(before.half), is.spans.sum(after.half));
-                let sizes = (
-                    sizes.0 * finding.spans.0 / all_before,
-                    sizes.1 * finding.spans.1 / all_after,
-                );
-                self_time::chance(one, other, sizes)?
+                self_time::chance_of_operation(self, finding, (was, is))?
             }
             // Errors are weighed, so that of a sample more is seen than its shares say.
             Signal::ErrorOrigin => {

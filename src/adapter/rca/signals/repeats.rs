@@ -12,13 +12,13 @@ pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
     links
         .filter_map(|(id, before)| {
             let after = sides.after.summary.links.get(id)?;
-            let requests = requests(sides, before, after);
+            let (half, half_after) = (sides.before.half, sides.after.half);
+            let requests = (before.requests.sum(half), after.requests.sum(half_after));
             if !sides.are_enough(requests) {
                 return None;
             }
-            let above = above(sides, before, after);
-            let rise = share::rise(above, requests);
-            let (half, half_after) = (sides.before.half, sides.after.half);
+            let (above, sizes) = above(sides, before, after);
+            let rise = share::rise(above, sizes);
             let mean_before = before.repeats.mean(half)?;
             let mean_after = after.repeats.mean(half_after)?;
             if rise <= 0.0 || mean_after <= mean_before {
@@ -58,22 +58,18 @@ pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
 
 /// Probability that chance alone repeats calls so much more often.
 pub(super) fn chance(sides: &Sides<'_>, before: &Link, after: &Link) -> f64 {
-    let requests = requests(sides, before, after);
-    share::chance(above(sides, before, after), requests)
+    let (above, sizes) = above(sides, before, after);
+    share::chance(above, sizes)
 }
 
-fn requests(sides: &Sides<'_>, before: &Link, after: &Link) -> (f64, f64) {
-    (
-        before.requests.sum(sides.before.half),
-        after.requests.sum(sides.after.half),
-    )
-}
-
-/// The shares of requests that call more often than most.
-fn above(sides: &Sides<'_>, before: &Link, after: &Link) -> (f64, f64) {
-    Times::above(
-        (&before.repeats, sides.before.half),
-        (&after.repeats, sides.after.half),
-        requests(sides, before, after),
-    )
+/// The shares of requests that call more often than most, and of how many.
+fn above(sides: &Sides<'_>, before: &Link, after: &Link) -> ((f64, f64), (f64, f64)) {
+    let (half, half_after) = (sides.before.half, sides.after.half);
+    let sizes = (
+        before.effective_requests(half),
+        after.effective_requests(half_after),
+    );
+    let (one, other) = (&before.repeats, &after.repeats);
+    let above = Times::above((one, half), (other, half_after), sizes);
+    (above, sizes)
 }

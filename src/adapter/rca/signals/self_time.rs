@@ -14,7 +14,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::adapter::rca::cells::Half;
 use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, Subject};
-use crate::adapter::rca::summary::{Examples, Instance};
+use crate::adapter::rca::summary::{Examples, Instance, Operation};
 use crate::adapter::rca::times::{Quartiles, Times};
 
 /// The least spread, as a share of the median before.
@@ -94,6 +94,31 @@ pub(in crate::adapter::rca) fn statistic(
     let floor = (SPREAD_OF_MEDIAN * before.median).max(SPREAD_MICROS);
     let shift = (median - before.median) / spread.sqrt().max(floor);
     shift / (1.0 + 4.0 / n + 4.0 / m).sqrt()
+}
+
+/// The probability of [`chance`] for an operation, or for the instance that the finding is about.
+pub(super) fn chance_of_operation(
+    sides: &Sides<'_>,
+    finding: &Finding,
+    (was, is): (&Operation, &Operation),
+) -> Option<f64> {
+    let (half, half_after) = (sides.before.half, sides.after.half);
+    let (mut one, mut other) = (&was.times, &is.times);
+    if let Detail::Instance(name) = &finding.detail {
+        let past = was.instances.get(name);
+        one = past
+            .filter(|past| sides.is_past(past))
+            .map_or(one, |past| &past.times);
+        other = is.instances.get(name).map_or(other, |now| &now.times);
+    }
+    // Of the spans of an instance as many are independent as of all.
+    let independent =
+        |operation: &Operation, half| operation.effective(half) / operation.spans.sum(half);
+    let sizes = (
+        finding.spans.0 * independent(was, half),
+        finding.spans.1 * independent(is, half_after),
+    );
+    chance((one, half), (other, half_after), sizes)
 }
 
 /// Probability that chance alone makes durations so much longer: Student's test of their logarithms. They are seldom normal;

@@ -68,6 +68,34 @@ fn a_release_with_more_errors_fails_and_says_by_how_much() {
 }
 
 #[test]
+fn requests_that_have_none_of_the_other_version_beside_them_are_neither_compared_nor_counted() {
+    let mut old = baseline();
+    old.service.truncate(8);
+    // In the last two minutes the new version is alone, and much worse.
+    let mut canary = cohort("1.5.0", rows(100, 6, 100));
+    canary.service.truncate(8);
+    canary.service.extend(rows(100, 60, 200).split_off(8));
+    let report = judge(&old, &canary, &Settings::default());
+    let errors = &report.comparisons[0];
+    assert_eq!(
+        (errors.baseline_requests, errors.canary_requests),
+        (8_000, 800)
+    );
+    assert!(
+        errors
+            .text
+            .starts_with("errors: 6 % of 800 requests against 1 % of 8 000: +5 points"),
+        "{}",
+        errors.text
+    );
+    let latency = &report.comparisons[1];
+    assert_eq!(
+        (latency.baseline_requests, latency.canary_requests),
+        (7_920, 752)
+    );
+}
+
+#[test]
 fn a_slower_release_fails_by_its_latency() {
     let canary = cohort("1.5.0", rows(100, 1, 130));
     let report = judge(&baseline(), &canary, &Settings::default());

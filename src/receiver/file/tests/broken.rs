@@ -141,6 +141,34 @@ fn a_document_that_ends_early_gives_its_whole_elements() {
 }
 
 #[test]
+fn a_file_is_cut_off_where_the_last_that_it_holds_lacks_its_end() {
+    let good = line();
+    let (half, rest) = good.split_at(good.len() / 2);
+    let message = render::message().encode_length_delimited_to_vec();
+    let list = json!([server_span("work"), server_span("work")]).to_string();
+    let cut_off: [Vec<u8>; 3] = [
+        format!("{good}\n{good}\n{half}").into(),
+        list.as_bytes()[..list.len() - 20].to_vec(),
+        [&message[..], &message[..message.len() - 5]].concat(),
+    ];
+    for bytes in cut_off {
+        let (summary, _) = read(&bytes);
+        assert!(summary.spans > 0 && summary.is_truncated, "{summary:?}");
+        assert_eq!(summary.unreadable_records, 1, "{summary:?}");
+    }
+    let not_cut_off = [
+        format!("{good}\n{good}"),
+        // Broken in the middle, or in another way.
+        format!("{good}\n{half}\n{good}\n"),
+        format!("{rest}\n{good}\n"),
+        format!("{good}\nno json"),
+    ];
+    for text in not_cut_off {
+        assert!(!read(&text).0.is_truncated, "{text}");
+    }
+}
+
+#[test]
 fn a_packed_file_that_is_cut_off_gives_what_was_readable_and_one_finding() {
     let text = format!("{}\n", line()).repeat(2_000);
     let whole = gzip(text.as_bytes());

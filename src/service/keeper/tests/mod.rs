@@ -1,4 +1,6 @@
-//! What a slow or broken disk must not do.
+//! What a slow or broken disk must not do, and what a crash must not cost.
+
+mod crashes;
 
 use redb::{Database, TableDefinition};
 use tempfile::TempDir;
@@ -6,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::api::Decision;
 use crate::evaluator::Evaluator;
+use crate::evaluator::verdict::timestamp;
 use crate::model::NANOS_PER_SEC;
 use crate::model::candidate::CandidateState;
 use crate::model::record::{Actor, Edit, RecordState};
@@ -67,7 +70,7 @@ fn prepare(config: &Config) {
     store.append(&[minute], &[(series, key)], &[]).unwrap();
     let mut suggested = [suggested()];
     let edit = Edit::new(timestamp(1), Actor::Fit);
-    let propose = |book: &mut crate::store::book::Book| {
+    let propose = |book: &mut store::book::Book| {
         book.propose(&mut suggested, &edit);
         Ok::<_, StoreError>(())
     };
@@ -79,7 +82,7 @@ fn keeper(config: &Config) -> Keeper {
     let store = Store::open(config.storage.clone()).unwrap();
     let clock = Clock::manual(NOW_SECS * NANOS_PER_SEC);
     let keeper = Keeper::new(config, windows, store, clock);
-    assert_eq!(keeper.restore(&[]).unwrap(), 1);
+    assert_eq!(keeper.restore(&[]).unwrap().rebuilt, 1);
     keeper
 }
 
