@@ -47,6 +47,11 @@ impl SpanKind {
         }
     }
 
+    /// Whether it is a call as its caller sees it.
+    pub fn is_call(self) -> bool {
+        matches!(self, Self::Client | Self::Producer)
+    }
+
     /// The OTLP number, also the tag that series identities hash.
     pub fn number(self) -> u8 {
         match self {

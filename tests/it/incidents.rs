@@ -183,7 +183,8 @@ async fn a_language_model_explains_the_ranking_once_and_sees_no_span() {
     assert_eq!(asked.len(), 1);
     let facts = asked[0]["messages"][1]["content"].as_str().unwrap();
     assert!(facts.contains("Rank 1: payment"), "{facts}");
-    assert!(facts.contains("checkout -> payment"), "{facts}");
+    let call = "shop/checkout@demo -> shop/payment@demo http";
+    assert!(facts.contains(call), "{facts}");
     let trace = incident["rca"]["ranked"][0]["evidence"][0]["example_trace_ids"][0].as_str();
     assert!(!facts.contains(trace.unwrap()), "{facts}");
     shop.server.stop().await;

@@ -251,7 +251,7 @@ impl Observer<'_> {
             .events
             .add((labels, None), counted, trace_id, most);
         let mut refused = u64::from(!is_kept);
-        if matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
+        if span.kind.is_call() {
             let called = self
                 .tree
                 .children(index)
@@ -315,7 +315,7 @@ impl Observer<'_> {
         for (index, span) in self.tree.trace().spans.iter().enumerate() {
             let entry = entries.get(index).copied().unwrap_or(index);
             if entry != index {
-                let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+                let is_call = span.kind.is_call();
                 // A call stands for what answers it.
                 if !is_call || self.tree.children(index).is_empty() {
                     insert(&mut segments, entry, self.id(index), None);
@@ -334,7 +334,11 @@ impl Observer<'_> {
                 });
                 let answered = (span.kind != SpanKind::Consumer).then_some(answered);
                 insert(&mut segments, caller, self.id(index), answered);
-                let is_failed = self.tree.is_failed(index) || self.tree.is_failed(parent);
+                // A server that fails may do so for other reasons.
+                let asked = self.tree.span(parent);
+                let is_refused =
+                    asked.is_some_and(|span| span.kind.is_call()) && self.tree.is_failed(parent);
+                let is_failed = self.tree.is_failed(index) || is_refused;
                 self.repeat(&mut segments, caller, (index, is_failed));
             }
         }
@@ -343,7 +347,7 @@ impl Observer<'_> {
                 continue;
             };
             // Of those the operation has what answers them.
-            let is_call = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+            let is_call = span.kind.is_call();
             if entries.get(index) != Some(&index) || is_call {
                 continue;
             }

@@ -395,7 +395,7 @@ fn seen(span: &TraceSpan, is_failed: bool) -> Seen {
 
 /// Whether a span is the caller's view of a call.
 fn is_outgoing(span: &TraceSpan) -> bool {
-    matches!(span.kind, SpanKind::Client | SpanKind::Producer)
+    span.kind.is_call()
 }
 
 fn kind_of(asked: &Peer<'_>, answered: &Peer<'_>) -> EdgeKind {

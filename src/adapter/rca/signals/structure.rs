@@ -10,7 +10,6 @@ use crate::adapter::rca::keys::OperationKey;
 use crate::adapter::rca::shapes::{Shape, Shapes};
 use crate::adapter::rca::signals::{Detail, Finding, Pair, Sides, Signal, share};
 use crate::model::series::SeriesId;
-use crate::model::span::SpanKind;
 
 /// What a new way to do the work weighs, beside missing calls.
 pub(super) const NOVELTY: f64 = 0.25;
@@ -22,7 +21,7 @@ const USUALLY: f64 = 0.5;
 pub fn findings(sides: &Sides<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for pair in sides.operations() {
-        if is_call(pair.after.key.kind) {
+        if pair.after.key.kind.is_call() {
             findings.extend(answers(sides, &pair));
         } else {
             segments(sides, &pair, &mut findings);
@@ -158,10 +157,6 @@ fn lacking(part: &[SeriesId], whole: &[SeriesId]) -> Vec<SeriesId> {
     whole.iter().filter(is_lacking).copied().collect()
 }
 
-fn is_call(kind: SpanKind) -> bool {
-    matches!(kind, SpanKind::Client | SpanKind::Producer)
-}
-
 /// Calls of a client, or messages, that nobody answers any more.
 fn answers(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<Finding> {
     let callee = lost_answer(sides, pair)?;
@@ -188,7 +183,7 @@ fn unanswered(sides: &Sides<'_>, pair: &Pair<'_>) -> (f64, f64) {
 
 /// Who usually answered a client's calls, where more of them than before get no answer.
 pub(super) fn lost_answer(sides: &Sides<'_>, pair: &Pair<'_>) -> Option<OperationKey> {
-    if !is_call(pair.after.key.kind) {
+    if !pair.after.key.kind.is_call() {
         return None;
     }
     let (before, after) = unanswered(sides, pair);

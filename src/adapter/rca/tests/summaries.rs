@@ -69,14 +69,14 @@ fn what_the_bounds_have_no_place_for_is_counted() {
         bounded.observe(&trace, &settings);
     }
     assert_eq!((bounded.operations.len(), bounded.links.len()), (2, 1));
-    // Six spans a trace, two operations, two links.
-    assert_eq!(bounded.refused.spans, 30 * 4);
-    assert_eq!(bounded.refused.calls, 30);
-    assert_eq!(bounded.window.spans, 30 * 6);
+    // Eight spans a trace, each with an operation of its own, and three links.
+    assert_eq!(bounded.refused.spans, 30 * 6);
+    assert_eq!(bounded.refused.calls, 30 * 2);
+    assert_eq!(bounded.window.spans, 30 * 8);
 
     let settings = Settings {
-        max_operations: 6,
-        max_links: 2,
+        max_operations: 8,
+        max_links: 3,
         ..settings
     };
     let mut bounded = Summary::default();
