@@ -50,11 +50,9 @@ fn promtool_sees_alerts_of_slices_fire_and_end_when_the_tests_say() {
     let Some(program) = peer("promtool") else {
         return;
     };
-    let fives = "{target: 0.95, timeSliceTarget: 0.9, timeSliceWindow: 5m}";
     let hours = "{target: 0.9, timeSliceTarget: 0.99, timeSliceWindow: 1h}";
     let minutes = "{target: 0.95, timeSliceWindow: 1m}";
     for (name, period, objective, empty, steps) in [
-        ("fives", "7d", fives, "good", "checkout.test.yaml"),
         ("hours", "28d", hours, "bad", "checkout.5m.test.yaml"),
         (
             "minutes",
@@ -97,11 +95,8 @@ fn promtool_refuses_slices_that_are_judged_cut_or_summed_otherwise() {
     let sound = fs::read_to_string(&path).unwrap();
     for (from, to) in [
         ("> bool 0.100000001", "> bool 0.12"),
-        ("> bool 0.100000001", "> bool 0.08"),
         ("[5h59m59s999ms:1h]", "[4h59m59s999ms:1h]"),
-        ("[59m59s999ms:1h]", "[1h59m59s999ms:1h]"),
         ("or group(", "or 0 * group("),
-        ("> 0.6)", "> 0.7)"),
     ] {
         let broken = sound.replace(from, to);
         assert_ne!(broken, sound, "{from} does not stand there");
@@ -405,13 +400,10 @@ fn promtool_records_of_a_composite_what_the_evaluator_measures() {
     let ratios = Budgeting::RatioTimeslices { slice, empty };
     let mut pages = Vec::new();
     for (budgeting, targets, events) in [
-        (Budgeting::Occurrences, [0.95, 0.99], [(100, 24), (50, 1)]),
         (Budgeting::Occurrences, [0.95, 0.99], [(100, 24), (0, 0)]),
         (Budgeting::Occurrences, [0.95, 0.99], [(100, 90), (100, 10)]),
         (timeslices, [0.95, 0.95], [(100, 10), (100, 11)]),
-        (timeslices, [0.95, 0.95], [(100, 10), (100, 10)]),
         (ratios, [0.95, 0.95], [(100, 40), (100, 10)]),
-        (ratios, [0.95, 0.95], [(100, 4), (100, 8)]),
     ] {
         let members = [
             (member("a", targets[0], 0.75, budgeting), events[0]),
@@ -419,7 +411,7 @@ fn promtool_records_of_a_composite_what_the_evaluator_measures() {
         ];
         pages.push(recorded_pages(&program, &members));
     }
-    assert_eq!(pages, [0, 0, 2, 2, 0, 1, 0]);
+    assert_eq!(pages, [0, 2, 2, 1]);
 }
 
 /// The pages of a composite by the evaluator, which promtool must see as well, with the same ratios.
