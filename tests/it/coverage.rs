@@ -5,7 +5,7 @@ use slo_copilot::model::NANOS_PER_SEC;
 
 use crate::support::eventually;
 use crate::support::grpc::accepted;
-use crate::support::process::{command, stderr};
+use crate::support::process::{FREE_PORTS, command, stderr};
 use crate::support::server::Server;
 use crate::support::spans::{NOW, request, span};
 
@@ -244,7 +244,11 @@ async fn a_broken_manifest_keeps_a_server_from_starting() {
     )
     .unwrap();
     let manifests = format!("adapters.coverage.manifests=[\"{}\"]", path.display());
-    let output = command(&["serve", "--set", &manifests]).output().unwrap();
+    let output = command(&["serve", "--set", &manifests])
+        .envs(FREE_PORTS)
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
     let said = stderr(&output);
     assert!(!output.status.success());
     assert!(

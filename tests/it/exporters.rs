@@ -28,10 +28,11 @@ const FILES: [&str; 7] = [
     "report.json",
 ];
 
-/// A server with an objective and traffic.
+/// A server with an objective and traffic. What whole traces say comes when they are over, so none are kept.
 async fn server() -> Server {
     let server = Server::start(|config| {
         config.objectives.list = vec![availability("checkout", 0.99)];
+        config.trace_buffer.enabled = false;
     })
     .await;
     let mut client = server.client().await;
@@ -222,5 +223,12 @@ async fn files_do_not_change_while_nothing_but_time_goes_on() {
     let later = server.fresh_report().await;
     assert!(later.generated_at > report.generated_at);
     let (_, dir) = server.stop().await;
-    assert_eq!(contents(&output_in(&dir, "")), before);
+    let after = contents(&output_in(&dir, ""));
+    assert_eq!(
+        after.keys().collect::<Vec<_>>(),
+        before.keys().collect::<Vec<_>>()
+    );
+    for (name, text) in before {
+        assert_eq!(after[&name], text, "{name}");
+    }
 }

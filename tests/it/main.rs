@@ -18,6 +18,7 @@ mod canary;
 mod candidates;
 mod contracts;
 mod coverage;
+mod dashboard;
 mod exporters;
 mod forward;
 mod gate;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::{interval, timeout};
 
 /// Far longer than anything here takes; who waits so long fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {

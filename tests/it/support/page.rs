@@ -1,5 +1,7 @@
 //! A page of `/metrics`, as far as the tests read it.
 
+use std::collections::BTreeSet;
+
 /// One sample of a page.
 #[derive(Debug)]
 struct Sample {
@@ -47,6 +49,14 @@ impl Page {
             .map(|sample| sample.value)
             .collect();
         (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// Names of the labels of a metric; none where it has no series.
+    pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
+        let found = self.samples.iter().filter(|sample| sample.name == name);
+        let pairs = found.flat_map(|sample| sample.labels.split("\","));
+        let names = pairs.filter_map(|pair| pair.trim_start_matches(',').split_once('='));
+        names.map(|(label, _)| label.to_owned()).collect()
     }
 
     /// A count that must be there.
