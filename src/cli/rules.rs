@@ -31,7 +31,7 @@ ratios. `validate --rules` lists what keeps an SLO from becoming rules (rules-*)
 
 Slices of time (Timeslices, RatioTimeslices) are cut from midnight UTC, judged at their ends and summed; their group is
 evaluated each minute. A slice needs two scrapes at least, four are better. What slices without events count as says the
-annotation slo-copilot.dev/empty-slices: good (default), bad or excluded.
+annotation slo-copilot.dev/empty-slices: good (default), bad or excluded. Composites burn by compositeWeight or slice by slice.
 
 Prometheus sees no increase in a counter that is born with its first error: counters should start at 0. Budgets need data
 for their whole period (--storage.tsdb.retention.time) and an evaluation every 5m at least.

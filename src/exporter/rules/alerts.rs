@@ -7,7 +7,7 @@
 
 use crate::evaluator::budget::events_needed;
 use crate::exporter::rules::model::{Alert, Group, Labels, Rule};
-use crate::exporter::rules::recording::identity;
+use crate::exporter::rules::recording::{event_ratio, identity};
 use crate::exporter::rules::slo::{Pair, Slo};
 use crate::model::report::Severity;
 use crate::model::slo::{Budgeting, EmptySlices};
@@ -199,7 +199,11 @@ pub(super) fn least_events(budget: f64) -> f64 {
 /// Nothing is counted any more, which no other alert could see; or not twice in a slice.
 fn absent(slo: &Slo) -> Rule {
     let (_, window) = slo.shortest();
-    let expr = format!("absent({})", slo.bad(window));
+    let parts = slo.parts().into_iter();
+    let absent: Vec<String> = parts
+        .map(|part| format!("absent({})", part.bad(window)))
+        .collect();
+    let expr = any_of(&absent);
     let (id, name) = (&slo.service, &slo.name);
     let mut alert = alert(
         slo,
@@ -236,11 +240,12 @@ fn while_absent(slo: &Slo) -> &'static str {
 /// More good or bad events than events.
 fn invalid(slo: &Slo) -> Rule {
     let hour = Window::H1.secs();
-    let ratio = match slo.slice_secs() {
-        None => any_window(&slo.ratio(hour)),
-        Some(_) => any_window(&format!("{} / ({} > 0)", slo.bad(hour), slo.total(hour))),
-    };
-    let expr = format!("{ratio} < -{TOLERANCE} or {ratio} > {}", 1.0 + TOLERANCE);
+    let parts = slo.parts().into_iter().filter(|part| !part.is_coherent());
+    let wrong = parts.map(|part| {
+        let ratio = any_window(&event_ratio(part, hour));
+        format!("{ratio} < -{TOLERANCE} or {ratio} > {}", 1.0 + TOLERANCE)
+    });
+    let expr = any_of(&wrong.collect::<Vec<_>>());
     let (id, name) = (&slo.service, &slo.name);
     let mut alert = alert(
         slo,
@@ -256,6 +261,14 @@ fn invalid(slo: &Slo) -> Rule {
     );
     alert.hold = Some(promql_range(METRIC_HOLD));
     Rule::Alert(alert)
+}
+
+/// One of these, as one alert.
+fn any_of(conditions: &[String]) -> String {
+    match conditions {
+        [one] => one.clone(),
+        all => format!("max({})", all.join(" or ")),
+    }
 }
 
 fn alert(

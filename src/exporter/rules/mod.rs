@@ -1,10 +1,13 @@
 //! Prometheus recording and alerting rules from OpenSLO documents: one generator for the command and for the exporter.
 //!
 //! ```text
-//! documents ─ source ─ Slo ─┬─ recording ─┐         (slices)
+//! documents ─ source ─ Slo ─┬─ recording ─┐            (slices)
 //!               (query)     ├─ alerts ────┴─ groups ─ YAML for Prometheus or for its operator
 //!                           └─ proof ─ unit tests for promtool, with the minutes that the rules themselves say
 //! ```
+//!
+//! A composite is one SLO whose counts, ratios and slices are put together from those of its members, which are recorded
+//! beside it and have no alerts of their own.
 //!
 //! Pure but for `export`, which writes files. Prometheus sees events when it scrapes them, while the windows of
 //! `serve` go by the time of the events: late spans make the two differ.

@@ -13,7 +13,7 @@
 
 use crate::exporter::rules::model::{Group, Labels, Recording, Rule};
 use crate::exporter::rules::slices;
-use crate::exporter::rules::slo::{Counting, Indicator, Slo, counting};
+use crate::exporter::rules::slo::{Counting, Indicator, Member, Slo, counting};
 use crate::model::slo::exact_ratio;
 use crate::openslo::text::{percent, promql_range};
 use crate::openslo::v1::RawType;
@@ -49,40 +49,64 @@ pub(super) fn of_window(slo: &Slo, metric: &str, secs: u64, expr: String) -> Rul
 
 /// The counts of a window.
 fn events(slo: &Slo, secs: u64) -> Vec<Rule> {
-    let Indicator::Events {
-        part_is,
-        part,
-        total,
-    } = &slo.indicator
-    else {
-        return Vec::new();
-    };
     let range = promql_range(secs);
-    let (bad, all) = match counting(secs) {
-        Counting::Direct => (
+    let mut of_members = Vec::new();
+    let (bad, all) = match (&slo.indicator, counting(secs)) {
+        (Indicator::Ratio { .. }, _) => return Vec::new(),
+        (Indicator::Members(members), _) => {
+            of_members.extend(members.iter().flat_map(|member| events(&member.slo, secs)));
+            let sum = |count: &dyn Fn(&Slo) -> String| {
+                let counts: Vec<String> = members.iter().map(|member| count(&member.slo)).collect();
+                format!("sum({})", counts.join(" or "))
+            };
+            (sum(&|part| part.bad(secs)), sum(&|part| part.total(secs)))
+        }
+        (
+            Indicator::Events {
+                part_is,
+                part,
+                total,
+            },
+            Counting::Direct,
+        ) => (
             direct_bad(slo, secs, *part_is, &part.over(&range)),
             format!("{} >= 0", total.over(&range)),
         ),
-        Counting::Summed { step_secs } => {
+        (Indicator::Events { .. }, Counting::Summed { step_secs }) => {
             let step = promql_range(step_secs);
             // Summed up over what labels of the document have been meanwhile.
             let sum = |series: String| format!("sum(sum_over_time({series}[{range}:{step}]))");
             (sum(slo.bad(step_secs)), sum(slo.total(step_secs)))
         }
     };
-    vec![
+    let own = [
         of_window(slo, "slo:events_total:increase", secs, all),
         of_window(slo, "slo:events_bad:increase", secs, bad),
-    ]
+    ];
+    of_members.into_iter().chain(own).collect()
 }
 
 /// The error ratio of a window's events.
 fn ratio(slo: &Slo, secs: u64) -> Rule {
     let expr = match &slo.indicator {
-        Indicator::Events { .. } => format!("{} / ({} > 0)", slo.bad(secs), slo.total(secs)),
+        Indicator::Events { .. } => event_ratio(slo, secs),
+        Indicator::Members(members) => {
+            let shares: f64 = members.iter().map(Member::share).sum();
+            let terms = members.iter().map(|member| {
+                let share = member.share() / shares;
+                format!("{share} * {}", event_ratio(&member.slo, secs))
+            });
+            // One without events burns nothing.
+            format!("sum({})", terms.collect::<Vec<_>>().join(" or "))
+        }
         Indicator::Ratio { is, query } => error_ratio(*is, &query.over(&promql_range(secs))),
     };
     of_window(slo, "slo:sli_error:ratio_rate", secs, expr)
+}
+
+/// The bad events of a window over all of them; nothing without events.
+pub(super) fn event_ratio(slo: &Slo, secs: u64) -> String {
+    format!("{} / ({} > 0)", slo.bad(secs), slo.total(secs))
 }
 
 /// The error ratio that a source computes. Both comparisons keep what is not a number out.

@@ -15,19 +15,22 @@
 //! tells that there was one. Only those are missing during which Prometheus itself did not work.
 
 use crate::exporter::rules::model::Rule;
-use crate::exporter::rules::recording::{error_ratio, of_window};
-use crate::exporter::rules::slo::{Indicator, Slo};
+use crate::exporter::rules::recording::{error_ratio, event_ratio, of_window};
+use crate::exporter::rules::slo::{Indicator, Member, Slo};
 use crate::model::slo::{Budgeting, EmptySlices};
 use crate::openslo::text::{promql_newest, promql_range};
 
 /// How often slices are recorded.
 pub(super) const EVALUATION_SECS: u64 = 60;
 
-/// So many slices are summed by one range; more would be asked for with each evaluation.
-const DIRECT_SLICES_MAX: u64 = 1_440;
+/// So many slices are summed by one range, with every evaluation; where there are more, sums of them are.
+const DIRECT_SLICES_MAX: u64 = 360;
 
-/// Least length of what longer windows are summed from.
-const STEP_SECS_MIN: u64 = 3_600;
+/// Shorter windows than this are summed from half hours, others from hours.
+const LONG_SECS: u64 = 3 * 86_400;
+
+/// A window ends with the last of what it is summed from: at most this part of it is missing then.
+const STEPS_MIN: u64 = 30;
 
 /// For so long Prometheus may not have worked without the slices beginning anew.
 const REMEMBERED: &str = "1d";
@@ -44,18 +47,20 @@ pub(super) enum SliceCounting {
 /// What a window of this length sums. It holds one slice at least.
 pub(super) fn slice_counting(window_secs: u64, slice_secs: u64) -> SliceCounting {
     let slices = window_secs / slice_secs;
-    if slices <= DIRECT_SLICES_MAX {
-        return SliceCounting::Direct { slices };
-    }
-    // The least common multiple: both are whole minutes, so it is a day at most.
-    let multiples = (1..=slice_secs / 60).map(|times| times * STEP_SECS_MIN);
-    let step_secs = multiples
-        .into_iter()
-        .find(|step| step.is_multiple_of(slice_secs))
-        .unwrap_or(slice_secs);
-    SliceCounting::Summed {
-        steps: window_secs / step_secs,
-        step_secs,
+    let base_secs = if window_secs < LONG_SECS {
+        1_800
+    } else {
+        3_600
+    };
+    // The least common multiple, since a step holds whole slices. Both are whole minutes.
+    let mut multiples = (1..=slice_secs / 60).map(|times| times * base_secs);
+    let step_secs = multiples.find(|step| step.is_multiple_of(slice_secs));
+    let steps = step_secs.map_or(0, |step_secs| window_secs / step_secs);
+    match step_secs {
+        Some(step_secs) if slices > DIRECT_SLICES_MAX && steps >= STEPS_MIN => {
+            SliceCounting::Summed { steps, step_secs }
+        }
+        Some(_) | None => SliceCounting::Direct { slices },
     }
 }
 
@@ -69,17 +74,12 @@ pub(super) fn recordings(slo: &Slo) -> Vec<Rule> {
     let Some(slice_secs) = slo.slice_secs() else {
         return Vec::new();
     };
-    let measured = measured(slo, slice_secs);
-    let mut rules = vec![of_window(
-        slo,
-        "slo:slice_bad:ratio",
-        slice_secs,
-        slice(slo, slice_secs, &measured),
-    )];
-    if slo.counts_empty_slices() {
-        let recorded = slo.slice_bad(slice_secs);
-        let expr = format!("group({recorded}) unless on() {measured}");
-        rules.push(of_window(slo, "slo:slice_empty:bool", slice_secs, expr));
+    let mut rules = Vec::new();
+    for part in slo.parts() {
+        rules.extend(judged(part, slice_secs));
+    }
+    if let Indicator::Members(members) = &slo.indicator {
+        rules.extend(joined(slo, members, slice_secs));
     }
     let windows = slo.windows();
     for secs in &summed_windows(&windows, slice_secs) {
@@ -88,6 +88,44 @@ pub(super) fn recordings(slo: &Slo) -> Vec<Rule> {
             let expr = format!("{} / {}", slo.slices_bad(*secs), slo.slices_total(*secs));
             rules.push(of_window(slo, "slo:sli_error:ratio_rate", *secs, expr));
         }
+    }
+    rules
+}
+
+/// The slice that ends now, judged by its own events.
+fn judged(slo: &Slo, slice_secs: u64) -> Vec<Rule> {
+    let measured = measured(slo, slice_secs);
+    let expr = slice(slo, slice_secs, &measured);
+    let mut rules = vec![of_window(slo, "slo:slice_bad:ratio", slice_secs, expr)];
+    if slo.counts_empty_slices() {
+        let recorded = slo.slice_bad(slice_secs);
+        let expr = format!("group({recorded}) unless on() {measured}");
+        rules.push(of_window(slo, "slo:slice_empty:bool", slice_secs, expr));
+    }
+    rules
+}
+
+/// The slice of a composite: it is bad if any member's is, and shortfalls of ratios add up by weight.
+fn joined(slo: &Slo, members: &[Member], slice_secs: u64) -> Vec<Rule> {
+    let all = |of: &dyn Fn(&Member) -> String| {
+        let parts: Vec<String> = members.iter().map(of).collect();
+        parts.join(" or ")
+    };
+    let expr = match slo.budgeting {
+        Budgeting::RatioTimeslices { .. } => {
+            let weighed =
+                all(&|member| format!("{} * {}", member.weight, member.slo.slice_bad(slice_secs)));
+            format!("clamp_max(sum({weighed}), 1)")
+        }
+        Budgeting::Timeslices { .. } | Budgeting::Occurrences => {
+            format!("max({})", all(&|member| member.slo.slice_bad(slice_secs)))
+        }
+    };
+    let mut rules = vec![of_window(slo, "slo:slice_bad:ratio", slice_secs, expr)];
+    if slo.counts_empty_slices() {
+        let empty = all(&|member| member.slo.slice_empty(slice_secs));
+        let expr = format!("sum({empty})");
+        rules.push(of_window(slo, "slo:slice_empty:bool", slice_secs, expr));
     }
     rules
 }
@@ -109,18 +147,12 @@ fn summed_windows(windows: &[u64], slice_secs: u64) -> Vec<u64> {
 /// The error ratio of the slice that ends now; nothing without events.
 fn measured(slo: &Slo, slice_secs: u64) -> String {
     match &slo.indicator {
-        Indicator::Events { .. } => {
-            format!(
-                "({} / ({} > 0))",
-                slo.bad(slice_secs),
-                slo.total(slice_secs)
-            )
+        Indicator::Events { .. } | Indicator::Members(_) => {
+            format!("({})", event_ratio(slo, slice_secs))
         }
         Indicator::Ratio { is, query } => {
-            format!(
-                "({})",
-                error_ratio(*is, &query.over(&promql_range(slice_secs)))
-            )
+            let ratio = query.over(&promql_range(slice_secs));
+            format!("({})", error_ratio(*is, &ratio))
         }
     }
 }
@@ -179,22 +211,26 @@ mod tests {
     const DAY: u64 = 86_400;
 
     #[test]
-    fn windows_of_many_slices_are_sums_of_hours_or_of_what_slices_fit_into() {
+    fn windows_of_many_slices_are_sums_of_what_whole_slices_fit_into() {
         let counted = |window, slice| slice_counting(window, slice * 60);
         let summed = |steps, step_secs| SliceCounting::Summed { steps, step_secs };
         assert_eq!(counted(3_600, 5), SliceCounting::Direct { slices: 12 });
-        assert_eq!(counted(DAY, 1), SliceCounting::Direct { slices: 1_440 });
+        assert_eq!(counted(6 * 3_600, 1), SliceCounting::Direct { slices: 360 });
+        assert_eq!(counted(DAY, 1), summed(48, 1_800));
         assert_eq!(counted(7_200, 45), SliceCounting::Direct { slices: 2 });
         assert_eq!(counted(3 * DAY, 1), summed(72, 3_600));
         assert_eq!(counted(30 * DAY, 5), summed(720, 3_600));
         assert_eq!(counted(90 * DAY, 45), summed(720, 3 * 3_600));
         for slice in (1..=60).filter(|minutes| 1_440 % minutes == 0) {
-            for days in [7, 28, 30, 90, 400] {
+            for days in [1, 3, 7, 28, 30, 90, 400] {
                 if let SliceCounting::Summed { steps, step_secs } = counted(days * DAY, slice) {
                     assert!(step_secs.is_multiple_of(slice * 60), "{slice}m");
                     assert!(steps >= 30, "{slice}m in {days}d: {steps}");
                     let sums = slice_counting(step_secs, slice * 60);
                     assert!(matches!(sums, SliceCounting::Direct { .. }), "{sums:?}");
+                } else {
+                    // Nine minutes hardly fit into anything.
+                    assert!(days * 1_440 / slice <= 480, "{slice}m in {days}d");
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(super) struct Slo {
 }
 
 /// How good and bad are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Indicator {
     /// Counts of events.
     Events {
@@ -50,6 +50,23 @@ pub(super) enum Indicator {
     },
     /// A ratio that the source computes.
     Ratio { is: RawType, query: Query },
+    /// Counts of the events of a composite's members, which burn one budget.
+    Members(Vec<Member>),
+}
+
+/// A member of a composite.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Member {
+    /// What it would be by itself. Its counts and slices alone are recorded.
+    pub(super) slo: Slo,
+    pub(super) weight: f64,
+}
+
+impl Member {
+    /// What an error ratio of the member weighs, the smaller its budget the more.
+    pub(super) fn share(&self) -> f64 {
+        self.weight / self.slo.budget()
+    }
 }
 
 /// A rule with its windows and the error ratio that it asks for.
@@ -209,8 +226,16 @@ impl Slo {
     /// Whether events are counted, so that alerts can ask for a number of them.
     pub(super) fn counts_events(&self) -> bool {
         match self.indicator {
-            Indicator::Events { .. } => true,
+            Indicator::Events { .. } | Indicator::Members(_) => true,
             Indicator::Ratio { .. } => false,
+        }
+    }
+
+    /// The members of a composite, or the SLO itself: what has counters of its own.
+    pub(super) fn parts(&self) -> Vec<&Self> {
+        match &self.indicator {
+            Indicator::Events { .. } | Indicator::Ratio { .. } => vec![self],
+            Indicator::Members(members) => members.iter().map(|member| &member.slo).collect(),
         }
     }
 
@@ -221,6 +246,7 @@ impl Slo {
                 let selectors = part.selector().zip(total.selector());
                 selectors.is_some_and(|(part, total)| is_part(&part, &total))
             }
+            Indicator::Members(_) => self.parts().iter().all(|part| part.is_coherent()),
             Indicator::Ratio { .. } => false,
         }
     }

@@ -393,6 +393,12 @@ pub fn suggested_state(metadata: &Metadata) -> Option<&str> {
     is_suggestion(state).then_some(state)
 }
 
+/// The name that annotations give the member of a composite.
+pub fn member_name(metadata: &Metadata) -> Option<&str> {
+    let key = annotation::key(annotation::OBJECTIVE);
+    metadata.annotations.get(&key).map(String::as_str)
+}
+
 fn is_suggestion(state: &str) -> bool {
     ["ready", "provisional"].contains(&state)
 }

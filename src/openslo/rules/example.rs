@@ -220,6 +220,22 @@ macro_rules! ruled {
 " $method "{duration: 30d, isRolling: true}" $objectives
         )
     };
+    (members: $method:literal $($objective:literal)+) => {
+        concat!(
+            "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: checkout}\nspec: {}\n---\n",
+            "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: checkout-requests}\nspec:\n",
+            "  service: checkout\n  budgetingMethod: ",
+            $method,
+            "\n  timeWindow: [{duration: 30d, isRolling: true}]\n  objectives:\n",
+            $(
+                "    - ",
+                $objective,
+                ", indicator: {metadata: {name: requests}, spec: {ratioMetric: {counter: true, ",
+                "good: {metricSource: {type: Prometheus, spec: {query: good_total}}}, ",
+                "total: {metricSource: {type: Prometheus, spec: {query: all_total}}}}}}}\n",
+            )+
+        )
+    };
     (window: $window:literal) => {
         ruled!(
             whole: "{name: checkout-requests}" "      ratioMetric:

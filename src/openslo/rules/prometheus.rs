@@ -104,24 +104,15 @@ rules! {
         ruled!(method: "RatioTimeslices" "[{target: 0.99, timeSliceWindow: 7m}]"),
     );
 
-    /// One indicator.
+    /// Members that burn together.
     COMPOSITE = Rule::error(
         "rules-composite",
-        "An SLO has one indicator for all its objectives.",
-        "slo-copilot: how members of a composite burn together is judged by `serve`",
+        "Members of a composite have good and total events; where they share slices, these and their target are the same.",
+        "slo-copilot: they burn as `serve` judges them, by weight or slice by slice",
     )
     .examples(
-        ruled!(good: "http_requests_total"),
-        concat!(
-            "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: checkout}\nspec: {}\n---\n",
-            "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: checkout-requests}\nspec:\n",
-            "  service: checkout\n  budgetingMethod: Occurrences\n",
-            "  timeWindow: [{duration: 30d, isRolling: true}]\n",
-            "  objectives:\n    - target: 0.99\n      indicator:\n        metadata: {name: requests}\n",
-            "        spec:\n          ratioMetric:\n            counter: true\n",
-            "            good: {metricSource: {type: Prometheus, spec: {query: good_total}}}\n",
-            "            total: {metricSource: {type: Prometheus, spec: {query: all_total}}}\n",
-        ),
+        ruled!(members: "Occurrences" "{target: 0.99, compositeWeight: 2" "{target: 0.9"),
+        ruled!(members: "RatioTimeslices" "{target: 0.99, timeSliceWindow: 5m" "{target: 0.99, timeSliceWindow: 10m"),
     );
 
     /// A budget to burn.

@@ -39,7 +39,13 @@ impl Feed {
             total,
         } = &slo.indicator
         else {
-            return Err("its ratio is computed elsewhere".to_owned());
+            return Err(match slo.indicator {
+                Indicator::Members(_) => "the members of a composite cannot be fed as one",
+                Indicator::Ratio { .. } | Indicator::Events { .. } => {
+                    "its ratio is computed elsewhere"
+                }
+            }
+            .to_owned());
         };
         let (Some(part), Some(total)) = (part.selector(), total.selector()) else {
             return Err("only sums of the increase of one selector can be fed".to_owned());

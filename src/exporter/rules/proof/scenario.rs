@@ -13,7 +13,7 @@ const STEPS_MAX: usize = 6_000;
 const TRIES: u64 = 300;
 
 /// Healthy steps before slices burn.
-const HEALTHY_STEPS_MAX: u64 = 1_440;
+const HEALTHY_STEPS_MAX: u64 = 360;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

@@ -1,23 +1,24 @@
 //! From OpenSLO documents to SLOs that can become rules, and findings about those that cannot.
 
+mod composite;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evaluator::burn_rate::Limits;
 use crate::exporter::rules::model::Labels;
 use crate::exporter::rules::query::{Query, Refusal};
-use crate::exporter::rules::slo::{Indicator, Slo};
+use crate::exporter::rules::slo::{self, Slo};
 use crate::model::period::Period;
 use crate::model::slo::{Budgeting, EmptySlices};
 use crate::openslo::adopt::{empty_slices, objective_name, suggested_state};
 use crate::openslo::rules::Rule;
 use crate::openslo::rules::prometheus::{
-    CALENDAR, COMPOSITE, INDICATOR, NAME_TAKEN, PERIOD, RATE, RAW, SLICE, SOURCE, SUGGESTION,
-    TARGET,
+    CALENDAR, INDICATOR, NAME_TAKEN, PERIOD, RATE, RAW, SLICE, SOURCE, SUGGESTION, TARGET,
 };
 use crate::openslo::tree::Path;
 use crate::openslo::v1::{
-    BudgetingMethod, Document, LabelValue, Metadata, Metric, ObjectiveSpec, RatioMetric, RawType,
-    SliSpec, SloSpec, Spec,
+    BudgetingMethod, Document, Indicator, LabelValue, Metadata, Metric, ObjectiveSpec, RatioMetric,
+    RawType, SliSpec, SloSpec, Spec,
 };
 
 /// The types of metric sources whose rulers evaluate Prometheus rules by Prometheus' own engine.
@@ -103,18 +104,21 @@ impl<'d> Sources<'d> {
         spec: &'d SloSpec,
         limits: Limits,
     ) -> Vec<Slo> {
-        let (indicator, of_indicator) = self.indicator(document, spec).unzip();
         let own = Placed {
             value: metadata,
             document,
             path: Path::default(),
         };
+        if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
+            return self.composite(&own, spec, limits).into_iter().collect();
+        }
+        let levels = (spec.indicator.as_ref(), spec.indicator_ref.as_deref());
+        let (indicator, of_indicator) = self.indicator(document, &spec_path(), levels).unzip();
         // The nearest to what is measured wins, as where objectives are adopted.
         let said: Vec<Placed<'_, Metadata>> = of_indicator.into_iter().chain([own]).collect();
         let state = said.iter().find_map(|said| suggested_state(said.value));
-        if let Some((rule, key, reason)) = left_out(spec, state) {
-            let message = format!("the SLO `{}` gets no rules: {reason}", metadata.name);
-            self.found(rule, document, key, message);
+        if let Some(state) = state {
+            self.suggested(document, &metadata.name, state);
             return Vec::new();
         }
         let period = self.period(document, spec);
@@ -133,14 +137,9 @@ impl<'d> Sources<'d> {
                 continue;
             };
             let name = objective_name(&metadata.name, spec, index);
-            let id = format!("{}-{name}", spec.service);
-            if !self.ids.insert(id.clone()) {
-                let message = format!(
-                    "rules are named `{id}` already; give this objective another displayName, or the SLO another name"
-                );
-                self.found(&NAME_TAKEN, document, path, message);
+            let Some(id) = self.id(document, &path, &spec.service, &name) else {
                 continue;
-            }
+            };
             slos.push(Slo {
                 id,
                 service: spec.service.clone(),
@@ -160,27 +159,54 @@ impl<'d> Sources<'d> {
         slos
     }
 
-    /// What is measured, inline or referred to, with its metadata.
+    /// An SLO that nobody agreed on.
+    fn suggested(&mut self, document: usize, name: &str, state: &str) {
+        let message = format!(
+            "the SLO `{name}` gets no rules: it is a suggestion ({state}); set slo-copilot.dev/state to adopted once it is \
+             agreed on"
+        );
+        self.found(
+            &SUGGESTION,
+            document,
+            Path::default().key("metadata"),
+            message,
+        );
+    }
+
+    /// The name of an SLO's rules, unless others have it.
+    fn id(&mut self, document: usize, path: &Path, service: &str, name: &str) -> Option<String> {
+        let id = format!("{service}-{name}");
+        if self.ids.insert(id.clone()) {
+            return Some(id);
+        }
+        let message = format!(
+            "rules are named `{id}` already; give this objective another displayName, or the SLO another name"
+        );
+        self.found(&NAME_TAKEN, document, path.clone(), message);
+        None
+    }
+
+    /// What is measured, inline or referred to below a path, with its metadata.
     fn indicator(
         &self,
         document: usize,
-        spec: &'d SloSpec,
+        path: &Path,
+        (inline, referred): (Option<&'d Indicator>, Option<&str>),
     ) -> Option<(Placed<'d, SliSpec>, Placed<'d, Metadata>)> {
-        if let Some(indicator) = &spec.indicator {
+        if let Some(indicator) = inline {
             let placed = Placed {
                 value: &indicator.spec,
                 document,
-                path: spec_path().key("indicator").key("spec"),
+                path: path.key("indicator").key("spec"),
             };
             let metadata = Placed {
                 value: &indicator.metadata,
                 document,
-                path: spec_path().key("indicator"),
+                path: path.key("indicator"),
             };
             return Some((placed, metadata));
         }
-        let name = spec.indicator_ref.as_deref()?;
-        let (document, sli, metadata) = self.indicators.get(name)?;
+        let (document, sli, metadata) = self.indicators.get(referred?)?;
         let placed = Placed {
             value: *sli,
             document: *document,
@@ -280,7 +306,7 @@ impl<'d> Sources<'d> {
     }
 
     /// What Prometheus is asked.
-    fn questions(&mut self, sli: &Placed<'d, SliSpec>) -> Option<Indicator> {
+    fn questions(&mut self, sli: &Placed<'d, SliSpec>) -> Option<slo::Indicator> {
         let Some(ratio) = &sli.value.ratio_metric else {
             let message = "a thresholdMetric has no events to count: give a ratioMetric, for example of the requests \
                            within the threshold and of all requests"
@@ -314,20 +340,20 @@ impl<'d> Sources<'d> {
             })
         };
         let (part, total) = (count(part, key), count(total, "total"));
-        Some(Indicator::Events {
+        Some(slo::Indicator::Events {
             part_is,
             part: part?,
             total: total?,
         })
     }
 
-    fn raw(&mut self, ratio: &Placed<'d, RatioMetric>, raw: &'d Metric) -> Option<Indicator> {
+    fn raw(&mut self, ratio: &Placed<'d, RatioMetric>, raw: &'d Metric) -> Option<slo::Indicator> {
         let query = self.query(ratio, raw, "raw", Query::of_ratio)?;
         let message = "the ratio says nothing of how many events there are: a single failure among few can alert, and \
                        nobody is told when the metric is gone; give good and total events instead"
             .to_owned();
         self.found(&RAW, ratio.document, ratio.path.key("raw"), message);
-        Some(Indicator::Ratio {
+        Some(slo::Indicator::Ratio {
             is: ratio.value.raw_type?,
             query,
         })
@@ -377,22 +403,6 @@ impl<'d> Sources<'d> {
             }
         }
     }
-}
-
-/// Why an SLO gets no rules whatever its indicator is, and where that stands.
-fn left_out(spec: &SloSpec, state: Option<&str>) -> Option<(&'static Rule, Path, String)> {
-    if let Some(state) = state {
-        let reason = format!(
-            "it is a suggestion ({state}); set slo-copilot.dev/state to adopted once it is agreed on"
-        );
-        return Some((&SUGGESTION, Path::default().key("metadata"), reason));
-    }
-    if spec.objectives.iter().any(ObjectiveSpec::has_indicator) {
-        let reason = "it is a composite, whose members burn one budget; write each member as an SLO of its own, alert on \
-                      slo_copilot_burn_rate of `slo-copilot serve`, or ask the guardrail/policies/*.promql that it writes";
-        return Some((&COMPOSITE, spec_path().key("objectives"), reason.to_owned()));
-    }
-    None
 }
 
 fn spec_path() -> Path {
