@@ -109,7 +109,6 @@ impl<'a> Sides<'a> {
                 return self_time::chance(one, other, sizes);
             }
         };
-        let sizes = (was.effective(before.half), is.effective(after.half));
         Some(match finding.signal {
             Signal::SelfTime | Signal::LinkTime => {
                 self_time::chance_of_operation(self, finding, (was, is))?
