@@ -1,6 +1,6 @@
 //! The edges of the service graph that were seen so far, as one record. JSON, since it outlives the program that wrote it.
 
-use redb::{ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{TableDefinition, WriteTransaction};
 
 use crate::model::topology::KnownEdges;
 use crate::store::{Store, StoreError, unreadable};

@@ -50,7 +50,13 @@ fn batch(service: &str, operation: &str, count: usize) -> EventBatch {
             end: NOW,
             ..SpanInput::default()
         };
-        push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+        push_span(
+            &mut batch,
+            &mut scratch,
+            &span,
+            kinds,
+            &Sampling::Full.into(),
+        );
     }
     batch
 }

@@ -115,7 +115,13 @@ fn batch_of(request: &Request, now: UnixNanos) -> EventBatch {
             },
             ..SpanInput::default()
         };
-        push_span(&mut batch, &mut scratch, &input, kinds, Sampling::Full);
+        push_span(
+            &mut batch,
+            &mut scratch,
+            &input,
+            kinds,
+            &Sampling::Full.into(),
+        );
         if span.bad {
             let mut details = DetailAttributes::default();
             details.set(b"error.type", Scalar::Text(b"mail a@b.example failed"));
@@ -127,7 +133,7 @@ fn batch_of(request: &Request, now: UnixNanos) -> EventBatch {
         };
         let mut details = DetailAttributes::default();
         details.set(b"peer.service", Scalar::Text(b"db"));
-        push_call(&mut batch, &call, &details, Sampling::Full);
+        push_call(&mut batch, &call, &details, &Sampling::Full.into());
     }
     batch
 }

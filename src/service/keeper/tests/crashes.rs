@@ -74,7 +74,13 @@ impl Run {
                 ..SpanInput::default()
             };
             let kinds = self.keeper.rules.entry_kinds;
-            push_span(&mut batch, &mut scratch, &span, kinds, Sampling::Full);
+            push_span(
+                &mut batch,
+                &mut scratch,
+                &span,
+                kinds,
+                &Sampling::Full.into(),
+            );
         }
         let journal = self.keeper.journal();
         let turn = journal.map(|journal| journal.enter(&self.keeper.windows, &batch, now));
