@@ -219,15 +219,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, idle) in [
-            (
-                "receivers.otlp.idle_timeout",
-                self.receivers.otlp.idle_timeout,
-            ),
-            ("admin.idle_timeout", self.admin.idle_timeout),
-        ] {
-            require(idle >= Duration::from_secs(1), key, "must be at least 1s")?;
-        }
+        self.check_idle_timeouts()?;
         let ratio = self.evaluator.error_ratio_max;
         let tolerance = self.windows.future_tolerance;
         require(
@@ -290,6 +282,19 @@ impl Config {
             )?;
         }
         self.check_composites()
+    }
+
+    fn check_idle_timeouts(&self) -> Result<(), ConfigError> {
+        for (key, idle) in [
+            (
+                "receivers.otlp.idle_timeout",
+                self.receivers.otlp.idle_timeout,
+            ),
+            ("admin.idle_timeout", self.admin.idle_timeout),
+        ] {
+            require(idle >= Duration::from_secs(1), key, "must be at least 1s")?;
+        }
+        Ok(())
     }
 
     /// Members of one composite must be measured alike, and no objective may have its name.

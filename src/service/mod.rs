@@ -182,9 +182,7 @@ impl Service {
         let evaluation = EvaluationTask {
             tests,
             advice: advice.clone(),
-            evaluator: Evaluator::new(config.evaluator.clone(), config.output.scope)
-                .comparing(config.canary.clone())
-                .with_policies(config.objectives.policies()),
+            evaluator: evaluator(&config),
             config: config.evaluator.clone(),
             windows,
             pipeline: Arc::clone(&pipeline),
@@ -254,6 +252,12 @@ impl Service {
     pub async fn stop(self) -> Result<(), ServiceError> {
         self.wait(std::future::ready(())).await
     }
+}
+
+fn evaluator(config: &Config) -> Evaluator {
+    Evaluator::new(config.evaluator.clone(), config.output.scope)
+        .comparing(config.canary.clone())
+        .with_policies(config.objectives.policies())
 }
 
 /// What the tasks take with them.

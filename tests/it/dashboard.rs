@@ -12,7 +12,6 @@ use slo_copilot::clock::Clock;
 
 use crate::support::eventually;
 use crate::support::grpc::accepted;
-use crate::support::page::Page;
 use crate::support::process::Process;
 use crate::support::spans::{attribute, request, span};
 
@@ -118,15 +117,14 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_exist() {
     };
     let request = request("checkout", vec![entry, call]);
     accepted(&mut process.client().await, &request).await;
-    let text = eventually("metrics of the edges", async || {
-        let url = format!("http://{}/metrics", process.address("admin"));
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        text.contains("slo_copilot_dependency_calls_per_second{")
-            .then_some(text)
+    let page = eventually("metrics of the edges", async || {
+        let page = process.page().await;
+        let calls = page.sum("slo_copilot_dependency_calls_per_second", &[]);
+        calls.map(|_| page)
     })
     .await;
-    let page = Page::parse(&text);
-    let types: BTreeMap<&str, &str> = text
+    let types: BTreeMap<&str, &str> = page
+        .text()
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();

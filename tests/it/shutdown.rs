@@ -6,9 +6,6 @@ use slo_copilot::clock::Clock;
 use slo_copilot::model::window::Window;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::support::grpc::{HeldExport, accepted, channel};
 use crate::support::load::{CLIENTS, Load, SPANS_PER_REQUEST};
