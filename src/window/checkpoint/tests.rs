@@ -465,7 +465,12 @@ proptest! {
             if let Step::Request(secs, request) = step {
                 now += secs * NANOS_PER_SEC;
                 // Which of two versions is the new one depends on which came first.
-                let request = Request { version: "", ..request.clone() };
+                let request = Request {
+                    version: "",
+                    // A service that is first heard of by a probe counts the probe as its last sign of life.
+                    spans: request.spans.iter().filter(|span| span.operation != "GET /healthz").cloned().collect(),
+                    ..request.clone()
+                };
                 log.push(log_of(&writer, &batch_of(&request, now), now, true));
             }
         }
