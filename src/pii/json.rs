@@ -284,13 +284,19 @@ impl<'t> Walk<'_, 't> {
         for (name, value) in members {
             let key = self.string(name).unwrap_or_default();
             let is_value = VALUES.contains(&&*key) && !outer.is_empty();
-            if is_value && *key == *"intValue" {
-                gone.push(self.whole_number(name, value, outer));
+            if is_value {
+                gone.push(match &*key {
+                    "intValue" => self.whole_number(name, value, outer),
+                    _ => self.value(value, outer),
+                });
                 continue;
             }
-            let is_gone = self.value(value, if is_value { outer } else { &key });
-            if !is_gone && !is_value {
-                self.name(name, &key);
+            // Names of members may be personal data, too: of maps by address. Values are judged by the name that stays, so that
+            // a second look finds nothing else.
+            let shown = self.scrubber.scrub_text(&key, self.counts);
+            let is_gone = self.value(value, &shown);
+            if !is_gone && let Cow::Owned(shown) = &shown {
+                self.edits.push((name.start, name.end, quoted(shown)));
             }
             gone.push(is_gone);
         }
@@ -316,13 +322,6 @@ impl<'t> Walk<'_, 't> {
                 false
             }
             FieldOutcome::Dropped => true,
-        }
-    }
-
-    /// Names of members may be personal data, too: of maps by address.
-    fn name(&mut self, node: &Node, name: &str) {
-        if let Cow::Owned(text) = self.scrubber.scrub_text(name, self.counts) {
-            self.edits.push((node.start, node.end, quoted(&text)));
         }
     }
 

@@ -202,9 +202,8 @@ impl Scrubber {
         let (at, condition) = class.named?;
         let label = self.0.labels.get(usize::from(at))?;
         let is_left = label.action == Action::Keep
-            || !condition.holds(value)
-            || self.is_allowed(value)
-            || replace::is_marker(&self.0.labels, value);
+            || !condition.holds(&replace::without_markers(&self.0.labels, value))
+            || self.is_allowed(value);
         if is_left {
             return None;
         }

@@ -1,5 +1,6 @@
 //! What takes the place of a finding.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
@@ -51,9 +52,20 @@ pub(super) fn labels(config: &Config) -> Vec<Label> {
     kinds.into_iter().chain(rules).collect()
 }
 
-/// Whether a text is a marker and nothing else.
-pub(super) fn is_marker(labels: &[Label], text: &str) -> bool {
-    marker_len(labels, text) == Some(text.len())
+/// What a text says itself, between the markers that stand for what was taken out.
+pub(super) fn without_markers<'t>(labels: &[Label], text: &'t str) -> Cow<'t, str> {
+    let markers = markers(labels, text);
+    if markers.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = String::with_capacity(text.len());
+    let mut at = 0;
+    for (start, end) in markers {
+        rest.push_str(text.get(at..start).unwrap_or_default());
+        at = end;
+    }
+    rest.push_str(text.get(at..).unwrap_or_default());
+    Cow::Owned(rest)
 }
 
 /// Where markers stand.
