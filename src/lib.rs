@@ -15,13 +15,15 @@
 //!                 └─ all of it ─ forward ─ a backend
 //! ```
 //!
-//! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request. [`receiver::intake`] lets it in
+//! 1. **In.** [`receiver::otlp_grpc`] and [`receiver::otlp_http`] take a request, over connections that [`incoming`] closes
+//!    when they are silent. [`receiver::intake`] lets it in
 //!    by its bytes before its body is read, or refuses it. [`receiver::scan`] walks the wire format and hands out
 //!    borrowed views; it builds no messages and allocates nothing for a span. [`receiver::json`] does the same for
 //!    OTLP/JSON, and [`receiver::file`] for trace files of every format, which [`service::analysis`] takes through the same
 //!    windows and judges once, at the end.
 //! 2. **Batch.** [`pipeline`] lends each thread one scratch [`model::batch::EventBatch`]. [`window::event`] decides
-//!    which spans are events, what their operation is ([`window::operation`]), how they ended and what they weigh.
+//!    which spans are events, what their operation is ([`window::operation`]), how they ended and what they weigh
+//!    ([`window::event::asked`]: what their sender was asked to send, where they do not say).
 //! 3. **Windows.** [`window::Windows`] counts the batch in the [`window::series`] of the operation, of the service
 //!    and of its version: counters in [`window::rolling`] slots of event time, durations in [`window::latency`],
 //!    and the [`window::ledger`] of each objective. Then the request is acknowledged.
@@ -34,7 +36,8 @@
 //!    and [`api`] answers from the newest report; [`exporter::prometheus`] writes the families of `/metrics` that
 //!    come from windows, [`telemetry`] those about the process; [`exporter::rules`] has Prometheus alert by the same rules.
 //!    What changed is kept in the store, and [`notify`] tells webhooks and Alertmanagers from there.
-//! 6. **History.** Closed minutes go to the [`store`]. From them windows are rebuilt after a restart, and
+//! 6. **History.** Closed minutes go to the [`store`]. From them windows are rebuilt after a restart, unless
+//!    [`store::journal`] keeps all of them: by a [`window::checkpoint`], and by a log of the requests since. From the history
 //!    [`evaluator::candidate`] fits the objectives that [`openslo`] documents suggest. [`store::book`] keeps who or
 //!    what proposed, adopted, rejected and changed them; [`store::file`] does so in a JSON file.
 //!

@@ -1,4 +1,4 @@
-//! The Grafana dashboard of the examples asks for metrics and labels that exist.
+//! The Grafana dashboard and the alerts of the examples ask for metrics and labels that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -18,6 +18,11 @@ use crate::support::spans::{attribute, request, span};
 const DASHBOARD: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/examples/grafana/slo-copilot.json"
+));
+
+const ALERTS: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/examples/prometheus/slo-copilot.rules.yml"
 ));
 
 /// What a query asks for: metrics with the labels that it matches, and labels that it groups by.
@@ -75,6 +80,14 @@ fn queries() -> Vec<String> {
     queries.collect()
 }
 
+/// The expressions of the alerts.
+fn alerts() -> Vec<String> {
+    let rules: Value = serde_saphyr::from_str(ALERTS).unwrap();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap().iter();
+    let alerts = rules.map(|rule| rule["expr"].as_str().unwrap().to_owned());
+    alerts.collect()
+}
+
 #[test]
 fn panels_of_the_dashboard_do_not_overlap_and_explain_themselves() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
@@ -98,10 +111,12 @@ fn panels_of_the_dashboard_do_not_overlap_and_explain_themselves() {
 }
 
 #[tokio::test]
-async fn the_dashboard_asks_for_metrics_and_labels_that_exist() {
+async fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_exist() {
     let process = Process::serve(&[
         "evaluator.interval=100ms",
         "trace_buffer.quiet=100ms",
+        "storage.durability=wal",
+        "exporters.forward.endpoint=http://127.0.0.1:9",
         "adapters.sampling.budget.spans_per_day=1000000",
         "objectives.list=[{name: quick, service: checkout, sli: latency, threshold: 300ms, target: 0.95}]",
     ])
@@ -129,11 +144,12 @@ async fn the_dashboard_asks_for_metrics_and_labels_that_exist() {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .collect();
 
-    let queries = queries();
-    assert!(queries.len() > 20);
+    let queries = [queries(), alerts()].concat();
+    assert!(queries.len() > 40);
     for query in &queries {
         let asked = asked(query);
-        for (metric, mut labels) in asked.metrics {
+        // `up` comes from Prometheus.
+        for (metric, mut labels) in asked.metrics.into_iter().filter(|(name, _)| name != "up") {
             let family = metric.strip_suffix("_bucket").unwrap_or(&metric);
             let kind = types.get(family);
             let kind = kind.unwrap_or_else(|| panic!("no metric {family}: {query}"));
