@@ -174,15 +174,6 @@ impl Scrubber {
         json::scrub(self, text, counts)
     }
 
-    /// A JSON value.
-    pub fn scrub_json(&self, value: &mut serde_json::Value, counts: &mut Counts) {
-        let text = value.to_string();
-        // It was written a moment ago, so it can be read.
-        if let Ok(Cow::Owned(scrubbed)) = self.scrub_json_text(&text, counts) {
-            *value = serde_json::from_str(&scrubbed).unwrap_or_default();
-        }
-    }
-
     /// What a key says. Markers stand where the keys of a map were personal data, and say nothing.
     fn class(&self, key: &str) -> KeyClass {
         if key.contains('[') && !replace::markers(&self.0.labels, key).is_empty() {

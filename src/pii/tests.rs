@@ -423,12 +423,6 @@ fn json_keeps_its_layout_and_whatever_names_nobody() {
             .unwrap(),
         wanted
     );
-    let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
-    scrubber.scrub_json(&mut value, &mut Counts::default());
-    assert_eq!(
-        value,
-        serde_json::from_str::<serde_json::Value>(wanted).unwrap()
-    );
 }
 
 #[test]

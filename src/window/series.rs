@@ -340,11 +340,6 @@ impl Series {
         })
     }
 
-    /// Drops the account of an objective.
-    pub fn detach(&mut self, name: &str) {
-        self.ledgers.retain(|ledger| **ledger.name() != *name);
-    }
-
     /// The account of an objective.
     pub fn ledger_mut(&mut self, name: &str) -> Option<&mut Ledger> {
         self.ledgers

@@ -9,7 +9,7 @@
 
 use std::iter;
 
-use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF, Normal};
+use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF};
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::checked_gamma_lr;
 
@@ -171,19 +171,6 @@ pub fn clopper_pearson_lower(bad: f64, events: f64, confidence: f64) -> f64 {
         }
     }
     low.exp()
-}
-
-/// Wilson: the one-sided upper bound of a ratio by the score test. Narrower than [`clopper_pearson_upper`] and true
-/// on average only: for display, not for claims. 1 where nothing is known.
-pub fn wilson_upper(bad: f64, events: f64, confidence: f64) -> f64 {
-    if events.is_nan() || events <= 0.0 {
-        return 1.0;
-    }
-    let z = Normal::standard().inverse_cdf(1.0 - significance(confidence));
-    let ratio = (bad / events).clamp(0.0, 1.0);
-    let spread = (ratio * (1.0 - ratio) / events + z * z / (4.0 * events * events)).sqrt();
-    let upper = (ratio + z * z / (2.0 * events) + z * spread) / (1.0 + z * z / events);
-    upper.min(1.0)
 }
 
 /// Over-dispersion of the bad events between slices of time, Pearson's φ = (1/(K−1))·Σ(xᵢ−nᵢp̂)²/(nᵢp̂(1−p̂)) over the

@@ -157,18 +157,6 @@ fn clopper_pearson_bounds_equal_those_of_scipy() {
 }
 
 #[test]
-fn wilson_bounds_equal_those_of_statsmodels() {
-    // statsmodels.stats.proportion.proportion_confint(x, n, alpha=0.1, method="wilson")[1]
-    assert_close(
-        wilson_upper(0.0, 1_000.0, 0.95),
-        0.002_698_243_239_760,
-        1e-9,
-    );
-    assert_close(wilson_upper(10.0, 1e4, 0.95), 0.001_672_024_673_06, 1e-9);
-    assert_close(wilson_upper(100.0, 1e5, 0.95), 0.001_178_454_550_45, 1e-9);
-}
-
-#[test]
 fn incident_rates_that_cannot_be_excluded_equal_those_of_scipy() {
     // chi2.ppf(confidence, 2 * (k + 1)) / (2 * D)
     let cases = [
@@ -321,10 +309,8 @@ fn weights_and_over_dispersion_shrink_a_sample() {
 
 #[test]
 fn nothing_known_bounds_nothing() {
-    for bound in [clopper_pearson_upper, wilson_upper] {
-        assert_close(bound(0.0, 0.0, 0.95), 1.0, 0.0);
-        assert_close(bound(f64::NAN, f64::NAN, 0.95), 1.0, 0.0);
-        assert_close(bound(0.0, -1.0, 0.95), 1.0, 0.0);
+    for (bad, events) in [(0.0, 0.0), (f64::NAN, f64::NAN), (0.0, -1.0)] {
+        assert_close(clopper_pearson_upper(bad, events, 0.95), 1.0, 0.0);
     }
     assert_close(clopper_pearson_upper(5.0, 5.0, 0.95), 1.0, 0.0);
     assert_eq!(order_statistic_rank(f64::NAN, 0.95, 0.95), None);

@@ -231,26 +231,6 @@ fn a_slice_is_judged_over_all_series_of_its_objective() {
     assert_eq!((seen.observed_total, seen.observed_bad), (19, 2));
 }
 
-#[test]
-fn an_abandoned_objective_leaves_nothing_and_can_be_adopted_again() {
-    let windows = windows();
-    let member = Arc::new(Objective {
-        composite: Some(CompositeMember {
-            name: "shop".to_owned(),
-            weight: 1.0,
-        }),
-        ..objective("o", "30d", timeslices("5m", EmptySlices::Good))
-    });
-    record(&windows, (START_SECS, "", true), START_SECS);
-    let now = START_SECS * NANOS_PER_SEC;
-    assert_eq!(windows.adopt(&member, now).len(), 1);
-    windows.abandon("o");
-    assert!(windows.objectives(now).is_empty() && windows.composites(now).is_empty());
-    let attached = windows.adopt(&member, now);
-    assert_eq!(attached.len(), 1, "with the minutes to replay");
-    assert_eq!(attached[0].1.len(), 1);
-}
-
 /// What a model that keeps every event says of slices up to `until_secs`: (expected, bad, empty).
 fn naive(events: &[Kept], budgeting: Budgeting, until_secs: u64) -> (f64, f64, u64) {
     let slice_secs = budgeting.slice().unwrap().secs();

@@ -66,18 +66,6 @@ impl Accounts {
         }
     }
 
-    /// Forgets the accounts of an objective.
-    pub(super) fn close(&mut self, objective: &str) {
-        self.slices.remove(objective);
-        self.dormant.retain(|(name, _), _| **name != *objective);
-        for composite in self.composites.values_mut() {
-            let members = &mut composite.members;
-            members.retain(|(member, _)| member.name != objective);
-        }
-        self.composites
-            .retain(|_, composite| !composite.members.is_empty());
-    }
-
     /// The events since a day began, of series that are not held.
     pub(in crate::window) fn dormant_since(&self, objective: &str, first: u32) -> WindowSums {
         if self.dormant.is_empty() {

@@ -55,23 +55,6 @@ impl Windows {
         }
     }
 
-    /// Drops an objective with its accounts, so that a later adoption begins anew.
-    pub fn abandon(&self, objective: &str) {
-        {
-            let mut objectives = self
-                .objectives
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            objectives.retain(|held| held.name != objective);
-            self.accounts().close(objective);
-        }
-        for mut slot in self.map.iter_mut() {
-            if let Some(series) = slot.series_mut(&self.cut) {
-                series.detach(objective);
-            }
-        }
-    }
-
     /// Takes the closed minutes that the history does not have yet, sorted, and how many were lost to its bound.
     pub fn take_history(&self) -> (Vec<SeriesMinute>, u64) {
         let (mut rows, mut lost) = (Vec::new(), 0);
